@@ -1,0 +1,1 @@
+"""From measurements to a runtime model: the store, the latency table, calibration and validation."""

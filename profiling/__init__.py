@@ -1,0 +1,1 @@
+"""From a layer to a measurement: search spaces, TFLite models, devices and the discipline of measuring."""

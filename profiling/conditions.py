@@ -1,0 +1,54 @@
+"""All that a latency depends on besides the layer. Figures under different conditions never meet in one table."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+from pydantic import Field
+
+from profiling.specfile import SpecModel
+
+Precision = Literal["fp32", "fp16", "int8"]
+Delegate = Literal["xnnpack", "none", "gpu", "nnapi"]
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+DELEGATES: tuple[Delegate, ...] = ("xnnpack", "none", "gpu", "nnapi")
+
+
+class Conditions(SpecModel):
+    """The conditions of a measurement.
+
+    Attributes:
+        device: `host`, or the serial number of a phone.
+        model: what its maker calls the device.
+        os_build: operating system and build, e.g. Android's `ro.build.fingerprint`.
+        soc: the chip.
+        runtime: what ran the model, with its version, e.g. `LiteRT 2.3.0`.
+        tool: what timed it, with its version or SHA-256.
+        threads: threads that the runtime was told to use.
+        cores: the CPU mask in hexadecimal, or `any`.
+        precision: of the model's weights and, for `int8`, activations.
+        delegate: what executed the graph.
+    """
+
+    device: str
+    model: str
+    os_build: str
+    soc: str
+    runtime: str
+    tool: str
+    threads: int = Field(ge=1)
+    cores: str
+    precision: Precision
+    delegate: Delegate
+
+    @property
+    def digest(self) -> str:
+        """A hash over every field."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def differences(self, other: Conditions) -> dict[str, tuple[object, object]]:
+        """The fields that differ, each with both values."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}

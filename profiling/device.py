@@ -1,0 +1,97 @@
+"""The protocol that every device keeps. The session knows no other way to a device, so a phone and this machine are one to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from profiling.conditions import Conditions, Delegate, Precision
+from profiling.measurement import DeviceState, Figures
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How one benchmark process runs a model.
+
+    Attributes:
+        threads: threads of the runtime.
+        cores: `any`, `big`, `prime`, or a CPU mask in hexadecimal.
+        precision: of the models that are run.
+        delegate: what executes the graph.
+        runs, min_seconds: the timed phase ends when both are reached.
+        warmup_runs, warmup_seconds: the same for the warm-up before it.
+        timeout_s: a process that takes longer is stopped and counts as a hang.
+    """
+
+    threads: int = 1
+    cores: str = "any"
+    precision: Precision = "fp32"
+    delegate: Delegate = "xnnpack"
+    runs: int = 30
+    min_seconds: float = 0.1
+    warmup_runs: int = 3
+    warmup_seconds: float = 0.05
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A TFLite model on this machine's disk.
+
+    Attributes:
+        key: key of its LayerSpec or NetworkSpec.
+        path: the file.
+        sha256: of its content.
+        size_bytes: of the file.
+    """
+
+    key: str
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one benchmark process gave: figures, and all that it printed."""
+
+    figures: Figures
+    output: str
+
+
+class Device(Protocol):
+    """A place where models run, each run in a process of its own."""
+
+    @property
+    def name(self) -> str:
+        """What `--device` calls it: `host`, or a serial number."""
+
+    def conditions(self, settings: RunSettings) -> Conditions:
+        """The conditions that hold for runs with these settings.
+
+        Raises:
+            InputError: this device cannot run with these settings.
+        """
+
+    def state(self) -> DeviceState:
+        """Temperature, clocks and load now."""
+
+    def push(self, models: list[BuiltModel]) -> None:
+        """Brings the models to the device, those that it lacks.
+
+        Raises:
+            DeviceLostError: the device went away.
+            MeasurementError: it has no room, or the file did not arrive whole.
+        """
+
+    def run(self, model: BuiltModel, settings: RunSettings) -> RunResult:
+        """Runs one benchmark process on a model that was pushed.
+
+        Raises:
+            ToolOutputError: the process gave no valid result: it crashed, hung, or its output is cut off.
+            DeviceLostError: the device went away.
+        """
+
+    def close(self) -> None:
+        """Removes what it put on the device and restores its settings."""

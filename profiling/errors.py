@@ -1,0 +1,82 @@
+"""One error tree for the whole toolkit.
+
+The core raises these and never prints or exits; the command line turns each class into one line and one exit code.
+"""
+
+from __future__ import annotations
+
+
+class SpnasError(Exception):
+    """A failure that a person can act on.
+
+    Attributes:
+        problem: what is wrong, in one line.
+        where: the file (with line), option, device or model concerned, or None.
+        hint: the next step for the person, or None.
+    """
+
+    def __init__(self, problem: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(problem, where, hint)
+        self.problem = problem
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.problem}" if self.where else self.problem
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class InputError(SpnasError):
+    """A file, option or data folder given by the user cannot be used as it is."""
+
+
+class ConversionError(SpnasError):
+    """TensorFlow could not build a model, or built one that must not be measured."""
+
+
+class NoDeviceError(SpnasError):
+    """No device of that name can be used now."""
+
+
+class DeviceLostError(SpnasError):
+    """The device went away and did not come back within the limit."""
+
+
+class MeasurementError(SpnasError):
+    """A measurement, or too many of them, gave no valid result."""
+
+
+class ToolOutputError(MeasurementError):
+    """What a benchmark process printed holds no valid result.
+
+    Attributes:
+        reason: why, as a short word or phrase that is the same for the same kind of failure ("crash", "hang", "truncated", ...).
+    """
+
+    def __init__(self, reason: str, problem: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(problem, where=where, hint=hint)
+        self.reason = reason
+
+
+class TableError(SpnasError):
+    """A latency table does not fit what is asked of it."""
+
+
+class MissingRowsError(TableError):
+    """Layers without a row in the table.
+
+    Attributes:
+        keys: the layer keys that have no row.
+    """
+
+    def __init__(self, keys: tuple[str, ...], *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"no latency for {len(keys)} layers: {', '.join(keys)}", where=where, hint=hint)
+        self.keys = keys
+
+
+class StoreError(TableError):
+    """The measurement database cannot be used: corrupt, newer than this program, read-only, full or in use."""
+
+
+class TrainingError(SpnasError):
+    """Training cannot go on: a loss that is not finite, or memory that does not suffice."""

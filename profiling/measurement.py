@@ -1,0 +1,83 @@
+"""The record of one benchmark process: immutable, complete, with what it printed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from profiling.specfile import SpecModel
+
+
+class Figures(SpecModel):
+    """What one benchmark process found over its timed runs, all in milliseconds.
+
+    Attributes:
+        count: how many timed runs there were.
+        mean_ms, min_ms, max_ms, std_ms: over the timed runs.
+        p5_ms, median_ms, p95_ms: percentiles; None where the tool prints none.
+        init_ms: loading the model; first_ms: the first run of all; warmup_ms: mean of the warm-up runs.
+    """
+
+    count: int = Field(ge=1)
+    mean_ms: float = Field(gt=0)
+    min_ms: float = Field(gt=0)
+    max_ms: float = Field(gt=0)
+    std_ms: float = Field(ge=0)
+    p5_ms: float | None = None
+    median_ms: float | None = None
+    p95_ms: float | None = None
+    init_ms: float | None = None
+    first_ms: float | None = None
+    warmup_ms: float | None = None
+
+    @property
+    def low_ms(self) -> float:
+        """The figure that tables are made from: the 5th percentile, or the minimum where the tool prints no percentiles.
+
+        Interference only ever adds time, so a low quantile repeats better than a mean or median on a machine with other work.
+        """
+        return self.min_ms if self.p5_ms is None else self.p5_ms
+
+
+class DeviceState(SpecModel):
+    """What the device said of itself beside a measurement; None is unknown, which is never the same as fine.
+
+    Attributes:
+        temperature_c: the warmest sensor of skin or CPU, in °C.
+        clock_mhz: of the cores in use.
+        throttled: whether the device itself says that it is slowed down.
+        load: load average over one minute.
+    """
+
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+    throttled: bool | None = None
+    load: float | None = None
+
+
+class Measurement(SpecModel):
+    """One benchmark process run of one model.
+
+    Attributes:
+        model: key of the layer or network.
+        visit: which of the repeated visits to this model, from 0; a repeated attempt at a visit has the same number.
+        status: `ok`; `failed` without figures; `noisy` where the visit was out of line with the others of this model and was repeated.
+        figures: None when it failed.
+        reason: why it failed or what was noticed, a word or phrase.
+        started_at: UTC, ISO 8601.
+        duration_s: wall time of the process in seconds.
+        canary_ms: the last figure of the canary before this measurement, None without one.
+        output: all that the process printed, for reading again later.
+    """
+
+    model: str
+    visit: int = Field(ge=0)
+    status: Literal["ok", "noisy", "failed"]
+    figures: Figures | None
+    reason: str | None = None
+    started_at: str
+    duration_s: float = Field(ge=0)
+    state: DeviceState = DeviceState()
+    canary_ms: float | None = None
+    output: str = ""

@@ -1,0 +1,1 @@
+"""From a latency table to a network: superkernels, the supernet and its training."""

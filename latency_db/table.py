@@ -46,9 +46,9 @@ class LatencyTable(SpecModel):
         name: a word for people.
         space: the search space that the rows belong to.
         conditions: what all rows were measured under.
-        rows: by layer key. A published table may give the same layer a latency of its own at each place: such a row stands under
-            `KEY@POSITION` (see `Slot.position`) and comes before a row under the plain key.
-        fixed: stem, head and fixed layers as one figure, where a published table gives only their sum; None when each has its row.
+        rows: by layer key. A published table may give the same layer a latency of its own at each place: such a row
+            stands under `KEY@POSITION` (see `Slot.position`) and comes before a row under the plain key.
+        fixed: stem, head and fixed layers as one figure, where a published table gives only their sum; else None.
         calibration: the networks that the calibration is fitted on; empty when there is none.
         created_at: UTC, ISO 8601.
         source: where the figures come from.

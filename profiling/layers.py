@@ -10,6 +10,8 @@ import hashlib
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
+from typing_extensions import override
+
 from profiling.errors import InputError
 
 
@@ -97,17 +99,19 @@ class Stem(LayerSpec):
     kernel: int
 
     @property
+    @override
     def out_resolution(self) -> int:
         return same_padding_resolution(self.resolution, self.stride)
 
     @property
+    @override
     def ops(self) -> tuple[str, ...]:
         return ("CONV_2D",)
 
 
 @dataclass(frozen=True, order=True)
 class MBConv(LayerSpec):
-    """A mobile inverted bottleneck convolution: 1×1 expansion (none at ratio 1), k×k depthwise, linear 1×1 (paper, section 3.1)."""
+    """A mobile inverted bottleneck convolution: 1×1 expansion (none at ratio 1), k×k depthwise, linear 1×1 (paper, 3.1)."""
 
     KIND: ClassVar[str] = "mbconv"
 
@@ -127,10 +131,12 @@ class MBConv(LayerSpec):
         return self.in_channels * self.expansion
 
     @property
+    @override
     def out_resolution(self) -> int:
         return same_padding_resolution(self.resolution, self.stride)
 
     @property
+    @override
     def ops(self) -> tuple[str, ...]:
         expand = ("CONV_2D",) if self.expansion > 1 else ()
         return (*expand, "DEPTHWISE_CONV_2D", "CONV_2D", *(("ADD",) if self.residual else ()))
@@ -145,10 +151,12 @@ class Head(LayerSpec):
     classes: int
 
     @property
+    @override
     def out_resolution(self) -> int:
         return 1
 
     @property
+    @override
     def ops(self) -> tuple[str, ...]:
         return ("CONV_2D", "MEAN", "FULLY_CONNECTED")
 

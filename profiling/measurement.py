@@ -62,7 +62,7 @@ class Measurement(SpecModel):
     Attributes:
         model: key of the layer or network.
         visit: which of the repeated visits to this model, from 0; a repeated attempt at a visit has the same number.
-        status: `ok`; `failed` without figures; `noisy` where the visit was out of line with the others of this model and was repeated.
+        status: `ok`; `failed` without figures; `noisy` where the visit was out of line and was repeated.
         figures: None when it failed.
         reason: why it failed or what was noticed, a word or phrase.
         started_at: UTC, ISO 8601.

@@ -1,0 +1,101 @@
+"""The `spnas` command: finds the commands, and turns the error tree into one line and one exit code."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from profiling.errors import (
+    DeviceLostError,
+    InputError,
+    MeasurementError,
+    NoDeviceError,
+    SpnasError,
+    TableError,
+)
+from spnas_cli import __version__
+
+COMMANDS = ("devices", "profile", "table", "predict", "search", "validate")
+
+EXIT_CODES: dict[type[SpnasError], int] = {
+    InputError: 2,
+    NoDeviceError: 3,
+    DeviceLostError: 4,
+    MeasurementError: 5,
+    TableError: 6,
+    SpnasError: 1,
+}
+INTERRUPTED = 130
+
+
+class Failure(click.ClickException):
+    """An error of the core on its way to the person: one line on stderr and its exit code."""
+
+    def __init__(self, error: SpnasError) -> None:
+        super().__init__(" ".join(str(error).split()))
+        self.exit_code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for, and translates what it raises."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of `spnas_cli.commands.NAME`, which bears the same name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"spnas_cli.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command.
+
+        Raises:
+            Failure: the core raised an error of its tree.
+            click.ClickException: anything else went wrong; with `--debug` the exception itself comes through.
+        """
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if ctx.params["debug"]:
+                raise
+            if isinstance(error, SpnasError):
+                raise Failure(error) from error
+            kind = type(error).__name__
+            raise click.ClickException(f"{kind}: {error} (unexpected; add --debug after spnas to see where)") from error
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", count=True, help="Say more on stderr about what is done and why.")
+@click.option("-q", "--quiet", is_flag=True, help="Neither progress nor notes on stderr, only results and errors.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__, prog_name="spnas")
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
+    """Find the most accurate ConvNet that runs within a latency budget on your phone.
+
+    The work in order: see what is there (devices), measure every layer (profile), check the runtime model (validate), search a
+    network for a target in milliseconds (search), predict any network's latency (predict).
+
+    \b
+    Example, with this machine as the device:
+      spnas profile --device host --space digits --calibrate 10
+      spnas search --table host-digits --data digits --target-ms 0.4 -o run
+    """
+    ctx.obj = -1 if quiet else verbose
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    cli()

@@ -1,0 +1,87 @@
+"""What people and machines see: results on stdout, notes and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+PLAIN_PROGRESS_SECONDS = 15.0
+
+
+def verbosity() -> int:
+    """-1 after `--quiet`, 0 normally, and one more for each `-v`."""
+    context = click.get_current_context(silent=True)
+    return context.find_root().obj or 0 if context else 0
+
+
+def note(text: str, *, level: int = 0) -> None:
+    """A line on stderr, from the given verbosity on."""
+    if verbosity() >= level:
+        click.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object or list on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
+    """A table on stdout; the first `left` columns hold words and the others numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False).print(table)
+
+
+class ProgressLine:
+    """One bar on stderr with the remaining time; on anything but a terminal a plain line now and then instead."""
+
+    def __init__(self, bar: Any | None, task: Any, plain: bool) -> None:
+        self._bar, self._task, self._plain = bar, task, plain
+        self._last_plain = time.monotonic()
+
+    def update(self, done: float, total: float, text: str, remaining_s: float | None) -> None:
+        """Shows `done` of `total`, a short text and the seconds that remain (None: not known yet)."""
+        remaining = "" if remaining_s is None else f"{duration(remaining_s)} left"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, text=text, remaining=remaining)
+        elif self._plain and time.monotonic() - self._last_plain >= PLAIN_PROGRESS_SECONDS:
+            self._last_plain = time.monotonic()
+            click.echo(f"  {done:g}/{total:g} {text} {remaining}".rstrip(), err=True)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[ProgressLine]:
+    """A progress line that is gone from the terminal when the work ends."""
+    if verbosity() < 0 or not sys.stderr.isatty():
+        yield ProgressLine(None, None, plain=verbosity() >= 0)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    texts = (TextColumn("{task.fields[remaining]}"), TextColumn("[dim]{task.fields[text]}"))
+    with Progress(*columns, *texts, console=Console(stderr=True), transient=True) as bar:
+        yield ProgressLine(bar, bar.add_task(label, total=None, text="", remaining=""), plain=False)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,173 @@
+"""Builds TFLite models: a cache by content, and worker processes that hold TensorFlow so that this one need not.
+
+A file of the cache is named by all that went into it. Beside it stands its SHA-256; a file that does not fit it is built anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import platformdirs
+
+from profiling.conditions import Precision
+from profiling.device import BuiltModel
+from profiling.errors import ConversionError
+from profiling.layers import NetworkSpec
+
+# To be raised whenever `tflite_worker` would build a different file from the same network.
+BUILD_VERSION = 1
+
+
+def default_cache() -> Path:
+    """The folder for built models in the user's cache directory."""
+    return Path(platformdirs.user_cache_dir("spnas")) / "tflite"
+
+
+class TfliteBuilder:
+    """Builds networks into a cache; a context manager, since it may start worker processes.
+
+    Args:
+        cache: folder of the cache, made when needed; `default_cache()` when None.
+        workers: processes at most; one per core and at most four when None.
+
+    Attributes:
+        built: how many models were converted so far, not counting those from the cache.
+        seconds: wall time that was spent waiting for conversions.
+    """
+
+    def __init__(self, cache: Path | None = None, workers: int | None = None) -> None:
+        self._cache = cache or default_cache()
+        self._workers = workers or min(4, os.cpu_count() or 1)
+        self._pool: ProcessPoolExecutor | None = None
+        self.built = 0
+        self.seconds = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            # What a worker has in hand when the work is interrupted is wanted by nobody.
+            self._pool.shutdown(wait=error is None, cancel_futures=True)
+
+    def build(
+        self, networks: Iterable[NetworkSpec], precision: Precision, on_built: Callable[[int, int], None] | None = None
+    ) -> dict[str, BuiltModel]:
+        """The models of all networks, by key; those that the cache lacks are converted in parallel.
+
+        Args:
+            networks: a single layer is a network of one.
+            precision: of all of them.
+            on_built: called with the number of models that are ready and the number of all.
+
+        Raises:
+            ConversionError: a model could not be built, a worker died, or the disk is full. What was built stays in the cache.
+        """
+        wanted = {network.key: network for network in networks}
+        models = {key: model for key, network in wanted.items() if (model := self._from_cache(network, precision))}
+        report = on_built or (lambda done, total: None)
+        report(len(models), len(wanted))
+        missing = [network for key, network in wanted.items() if key not in models]
+        if not missing:
+            return models
+        start = time.monotonic()
+        try:
+            self._make_cache()
+            jobs = {self._submit(network, precision): network for network in missing}
+            for job in as_completed(jobs):
+                network = jobs[job]
+                models[network.key] = self._result(job, network)
+                self.built += 1
+                report(len(models), len(wanted))
+        finally:
+            self.seconds += time.monotonic() - start
+        return models
+
+    def _submit(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+        if self._pool is None:
+            # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
+        return self._pool.submit(_convert_into, network, precision, self._path(network, precision))
+
+    def _result(self, job: Future[BuiltModel], network: NetworkSpec) -> BuiltModel:
+        try:
+            return job.result()
+        except BrokenProcessPool as error:
+            raise ConversionError(
+                "the conversion process died", where=network.key, hint="is there enough memory? Fewer workers need less"
+            ) from error
+        except OSError as error:
+            raise self._cache_error(error) from error
+
+    def _path(self, network: NetworkSpec, precision: Precision) -> Path:
+        parts = (*(layer.key for layer in network.layers), precision, version("tensorflow"), str(BUILD_VERSION))
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        return self._cache / f"{digest}.tflite"
+
+    def _from_cache(self, network: NetworkSpec, precision: Precision) -> BuiltModel | None:
+        path = self._path(network, precision)
+        try:
+            content, expected = path.read_bytes(), _hash_file(path).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        sha256 = hashlib.sha256(content).hexdigest()
+        return BuiltModel(network.key, path, sha256, len(content)) if sha256 == expected else None
+
+    def _make_cache(self) -> None:
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cache_error(error) from error
+
+    def _cache_error(self, error: OSError) -> ConversionError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space" if full else "is the folder writable?"
+        return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _prepare_worker() -> None:
+    """Runs first in a worker: silences TensorFlow's C++ side, and has the worker end when its parent was killed."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:
+    """Runs in a worker: converts and writes by rename, the hash first, so that no half-written model is ever taken for whole."""
+    from profiling.tflite_worker import convert
+
+    content = convert(network, precision)
+    sha256 = hashlib.sha256(content).hexdigest()
+    for target, data in ((_hash_file(path), sha256.encode("ascii")), (path, content)):
+        partial = target.with_name(f"{target.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return BuiltModel(network.key, path, sha256, len(content))

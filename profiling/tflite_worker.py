@@ -1,0 +1,162 @@
+"""Turns a network into a TFLite model. The only user of TensorFlow; runs in worker processes of `tflite_build`.
+
+The graph is a `tf.function` over constant weights with batch norm already folded. A Keras model handed to
+`from_concrete_functions` would leave its weights as resource variables, which converts without a word and then runs several times
+slower; the list of operators is therefore checked after every conversion.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+
+# Before TensorFlow is loaded: no banner on stderr, and no look for a GPU that conversion would not use.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+from profiling.conditions import Precision
+from profiling.errors import ConversionError
+from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.get_logger().setLevel("ERROR")
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+LayerWeights = Sequence[tuple[Array, Array]]
+
+REPRESENTATIVE_INPUTS = 2
+CONVERSION_OPS: dict[Precision, frozenset[str]] = {
+    "fp32": frozenset(),
+    # Half-precision weights are widened at the model's start-up, one operator per tensor.
+    "fp16": frozenset({"DEQUANTIZE"}),
+    "int8": frozenset(),
+}
+
+
+def weight_shapes(layer: LayerSpec) -> list[tuple[tuple[int, ...], int]]:
+    """For each convolution of a layer in order the shape of its kernel, as TensorFlow lays it out, and the length of its bias.
+
+    A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), the classifier's (in, classes).
+
+    Raises:
+        ConversionError: this kind of layer has no TFLite form here.
+    """
+    match layer:
+        case Stem():
+            return [((layer.kernel, layer.kernel, layer.in_channels, layer.out_channels), layer.out_channels)]
+        case MBConv():
+            hidden = layer.hidden_channels
+            expand = [((1, 1, layer.in_channels, hidden), hidden)] if layer.expansion > 1 else []
+            depthwise = ((layer.kernel, layer.kernel, hidden, 1), hidden)
+            return [*expand, depthwise, ((1, 1, hidden, layer.out_channels), layer.out_channels)]
+        case Head():
+            features = ((1, 1, layer.in_channels, layer.out_channels), layer.out_channels)
+            return [features, ((layer.out_channels, layer.classes), layer.classes)]
+    raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
+
+
+def random_weights(layer: LayerSpec) -> LayerWeights:
+    """He-scaled weights that depend on nothing but the layer's key, so that the same layer always gives the same file."""
+    generator = np.random.default_rng(zlib.crc32(layer.key.encode()))
+    weights = []
+    for shape, outputs in weight_shapes(layer):
+        scale = np.float32(np.sqrt(2 * outputs / np.prod(shape)))
+        bias = generator.standard_normal(outputs, dtype=np.float32) * np.float32(0.1)
+        weights.append((generator.standard_normal(shape, dtype=np.float32) * scale, bias))
+    return weights
+
+
+def apply_layer(layer: LayerSpec, weights: LayerWeights, x: tf.Tensor) -> tf.Tensor:
+    """The layer as TensorFlow operations on x of shape (1, height, width, channels)."""
+    match layer:
+        case Stem():
+            return tf.nn.relu6(_convolution(x, weights[0], layer.stride))
+        case MBConv():
+            *expand, depthwise, project = weights
+            y = tf.nn.relu6(_convolution(x, expand[0])) if expand else x
+            strides = (1, layer.stride, layer.stride, 1)
+            y = tf.nn.relu6(tf.nn.bias_add(tf.nn.depthwise_conv2d(y, depthwise[0], strides, "SAME"), depthwise[1]))
+            y = _convolution(y, project)
+            return x + y if layer.residual else y
+        case Head():
+            features = tf.reduce_mean(tf.nn.relu6(_convolution(x, weights[0])), axis=(1, 2))
+            return tf.nn.bias_add(tf.matmul(features, weights[1][0]), weights[1][1])
+    raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
+
+
+def _convolution(x: tf.Tensor, weights: tuple[Array, Array], stride: int = 1) -> tf.Tensor:
+    return tf.nn.bias_add(tf.nn.conv2d(x, weights[0], stride, "SAME"), weights[1])
+
+
+def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights] | None = None) -> bytes:
+    """A network as a TFLite file.
+
+    Args:
+        network: its layers.
+        precision: `fp32`; `fp16`, half-precision weights; or `int8`, weights, activations, input and output in 8 bits.
+        weights: one entry per layer; random ones when None, which is enough for measuring latency.
+
+    Raises:
+        ConversionError: TensorFlow failed, or the operators of the model are not those of the network.
+    """
+    filled = [random_weights(layer) for layer in network.layers] if weights is None else weights
+
+    def graph(x: tf.Tensor) -> tf.Tensor:
+        for layer, layer_weights in zip(network.layers, filled, strict=True):
+            x = apply_layer(layer, layer_weights, x)
+        return x
+
+    function = tf.function(graph, autograph=False)
+    concrete = function.get_concrete_function(tf.TensorSpec(network.input_shape, tf.float32))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    if precision != "fp32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = lambda: _representative_inputs(network.input_shape)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+    try:
+        model: bytes = converter.convert()
+    except Exception as error:
+        raise ConversionError(f"TensorFlow could not convert it: {error}".splitlines()[0], where=network.key) from error
+    check_ops(model, network, precision)
+    return model
+
+
+def _representative_inputs(shape: tuple[int, ...]) -> Iterator[list[Array]]:
+    generator = np.random.default_rng(0)
+    for _ in range(REPRESENTATIVE_INPUTS):
+        yield [generator.standard_normal(shape, dtype=np.float32)]
+
+
+def model_ops(model: bytes) -> tuple[str, ...]:
+    """The operators of a TFLite file in order, by their names in the TFLite schema."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    parsed = schema.Model.GetRootAs(model, 0)
+    graph = parsed.Subgraphs(0)
+    codes = [parsed.OperatorCodes(index) for index in range(parsed.OperatorCodesLength())]
+    # Older files hold the code in the field that was one byte wide.
+    builtin = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
+    return tuple(builtin[graph.Operators(index).OpcodeIndex()] for index in range(graph.OperatorsLength()))
+
+
+def check_ops(model: bytes, network: NetworkSpec, precision: Precision) -> None:
+    """Makes sure that a model is what its network must become.
+
+    Raises:
+        ConversionError: an operator is missing or there is one too many; a latency measured on such a model would be wrong.
+    """
+    found = tuple(op for op in model_ops(model) if op not in CONVERSION_OPS[precision])
+    if found != network.ops:
+        raise ConversionError(
+            f"the model holds the operators {', '.join(found)} where {', '.join(network.ops)} were expected", where=network.key
+        )

@@ -61,10 +61,10 @@ class Measurement(SpecModel):
 
     Attributes:
         model: key of the layer or network.
-        visit: which of the repeated visits to this model, from 0; a repeated attempt at a visit has the same number.
-        status: `ok`; `failed` without figures; `noisy` where the visit was out of line and was repeated.
+        visit: which of the repeated visits to this model, from 0; a visit that failed may be tried again under its number.
+        status: `ok`, or `failed` without figures.
         figures: None when it failed.
-        reason: why it failed or what was noticed, a word or phrase.
+        reason: why it failed, a word or phrase.
         started_at: UTC, ISO 8601.
         duration_s: wall time of the process in seconds.
         canary_ms: the last figure of the canary before this measurement, None without one.
@@ -73,7 +73,7 @@ class Measurement(SpecModel):
 
     model: str
     visit: int = Field(ge=0)
-    status: Literal["ok", "noisy", "failed"]
+    status: Literal["ok", "failed"]
     figures: Figures | None
     reason: str | None = None
     started_at: str

@@ -1,0 +1,219 @@
+"""The schedule of a measuring session. It knows no database: what is measured is yielded, what was measured before is handed in.
+
+Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and machines
+warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in between; when
+it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No figure is ever
+thrown away: tables take a low quantile over visits, so that a slow visit is outvoted, not hidden.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from profiling.device import BuiltModel, Device, RunSettings
+from profiling.errors import MeasurementError, ToolOutputError
+from profiling.measurement import Measurement
+from profiling.stats import is_noisy
+
+CANARY_EVERY = 12
+CANARY_SLOW = 1.05
+COOL_DOWN_STEPS_S = (2.0, 5.0, 10.0, 20.0)
+COOL_DOWN_LIMIT_S = 180.0
+EXTRA_VISITS = 3
+ATTEMPTS = 3
+FAILURES_IN_A_ROW = 5
+# Failures that come again however often they are tried.
+DETERMINISTIC = frozenset({"failed", "fallback", "refused"})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a session stands.
+
+    Attributes:
+        done: visits made, with those of earlier sessions.
+        planned: visits in all, as far as is known now.
+        remaining_s: seconds that remain, None before the first visit.
+        text: the model in hand and its last figure, or what is waited for.
+    """
+
+    done: int
+    planned: int
+    remaining_s: float | None
+    text: str
+
+
+class Session:
+    """One session on one device.
+
+    Args:
+        device: where the models were pushed to.
+        settings: how each process runs.
+        canary: a model to watch the device by, pushed like the others; None for none.
+        on_progress: called before each visit and while waiting.
+        sleep: waits for some seconds.
+
+    Attributes:
+        device_s: seconds that benchmark processes ran, the canary's among them.
+        slow_canaries: how often the canary was slow.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        settings: RunSettings,
+        *,
+        canary: BuiltModel | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._device = device
+        self._settings = settings
+        self._canary = canary
+        self._on_progress = on_progress
+        self._sleep = sleep
+        self._canary_ms: list[float] = []
+        self._waited_s = 0.0
+        self._processes = 0
+        self.device_s = 0.0
+        self.slow_canaries = 0
+
+    def measure(
+        self, models: Sequence[BuiltModel], *, visits: int, seed: int, done: Iterable[Measurement] = ()
+    ) -> Iterator[Measurement]:
+        """Visits each model `visits` times, and some more where it is noisy.
+
+        Args:
+            models: what to measure.
+            visits: planned visits to each.
+            seed: of the order within the rounds.
+            done: measurements of earlier sessions under the same conditions; a visit that succeeded is not made again.
+
+        Raises:
+            MeasurementError: several models in a row failed, so something is wrong with the device rather than with a model.
+            DeviceLostError: the device went away.
+        """
+        figures: dict[str, dict[int, float]] = defaultdict(dict)
+        failures: Counter[str] = Counter()
+        for measurement in done:
+            if measurement.figures is not None:
+                figures[measurement.model][measurement.visit] = measurement.figures.low_ms
+        planned = {model.key: visits for model in models}
+        by_key = {model.key: model for model in models}
+        in_a_row: dict[str, ToolOutputError] = {}
+        since_canary: list[str] = []
+        shuffle = random.Random(f"spnas-session-{seed}")
+
+        while True:
+            visit_round = self._next_round(models, figures, failures, planned, visits)
+            if not visit_round:
+                break
+            shuffle.shuffle(visit_round)
+            for key, visit in visit_round:
+                if self._canary is not None and (not self._canary_ms or len(since_canary) >= CANARY_EVERY):
+                    if self._canary_was_slow():
+                        for passed in since_canary:
+                            planned[passed] = min(planned[passed] + 1, visits + EXTRA_VISITS)
+                    since_canary.clear()
+                self._report(figures, planned, failures, key)
+                measurement, error = self._visit(by_key[key], visit)
+                since_canary.append(key)
+                if error is None and measurement.figures is not None:
+                    figures[key][visit] = measurement.figures.low_ms
+                    in_a_row.clear()
+                    yield measurement
+                    continue
+                assert error is not None
+                failures[key] += ATTEMPTS if error.reason in DETERMINISTIC else 1
+                in_a_row[key] = error
+                yield measurement
+                if len(in_a_row) >= FAILURES_IN_A_ROW:
+                    raise MeasurementError(
+                        f"{len(in_a_row)} models in a row could not be measured, the last one: {error.problem}",
+                        where=self._device.name,
+                        hint="what was measured is kept, and the same command goes on from there",
+                    )
+
+    def _next_round(
+        self,
+        models: Sequence[BuiltModel],
+        figures: dict[str, dict[int, float]],
+        failures: Counter[str],
+        planned: dict[str, int],
+        visits: int,
+    ) -> list[tuple[str, int]]:
+        """The models with the fewest visits among those that still need some, so that all keep abreast."""
+        for model in models:
+            values = list(figures[model.key].values())
+            if len(values) >= planned[model.key] and len(values) < visits + EXTRA_VISITS and is_noisy(values):
+                planned[model.key] = len(values) + 1
+        open_keys = [
+            model.key for model in models if len(figures[model.key]) < planned[model.key] and failures[model.key] < ATTEMPTS
+        ]
+        fewest = min((len(figures[key]) for key in open_keys), default=0)
+        return [(key, _first_free(figures[key])) for key in open_keys if len(figures[key]) == fewest]
+
+    def _visit(self, model: BuiltModel, visit: int) -> tuple[Measurement, ToolOutputError | None]:
+        started_at, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
+        error, result = None, None
+        try:
+            result = self._device.run(model, self._settings)
+        except ToolOutputError as caught:
+            error = caught
+        duration = time.monotonic() - start
+        self.device_s += duration
+        self._processes += 1
+        measurement = Measurement(
+            model=model.key,
+            visit=visit,
+            status="ok" if result else "failed",
+            figures=result.figures if result else None,
+            reason=error.reason if error else None,
+            started_at=started_at,
+            duration_s=duration,
+            state=self._device.state(),
+            canary_ms=self._canary_ms[-1] if self._canary_ms else None,
+            output=result.output if result else str(error),
+        )
+        return measurement, error
+
+    def _canary_was_slow(self) -> bool:
+        """Measures the canary, and waits for it to recover when it is slow, as long as the limit of the session allows."""
+        was_slow = False
+        for step in (*COOL_DOWN_STEPS_S, None):
+            self._measure_canary()
+            if self._canary_ms[-1] <= CANARY_SLOW * min(self._canary_ms):
+                return was_slow
+            was_slow = True
+            self.slow_canaries += 1
+            if step is None or self._waited_s + step > COOL_DOWN_LIMIT_S:
+                return True
+            slower = self._canary_ms[-1] / min(self._canary_ms) - 1
+            self._on_progress(Progress(0, 0, None, f"the device is {slower:.0%} slower than at its best; waiting {step:g} s"))
+            self._sleep(step)
+            self._waited_s += step
+        return True
+
+    def _measure_canary(self) -> None:
+        assert self._canary is not None
+        measurement, error = self._visit(self._canary, len(self._canary_ms))
+        if error is not None:
+            raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
+        assert measurement.figures is not None
+        self._canary_ms.append(measurement.figures.low_ms)
+
+    def _report(self, figures: dict[str, dict[int, float]], planned: dict[str, int], failures: Counter[str], key: str) -> None:
+        done = sum(len(values) for values in figures.values())
+        total = sum(count for model, count in planned.items() if failures[model] < ATTEMPTS)
+        remaining = self.device_s / self._processes * (total - done) if self._processes else None
+        last = f"{list(figures[key].values())[-1]:.3f} ms" if figures[key] else ""
+        self._on_progress(Progress(done, total, remaining, f"{key} {last}"))
+
+
+def _first_free(visits: dict[int, float]) -> int:
+    return next(visit for visit in range(len(visits) + 1) if visit not in visits)

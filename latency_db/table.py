@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from profiling.conditions import Conditions
-from profiling.errors import MissingRowsError
+from profiling.errors import InputError, MissingRowsError
 from profiling.layers import LayerSpec
 from profiling.space import SearchSpace
-from profiling.specfile import SpecModel
+from profiling.specfile import FieldError, SpecModel
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
 
@@ -63,13 +63,39 @@ class LatencyTable(SpecModel):
     created_at: str
     source: str
 
+    @field_validator("rows")
+    @classmethod
+    def _keys_of_layers(cls, rows: dict[str, Row]) -> dict[str, Row]:
+        for key in rows:
+            layer, at, position = key.partition("@")
+            try:
+                LayerSpec.from_key(layer)
+            except InputError as error:
+                raise FieldError((key,), str(error)) from error
+            if at and not position.isdecimal():
+                raise FieldError((key,), f"{position!r} is not a position")
+        return rows
+
     def row(self, layer: LayerSpec, position: int | None = None) -> Row:
         """The row for a layer, at its place in the space where the table tells places apart.
 
         Raises:
             MissingRowsError: there is none. Nothing is ever guessed.
         """
-        for key in (f"{layer.key}@{position}", layer.key):
-            if key in self.rows:
-                return self.rows[key]
-        raise MissingRowsError((layer.key,), where=f"table {self.name}")
+        row = self.rows.get(f"{layer.key}@{position}") or self.rows.get(layer.key)
+        if row is None:
+            raise MissingRowsError((layer.key,), where=f"table {self.name}")
+        return row
+
+    def missing_keys(self) -> tuple[str, ...]:
+        """Keys of the layers of the space that have no row, in the order of the places."""
+        missing = {
+            layer.key: None
+            for slot in self.space.slots
+            for layer in slot.layers.values()
+            if not (self.fixed is not None and not slot.is_searchable) and not self._has(layer, slot.position)
+        }
+        return tuple(missing)
+
+    def _has(self, layer: LayerSpec, position: int) -> bool:
+        return layer.key in self.rows or f"{layer.key}@{position}" in self.rows

@@ -1,4 +1,4 @@
-"""The schedule of a measuring session. It knows no database: what is measured is yielded, what was measured before is handed in.
+"""The schedule of a measuring session. It knows no database: what is measured is yielded, what stands already is handed in.
 
 Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and machines
 warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in between; when

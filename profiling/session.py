@@ -1,9 +1,9 @@
 """The schedule of a measuring session. It knows no database: what is measured is yielded, what stands already is handed in.
 
-Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and machines
-warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in between; when
-it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No figure is ever
-thrown away: tables take a low quantile over visits, so that a slow visit is outvoted, not hidden.
+Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and
+machines warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in
+between; when it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No
+figure is ever thrown away: tables take a low quantile over visits, so that a slow visit is outvoted, not hidden.
 """
 
 from __future__ import annotations

@@ -38,15 +38,23 @@ def read_spec(path: Path, model: type[Spec]) -> Spec:
     Raises:
         InputError: the file cannot be read, is over 16 MiB, is not well formed, or does not fit the model; with file and line.
     """
+    return parse_spec(read_text(path), model, where=str(path), is_json=path.suffix == ".json")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that a person gave.
+
+    Raises:
+        InputError: it cannot be read, is over 16 MiB, or is not UTF-8.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"the file is larger than {MAX_BYTES // 2**20} MiB", where=str(path))
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(error.strerror or str(error), where=str(path)) from error
     except UnicodeDecodeError as error:
         raise InputError("the file is not UTF-8 text", where=str(path)) from error
-    return parse_spec(text, model, where=str(path), is_json=path.suffix == ".json")
 
 
 def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Spec:

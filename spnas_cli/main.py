@@ -25,17 +25,9 @@ EXIT_CODES: dict[type[SpnasError], int] = {
     DeviceLostError: 4,
     MeasurementError: 5,
     TableError: 6,
-    SpnasError: 1,
 }
+FAILED = 1
 INTERRUPTED = 130
-
-
-class Failure(click.ClickException):
-    """An error of the core on its way to the person: one line on stderr and its exit code."""
-
-    def __init__(self, error: SpnasError) -> None:
-        super().__init__(" ".join(str(error).split()))
-        self.exit_code = next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
 class LazyGroup(click.Group):
@@ -57,8 +49,7 @@ class LazyGroup(click.Group):
         """Runs the command.
 
         Raises:
-            Failure: the core raised an error of its tree.
-            click.ClickException: anything else went wrong; with `--debug` the exception itself comes through.
+            click.exceptions.Exit: with the exit code of what went wrong; with `--debug` the exception itself comes through.
         """
         try:
             return super().invoke(ctx)
@@ -70,10 +61,10 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            if isinstance(error, SpnasError):
-                raise Failure(error) from error
-            kind = type(error).__name__
-            raise click.ClickException(f"{kind}: {error} (unexpected; add --debug after spnas to see where)") from error
+            text = f"{type(error).__name__}: {error} (unexpected; type --debug after spnas to see where)"
+            click.echo("Error: " + " ".join((str(error) if isinstance(error, SpnasError) else text).split()), err=True)
+            code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
+            raise click.exceptions.Exit(code) from error
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

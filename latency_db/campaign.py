@@ -1,0 +1,252 @@
+"""Campaigns: from a space and a device to a latency table, and from a table to its validation.
+
+Models are built, measured and kept here; the same call again goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+
+from latency_db.runtime_model import Prediction, RuntimeModel
+from latency_db.store import Campaign, Store
+from latency_db.table import CalibrationNetwork, LatencyTable, Row
+from latency_db.validation import ValidationReport, validate
+from profiling.device import BuiltModel, Device, RunSettings
+from profiling.errors import MeasurementError, TableError
+from profiling.layers import NetworkSpec
+from profiling.session import Progress, Session
+from profiling.space import Architecture, SearchSpace, random_architectures
+from profiling.stats import is_noisy, robust_low, spread
+from profiling.tflite_build import TfliteBuilder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a campaign did.
+
+    Attributes:
+        cells: models that have a figure now.
+        measured: visits made in this run; resumed: visits found from earlier runs.
+        flagged: keys of models whose visits differ by more than `stats.NOISY_SPREAD`.
+        wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
+    """
+
+    cells: int
+    measured: int
+    resumed: int
+    flagged: tuple[str, ...]
+    wall_s: float
+    device_s: float
+    conversion_s: float
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a campaign goes on; both are called often."""
+
+    on_built: Callable[[int, int], None]
+    on_progress: Callable[[Progress], None]
+
+
+def profile(
+    device: Device,
+    space: SearchSpace,
+    store: Store,
+    builder: TfliteBuilder,
+    settings: RunSettings,
+    watch: Watch,
+    *,
+    name: str,
+    visits: int,
+    calibrate: int,
+    seed: int,
+) -> tuple[LatencyTable, Outcome]:
+    """Measures each distinct layer of a space and some random whole networks, all in the same shuffled rounds, into a table.
+
+    Args:
+        device: where to measure.
+        space: what to measure.
+        store: keeps every measurement as it is made, and the table in the end.
+        builder: converts the models.
+        settings: how each process runs.
+        watch: who is told.
+        name: of the table.
+        visits: planned processes per model.
+        calibrate: number of random networks for the calibration; 0 for none.
+        seed: of the networks and of the order.
+
+    Raises:
+        MeasurementError: some layers or networks could not be measured; those that could are kept, and the same call tries again.
+        SpnasError: what the device, the builder or the store raise.
+    """
+    networks = list(islice(random_architectures(space, seed), calibrate))
+    parameters = {"visits": visits, "calibrate": calibrate, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
+    conditions = device.conditions(settings)
+    campaign = store.campaign("profile", space, conditions, parameters)
+    store.check_name_is_free(name, campaign)
+    specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
+    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    table = LatencyTable(
+        name=name,
+        space=space,
+        conditions=conditions,
+        rows={layer.key: _row(list(low_ms[layer.key].values())) for layer in space.layers},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        source="spnas profile",
+    )
+    sums = RuntimeModel(table)
+    calibration = tuple(
+        CalibrationNetwork(
+            key=architecture.network.key,
+            sum_ms=sums.predict(architecture).sum_ms,
+            measured_ms=robust_low(list(low_ms[architecture.network.key].values())),
+        )
+        for architecture in networks
+    )
+    table = table.model_copy(update={"calibration": calibration})
+    store.save_table(table, campaign)
+    return table, outcome
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """A network with what was predicted and what was measured; `name` is its key, or the name that the caller gave it."""
+
+    name: str
+    prediction: Prediction
+    measured_ms: float
+    spread_ms: float
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validated runtime model: the report, the random networks that it rests on, and others measured beside them."""
+
+    report: ValidationReport
+    networks: tuple[MeasuredNetwork, ...]
+    others: tuple[MeasuredNetwork, ...]
+    outcome: Outcome
+
+
+def validate_table(
+    table: LatencyTable,
+    device: Device,
+    store: Store,
+    builder: TfliteBuilder,
+    settings: RunSettings,
+    watch: Watch,
+    *,
+    networks: int,
+    visits: int,
+    seed: int,
+    others: dict[str, Architecture] | None = None,
+) -> Validation:
+    """Measures random networks that took no part in the calibration and compares them with the table's runtime model.
+
+    Args:
+        table: its space and conditions must be those of the device now.
+        device, store, builder, settings, watch: as for `profile`.
+        networks: how many random networks.
+        visits: planned processes per network, an even number: the noise floor compares the even visits with the odd ones.
+        seed: of the networks and of the order.
+        others: architectures by name, measured in the same rounds but no part of the report.
+
+    Raises:
+        TableError: the device's conditions are not those of the table; names every difference.
+        MeasurementError: some networks could not be measured.
+    """
+    model = RuntimeModel(table)
+    conditions = device.conditions(settings)
+    differences = table.conditions.differences(conditions)
+    if differences:
+        words = "; ".join(f"{name} was {then} and is {now}" for name, (then, now) in differences.items())
+        raise TableError(
+            f"it was measured under other conditions: {words}", where=f"table {table.name}", hint="profile again, or match them"
+        )
+    calibrated_on = {network.key for network in table.calibration}
+    fresh = (a for a in random_architectures(table.space, seed) if a.network.key not in calibrated_on)
+    drawn = {architecture.network.key: architecture for architecture in islice(fresh, networks)}
+    named = others or {}
+    parameters: dict[str, int | float | str] = {"table": table.name, "measured_at": table.created_at, "networks": networks}
+    parameters |= {"visits": visits, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
+    campaign = store.campaign("validate", table.space, conditions, parameters)
+    specs = [architecture.network for architecture in (*drawn.values(), *named.values())]
+    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+
+    def measured(name: str, architecture: Architecture) -> MeasuredNetwork:
+        values = list(low_ms[architecture.network.key].values())
+        return MeasuredNetwork(name, model.predict(architecture), robust_low(values), spread(values))
+
+    rows = tuple(measured(key, architecture) for key, architecture in drawn.items())
+    halves = [
+        [robust_low([ms for visit, ms in low_ms[key].items() if visit % 2 == parity]) for key in drawn] for parity in (0, 1)
+    ]
+    report = validate([row.prediction.total_ms for row in rows], [row.measured_ms for row in rows], *halves)
+    return Validation(report, rows, tuple(measured(name, architecture) for name, architecture in named.items()), outcome)
+
+
+def _measure(
+    device: Device,
+    campaign: Campaign,
+    store: Store,
+    builder: TfliteBuilder,
+    settings: RunSettings,
+    watch: Watch,
+    specs: Iterable[NetworkSpec],
+    *,
+    visits: int,
+    seed: int,
+) -> tuple[dict[str, dict[int, float]], Outcome]:
+    """Builds, pushes and measures what is missing; the figures of all visits in ms, by key and number of the visit."""
+    start = time.monotonic()
+    waited_before = builder.seconds
+    with store.writing(device.name):
+        earlier = store.measurements(campaign)
+        # A failed attempt of an earlier run is no reason not to try again in this one.
+        resumed = [measurement for measurement in earlier if measurement.status == "ok"]
+        models = builder.build([*specs, canary_network(campaign.space)], settings.precision, watch.on_built)
+        wanted = {spec.key: models[spec.key] for spec in specs}
+        device.push(list(models.values()))
+        session = Session(device, settings, canary=models[canary_network(campaign.space).key], on_progress=watch.on_progress)
+        low_ms: dict[str, dict[int, float]] = defaultdict(dict)
+        measured = 0
+        for measurement in resumed:
+            if measurement.figures is not None:
+                low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
+        for measurement in session.measure(list(wanted.values()), visits=visits, seed=seed, done=resumed):
+            store.add(campaign, measurement)
+            measured += 1
+            if measurement.figures is not None:
+                low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
+    _require_all(wanted, low_ms, visits)
+    flagged = tuple(key for key in wanted if is_noisy(list(low_ms[key].values())))
+    seconds = builder.seconds - waited_before
+    outcome = Outcome(len(wanted), measured, len(resumed), flagged, time.monotonic() - start, session.device_s, seconds)
+    return low_ms, outcome
+
+
+def canary_network(space: SearchSpace) -> NetworkSpec:
+    """The model that a session watches the device by: the largest choice of the first searchable place.
+
+    It works long enough on few enough weights that a slower clock shows in it, and other programs' use of the caches does not.
+    """
+    return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
+
+
+def _require_all(wanted: dict[str, BuiltModel], low_ms: dict[str, dict[int, float]], visits: int) -> None:
+    failed = [key for key in wanted if len(low_ms[key]) < visits]
+    if failed:
+        raise MeasurementError(
+            f"{len(failed)} of {len(wanted)} models could not be measured: {', '.join(failed)}",
+            hint="the others are kept; the same command tries these again",
+        )
+
+
+def _row(values_ms: Sequence[float]) -> Row:
+    flag = "noisy" if is_noisy(values_ms) else None
+    return Row(ms=robust_low(values_ms), spread_ms=spread(values_ms), visits=len(values_ms), flag=flag)

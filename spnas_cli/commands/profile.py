@@ -1,0 +1,126 @@
+"""`spnas profile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.options import db_option, json_option
+from spnas_cli.output import duration, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from latency_db.campaign import Outcome
+    from latency_db.table import LatencyTable
+
+
+@click.command()
+@click.option(
+    "--space",
+    "space_name",
+    metavar="NAME|FILE",
+    default="imagenet",
+    show_default=True,
+    help="Search space to measure, or its YAML file.",
+)
+@click.option(
+    "--resolution", type=click.IntRange(1), metavar="PIXELS", help="Height and width of the input. [default: the space's]"
+)
+@click.option(
+    "--width", type=click.FloatRange(0, min_open=True), metavar="FACTOR", help="Width multiplier. [default: the space's]"
+)
+@click.option("--classes", type=click.IntRange(2), metavar="N", help="Outputs of the classifier. [default: the space's]")
+@click.option("--name", metavar="NAME", help="Name of the table. [default: SPACE-DEVICE, with what is not at its default]")
+@click.option(
+    "--calibrate",
+    type=click.IntRange(0),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Random whole networks to calibrate the runtime model on; 0 for none, else at least 5.",
+)
+@measuring_options(rounds=5)
+@db_option
+@json_option
+def profile(
+    space_name: str,
+    resolution: int | None,
+    width: float | None,
+    classes: int | None,
+    name: str | None,
+    calibrate: int,
+    measuring: MeasuringOptions,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Measure every layer of a search space on a device, into a latency table.
+
+    Each distinct layer is converted to TFLite once and measured in several rounds, every measurement a process of its own,
+    together with some whole networks that the runtime model is calibrated on. Each measurement is kept as soon as it is made:
+    interrupt it when you like, the same command goes on.
+
+    \b
+    Examples:
+      spnas profile --device host --space digits --calibrate 10
+      spnas profile --device host --space imagenet --precision int8 --threads 2
+    """
+    from latency_db.campaign import profile as run_profile
+    from latency_db.runtime_model import FEWEST_NETWORKS
+    from latency_db.store import Store
+    from profiling.devices import open_device
+    from profiling.space import load_space
+    from profiling.tflite_build import TfliteBuilder
+
+    if 0 < calibrate < FEWEST_NETWORKS:
+        raise click.BadParameter(f"use 0, or at least {FEWEST_NETWORKS}", param_hint="--calibrate")
+    space = load_space(space_name).with_parameters(resolution=resolution, width_multiplier=width, classes=classes)
+    device = open_device(measuring.device)
+    parts = (f"r{resolution}" if resolution else "", f"w{width:g}" if width else "", f"c{classes}" if classes else "")
+    table_name = name or "-".join(filter(None, (space.name, *parts, measuring.device, *measuring.not_default)))
+    note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {measuring.device}")
+    with Store(db) as store, TfliteBuilder() as builder, watching() as watch:
+        try:
+            table, outcome = run_profile(
+                device, space, store, builder, measuring.settings, watch,
+                name=table_name, visits=measuring.rounds, calibrate=calibrate, seed=measuring.seed,
+            )  # fmt: skip
+        finally:
+            device.close()
+    _show(table, outcome, db, as_json)
+
+
+def _show(table: LatencyTable, outcome: Outcome, db: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+    from statistics import median
+
+    from latency_db.runtime_model import RuntimeModel
+
+    if as_json:
+        print_json({"table": table.name, **asdict(outcome)})
+        return
+    model = RuntimeModel(table)
+    fastest, slowest = model.range_ms()
+    spreads = [row.spread_ms / row.ms * 100 for row in table.rows.values() if row.spread_ms is not None]
+    line, networks = model.calibration, table.calibration
+    half = line.half_width_ms(sum(network.sum_ms for network in networks) / max(1, len(networks)))
+    calibration = (
+        f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.3f} ms" if half else "none"
+    )
+    time = f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting"
+    rows = [
+        ("layers", f"{len(table.rows)}"),
+        ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
+        ("noise of a layer (median, worst)", f"{median(spreads):.2f} %, {max(spreads):.2f} %"),
+        ("calibration", calibration),
+        ("flagged as noisy", ", ".join(outcome.flagged) or "none"),
+        ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
+        ("time", time),
+    ]
+    print_table(f"Latency table {table.name} in {db}", ("", ""), rows)
+    note(f"\nNext: spnas validate --table {table.name} --device {table.conditions.device}{_db_hint(db)}")
+
+
+def _db_hint(db: Path) -> str:
+    return "" if db == Path("spnas.db") else f" --db {db}"

@@ -8,7 +8,7 @@ statistics line, which must agree with it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from profiling.conditions import Delegate
 from profiling.device import RunSettings
@@ -68,10 +68,11 @@ NEXT_STEPS = {
 DETERMINISTIC = frozenset(NEXT_STEPS) - {"killed", "stopped", "crash", "truncated", "contradiction", "implausible"}
 
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|nan)"
-# `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. The op profiler prints the same form behind the label
-# "Timings (microseconds): ", there for the sum over all ops. Anything may stand before it: prefixes of logcat, of log severity, of files.
+# `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. The op profiler prints the same form behind the labels
+# "Timings (microseconds): " and "Memory (bytes): ", there for the sum over all ops. Prefixes of logcat, of severities and of source files
+# may stand before it, so that only its end is tied to the end of the line.
 _STATISTICS = re.compile(
-    r"(?<!\(microseconds\): )\bcount=(?P<count>\d+)"
+    r"(?<!\(microseconds\): )(?<!\(bytes\): )\bcount=(?P<count>\d+)"
     rf"(?: curr=(?P<same>{_NUMBER})(?:\(all same\))?"
     rf"| first={_NUMBER} curr={_NUMBER} min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
@@ -103,8 +104,18 @@ _SUMMARY = tuple(
 )
 
 _SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}  # Linux numbers; all others: crash
-_SIGNAL_NAMES = {4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 15: "SIGTERM", 31: "SIGSYS"}
-_SHELL_SAYS = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?: |$)"
+_SIGNAL_NAMES = {
+    4: "SIGILL",
+    5: "SIGTRAP",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    15: "SIGTERM",
+    31: "SIGSYS",
+}
+_SHELL_SAYS = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?:\s|$)"
 # What shows that a run failed, whatever figures stand beside it; the root cause before what follows from it. The word "error" alone is no
 # sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library" and their like.
 _SIGNS = tuple(
@@ -113,7 +124,10 @@ _SIGNS = tuple(
         ("missing library", r"CANNOT LINK EXECUTABLE|error while loading shared libraries|Library not loaded:"),
         ("wrong architecture", r"not executable: \d+-bit|[Ee]xec format error|cannot execute binary file|[Bb]ad CPU type"),
         ("core mask", r"(?m)^taskset: .*(?:affinity|mask|Invalid argument)"),
-        ("unsupported operation", r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow op(?:s|\(s\)).* not supported by this"),
+        (
+            "unsupported operation",
+            r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow op(?:s|\(s\)).* not supported by this",
+        ),
         (
             "model refused",
             r"Could not open '|The model allocation is null|Failed to (?:load|mmap) model|has model identifier|"
@@ -126,7 +140,12 @@ _SIGNS = tuple(
         ("illegal instruction", _SHELL_SAYS.format("illegal instruction")),
         ("killed", _SHELL_SAYS.format("killed")),
         ("stopped", _SHELL_SAYS.format("terminated|hangup|interrupt")),
-        ("crash", _SHELL_SAYS.format("segmentation fault|aborted|abort|bus error|floating point exception|bad system call|trace/.*trap")),
+        (
+            "crash",
+            _SHELL_SAYS.format(
+                "segmentation fault|aborted|abort|bus error|floating point exception|bad system call|trace/.*trap"
+            ),
+        ),
         ("crash", r"\bFatal signal \d+"),
         ("failed", r"Benchmarking failed\.|\bFATAL: "),
     )
@@ -140,7 +159,9 @@ _DELEGATE_AT_WORK: dict[Delegate, re.Pattern[str]] = {
     "gpu": re.compile(_WHOLE.format("GPU", "(?:TfLiteGpu|LITERT_)")),
     "nnapi": re.compile(_WHOLE.format("NNAPI", "TfLiteNnapi")),
 }
-_XNNPACK_GAVE_UP = re.compile(r"Though XNNPACK delegate is explicitly applied|Failed to apply the default TensorFlow Lite delegate")
+_XNNPACK_GAVE_UP = re.compile(
+    r"Though XNNPACK delegate is explicitly applied|Failed to apply the default TensorFlow Lite delegate"
+)
 
 
 def command(tool: str, graph: str, settings: RunSettings) -> list[str]:
@@ -198,19 +219,23 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
     """
     _refuse_failure(f"{stdout}\n{stderr}", exit_code)
     out, err = _Reading.of(stdout), _Reading.of(stderr)
-    summary = out.summary or err.summary
     statistics = out.statistics or err.statistics
-    if "avg" in summary and not summary["avg"] > 0:
-        raise _failure("no runs", "the tool made no timed run")
-    if statistics is None:
-        # A summary on stderr belongs to statistics on stdout: without them, stdout is cut.
-        result = _from_summary(out.summary)
-    else:
-        result = _from_statistics(statistics, summary)
+    # LiteRT 2 prints statistics on stdout and the summary on stderr. A summary on stderr alone means that stdout is cut.
+    summary = out.summary if statistics is None else out.summary or err.summary
+    if "avg" not in summary:
+        raise _failure("truncated", "the output ends before the summary of benchmark_model")
+    if not summary["avg"] > 0:
+        raise _failure("no runs", "benchmark_model made no timed run")
+    result = _from_summary(summary) if statistics is None else _from_statistics(statistics, summary)
     _refuse_implausible(result)
     if delegate is not None:
         _refuse_other_delegate(f"{stdout}\n{stderr}", delegate)
-    return result
+    return replace(
+        result,
+        init_us=summary["init"],
+        first_us=_unless_zero(summary.get("first")),
+        warmup_avg_us=_unless_zero(summary.get("warmup")),
+    )
 
 
 def figures(result: ToolResult) -> Figures:
@@ -252,9 +277,11 @@ def _refuse_failure(text: str, exit_code: int) -> None:
         raise _failure("not executable", "the shell may not execute benchmark_model (exit code 126)")
     if exit_code == 127:
         raise _failure("not found", "the shell does not find benchmark_model (exit code 127)")
-    if exit_code < 0 or exit_code > 128:
-        number = -exit_code if exit_code < 0 else exit_code - 128
-        raise _failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by {_SIGNAL_NAMES.get(number, f'signal {number}')}")
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    if 0 < number <= 64:
+        raise _failure(
+            _SIGNALS.get(number, "crash"), f"benchmark_model was ended by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
+        )
     if exit_code != 0:
         raise _failure("failed", f"benchmark_model ended with exit code {exit_code}")
 
@@ -306,12 +333,12 @@ def _agree(printed: float, average: float, resolution: float = 0) -> bool:
 
 
 def _from_statistics(statistics: re.Match[str], summary: dict[str, float]) -> ToolResult:
-    if "avg" not in summary:
-        raise _failure("truncated", "the output ends before the summary of benchmark_model")
     count, average = int(statistics["count"]), _average(statistics)
-    # Only LiteRT's summary states the number of runs, and it rounds to 0.01 ms.
+    # Only the summary of LiteRT 2 states the number of runs; it rounds to 0.01 ms.
     if not _agree(summary["avg"], average, 10 if "count" in summary else 0) or summary.get("count", count) != count:
-        raise _failure("contradiction", f"the summary says {summary['avg']:g} µs, the statistics {average:g} µs over {count} runs")
+        raise _failure(
+            "contradiction", f"the summary says {summary['avg']:g} µs, the statistics {average:g} µs over {count} runs"
+        )
     same = statistics["same"]
     return ToolResult(
         count=count,
@@ -319,7 +346,6 @@ def _from_statistics(statistics: re.Match[str], summary: dict[str, float]) -> To
         min_us=float(same or statistics["min"]),
         max_us=float(same or statistics["max"]),
         std_us=0.0 if same else float(statistics["std"]),
-        **_start_up(summary),
         median_us=_optional(statistics["median"]),
         p5_us=_optional(statistics["p5"]),
         p95_us=_optional(statistics["p95"]),
@@ -327,36 +353,38 @@ def _from_statistics(statistics: re.Match[str], summary: dict[str, float]) -> To
 
 
 def _from_summary(summary: dict[str, float]) -> ToolResult:
-    if "avg" not in summary or ("count" in summary and "std" not in summary):
-        raise _failure("truncated", "the output holds no whole summary of benchmark_model")
+    if "count" not in summary:
+        return ToolResult(count=None, avg_us=summary["avg"])
+    if "std" not in summary:
+        raise _failure("truncated", "the output ends within the summary of benchmark_model")
     return ToolResult(
-        count=int(summary["count"]) if "count" in summary else None,
+        count=int(summary["count"]),
         avg_us=summary["avg"],
-        min_us=summary.get("min"),
-        max_us=summary.get("max"),
-        std_us=summary.get("std"),
-        **_start_up(summary),
+        min_us=summary["min"],
+        max_us=summary["max"],
+        std_us=summary["std"],
     )
-
-
-def _start_up(summary: dict[str, float]) -> dict[str, float | None]:
-    """Without warm-up runs, the tool prints 0 or nan for their times."""
-    names = {"init": "init_us", "first": "first_us", "warmup": "warmup_avg_us"}
-    return {field_name: summary[name] if summary.get(name, 0) > 0 else None for name, field_name in names.items()}
 
 
 def _optional(number: str | None) -> float | None:
     return None if number is None else float(number)
 
 
+def _unless_zero(value: float | None) -> float | None:
+    """Without warm-up runs, the tool prints 0 or nan for their times."""
+    return value if value is not None and value > 0 else None
+
+
 def _refuse_implausible(result: ToolResult) -> None:
-    """Refuses what no clock of microseconds can have measured: the average has six digits, all else is exact or rounded alike."""
-    ordered = [result.min_us, result.p5_us, result.median_us, result.p95_us, result.max_us]
-    present = [value for value in ordered if value is not None]
-    spread = [value for value in (result.min_us, result.avg_us, result.max_us) if value is not None]
-    in_order = present == sorted(present) and all(low <= high * (1 + 1e-5) for low, high in zip(spread, spread[1:], strict=False))
-    if not in_order or result.avg_us < 1 or min(spread) <= 0 or (result.std_us or 0) < 0 or result.count == 0:
-        raise _failure("implausible", f"no real runs give an average of {result.avg_us:g} µs with {', '.join(f'{v:g}' for v in present)}")
+    """Refuses figures that are no times of real runs. Averages are rounded to six digits, or all figures to 0.01 ms."""
+    ordered = [v for v in (result.min_us, result.p5_us, result.median_us, result.p95_us, result.max_us) if v is not None]
+    if ordered != sorted(ordered):
+        raise _failure("implausible", f"minimum, percentiles and maximum are out of order: {ordered} µs")
+    low, high = (ordered[0], ordered[-1]) if ordered else (result.avg_us, result.avg_us)
+    if low <= 0 or result.avg_us < 1 or (result.std_us or 0) < 0:
+        raise _failure("implausible", f"runs of {low:g} µs with an average of {result.avg_us:g} µs")
+    if not low * (1 - 1e-5) <= result.avg_us <= high * (1 + 1e-5):
+        raise _failure("implausible", f"the average of {result.avg_us:g} µs is not between {low:g} and {high:g} µs")
 
 
 def _refuse_other_delegate(text: str, delegate: Delegate) -> None:

@@ -1,8 +1,8 @@
 """TFLite's `benchmark_model` as text: the command line that starts it, and the figures in what it prints.
 
-The tool prints one statistics line for the warm-up, one for the timed runs, and then a summary that repeats the average of the timed
-runs. Only a summary shows that the timed runs came to their end, so nothing is read without one; the figures come from the last
-statistics line, which must agree with it.
+The tool prints one statistics line for the warm-up, one for the timed runs, and then a summary that repeats the average of the
+latter. Only a summary shows that the timed runs came to their end, so nothing is read without one; the figures come from the
+last statistics line, which must agree with it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ToolResult:
     p95_us: float | None = None
 
 
-# Every reason for which an output holds no valid result, with the next step for the person. docs/benchmark-model.md explains each.
+# Every reason for which an output holds no valid result, with the next step. docs/benchmark-model.md explains each.
 NEXT_STEPS = {
     "not found": "the tool is no longer on the device; run again, it is pushed anew",
     "not executable": "the folder must be on a file system that allows execution: use /data/local/tmp",
@@ -57,7 +57,7 @@ NEXT_STEPS = {
     "killed": "the device ran out of memory or ended the process: close apps, or measure a smaller model",
     "stopped": "run again; somebody ended the process from outside",
     "crash": "run again; if it comes back, take another version of the tool or another --delegate",
-    "failed": "look at what the tool printed: spnas -v shows it",
+    "failed": "run the tool by hand with `adb shell` to see all that it prints",
     "truncated": "run again; the output did not arrive whole",
     "no runs": "ask for at least one run with --runs",
     "contradiction": "run again; the output mixes several runs or lost lines on its way",
@@ -68,106 +68,88 @@ NEXT_STEPS = {
 DETERMINISTIC = frozenset(NEXT_STEPS) - {"killed", "stopped", "crash", "truncated", "contradiction", "implausible"}
 
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|nan)"
-# `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. The op profiler prints the same form behind the labels
-# "Timings (microseconds): " and "Memory (bytes): ", there for the sum over all ops. Prefixes of logcat, of severities and of source files
-# may stand before it, so that only its end is tied to the end of the line.
+# `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. Logcat, severities and source files put their prefixes before
+# it, so that only its end is tied to the line. The op profiler prints the same form, for the sum over all ops, behind two labels.
 _STATISTICS = re.compile(
-    r"(?<!\(microseconds\): )(?<!\(bytes\): )\bcount=(?P<count>\d+)"
+    r"(?<!Timings \(microseconds\): )(?<!Memory \(bytes\): )\bcount=(?P<count>\d+)"
     rf"(?: curr=(?P<same>{_NUMBER})(?:\(all same\))?"
-    rf"| first={_NUMBER} curr={_NUMBER} min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))"
+    rf"| first={_NUMBER} curr={_NUMBER} min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER})"
+    rf" avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
-_MS = r" +(?P<{}>\d+\.\d\d)"
-# The lines of a summary and their unit in microseconds: TensorFlow from 2.1 on, TensorFlow before and the Android app (which prints the
-# memory behind the figure, without a space), and litert/tools of LiteRT 2, whose summary is a block of lines.
-_SUMMARY = tuple(
-    (unit, re.compile(pattern + r"\s*$"))
-    for unit, pattern in (
-        (
-            1,
-            rf"Inference timings in us: Init: (?P<init>{_NUMBER}), First inference: (?P<first>{_NUMBER}), "
-            rf"Warmup \(avg\): (?P<warmup>{_NUMBER}), Inference \(avg\): (?P<avg>{_NUMBER})",
-        ),
-        (
-            1,
-            rf"Average inference timings in us: Warmup: (?P<warmup>{_NUMBER}), Init: (?P<init>{_NUMBER}), "
-            rf"(?:no stats|Inference): (?P<avg>{_NUMBER})(?:Overall .*)?",
-        ),
-        (1000, "Model initialization:" + _MS.format("init") + " ms"),
-        (1000, r"(?:Warmup \(first\)|First inference):" + _MS.format("first") + " ms"),
-        (1000, r"Warmup \(avg\):" + _MS.format("warmup") + r" ms \(\d+ runs\)"),
-        (1000, r"Inference \(avg\):" + _MS.format("avg") + r" ms \((?P<count>\d+) runs\)"),
-        (1000, r"Inference \(min\):" + _MS.format("min") + " ms"),
-        (1000, r"Inference \(max\):" + _MS.format("max") + " ms"),
-        (1000, r"Inference \(std\):" + _MS.format("std")),
-    )
+# The lines of a summary, each with its unit in microseconds. LiteRT 2's own tool (litert/tools) prints a block of lines.
+_MICROSECONDS = (
+    # TensorFlow from 2.2 on
+    r"Inference timings in us: Init: (?P<init>{0}), First inference: (?P<first>{0}), "
+    r"Warmup \(avg\): (?P<warmup>{0}), Inference \(avg\): (?P<avg>{0})",
+    # TensorFlow before, and the Android app, which writes the memory right behind the last figure
+    r"Average inference timings in us: Warmup: (?P<warmup>{0}), Init: (?P<init>{0}), "
+    r"(?:no stats|Inference): (?P<avg>{0})(?:Overall .*)?",
+)
+_MILLISECONDS = (
+    r"Model initialization: +(?P<init>{0}) ms",
+    r"(?:Warmup \(first\)|First inference): +(?P<first>{0}) ms",
+    r"Warmup \(avg\): +(?P<warmup>{0}) ms \(\d+ runs\)",
+    r"Inference \(avg\): +(?P<avg>{0}) ms \((?P<count>\d+) runs\)",
+    r"Inference \(min\): +(?P<min>{0}) ms",
+    r"Inference \(max\): +(?P<max>{0}) ms",
+    r"Inference \(std\): +(?P<std>{0})(?: ms)?",
+)
+_SUMMARY = (
+    *((1, re.compile(line.format(_NUMBER) + r"\s*$")) for line in _MICROSECONDS),
+    *((1000, re.compile(line.format(r"\d+\.\d\d") + r"\s*$")) for line in _MILLISECONDS),
 )
 
-_SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}  # Linux numbers; all others: crash
-_SIGNAL_NAMES = {
-    4: "SIGILL",
-    5: "SIGTRAP",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    11: "SIGSEGV",
-    15: "SIGTERM",
-    31: "SIGSYS",
-}
-_SHELL_SAYS = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?:\s|$)"
-# What shows that a run failed, whatever figures stand beside it; the root cause before what follows from it. The word "error" alone is no
-# sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library" and their like.
+# By their numbers on Linux; every signal that is not here is a crash.
+_SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}
+# How a shell reports a signal: at the start of a line, or behind "bash: line 1: 4711 ".
+_SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?:\s|$)"
+# What shows that a run failed, whatever figures stand beside it; root causes before what follows from them. The word "error" is
+# no sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library", and the like.
 _SIGNS = tuple(
-    (reason, re.compile(pattern))
-    for reason, pattern in (
+    (reason, re.compile(sign))
+    for reason, sign in (
         ("missing library", r"CANNOT LINK EXECUTABLE|error while loading shared libraries|Library not loaded:"),
         ("wrong architecture", r"not executable: \d+-bit|[Ee]xec format error|cannot execute binary file|[Bb]ad CPU type"),
         ("core mask", r"(?m)^taskset: .*(?:affinity|mask|Invalid argument)"),
-        (
-            "unsupported operation",
-            r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow op(?:s|\(s\)).* not supported by this",
-        ),
-        (
-            "model refused",
-            r"Could not open '|The model allocation is null|Failed to (?:load|mmap) model|has model identifier|"
-            r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors",
-        ),
+        ("unsupported operation", r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow ops? are not supported"),
+        ("unsupported operation", r"TensorFlow op\(s\), included in the given model, is\(are\) not supported"),
+        ("model refused", r"Could not open '|The model allocation is null|Failed to (?:load|mmap) model|has model identifier"),
+        ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
         ("fallback", r"Disallowed CPU fallback detected"),
         ("delegate refused", r"Failed to apply \w+ delegate"),
         ("invocation failed", r"[Ff]ailed to invoke|\bRun failed\b"),
         ("usage", r"usage: \S+ <flags>|Failed to parse flag"),
-        ("illegal instruction", _SHELL_SAYS.format("illegal instruction")),
-        ("killed", _SHELL_SAYS.format("killed")),
-        ("stopped", _SHELL_SAYS.format("terminated|hangup|interrupt")),
-        (
-            "crash",
-            _SHELL_SAYS.format(
-                "segmentation fault|aborted|abort|bus error|floating point exception|bad system call|trace/.*trap"
-            ),
-        ),
+        ("illegal instruction", _SHELL.format("illegal instruction")),
+        ("killed", _SHELL.format("killed")),
+        ("stopped", _SHELL.format("terminated|hangup|interrupt")),
+        ("crash", _SHELL.format("segmentation fault|aborted|abort|bus error|floating point exception|bad system call")),
         ("crash", r"\bFatal signal \d+"),
         ("failed", r"Benchmarking failed\.|\bFATAL: "),
     )
 )
 
-_XNNPACK = r"Created TensorFlow Lite XNNPACK delegate|pplied XNNPACK delegate|with delegate \(TfLiteXNNPackDelegate\)"
-_WHOLE = r"pplied {} delegate(?:\.|, and the model (?:graph )?will be completely)|Replacing (\d+) out of \1 node\(s\) with delegate \({}\w*\)"
-# What shows that a delegate did what was asked of it. A part of the graph is enough for XNNPACK, since all of it runs on the CPU then.
-_DELEGATE_AT_WORK: dict[Delegate, re.Pattern[str]] = {
-    "xnnpack": re.compile(_XNNPACK),
-    "gpu": re.compile(_WHOLE.format("GPU", "(?:TfLiteGpu|LITERT_)")),
-    "nnapi": re.compile(_WHOLE.format("NNAPI", "TfLiteNnapi")),
-}
+_XNNPACK_RAN = re.compile(
+    r"Created TensorFlow Lite XNNPACK delegate|Explicitly applied XNNPACK delegate|delegate \(TfLiteXNNPackDelegate\)"
+)
 _XNNPACK_GAVE_UP = re.compile(
     r"Though XNNPACK delegate is explicitly applied|Failed to apply the default TensorFlow Lite delegate"
 )
+# What the tool and the runtime call a delegate that is no CPU. It must have taken the whole graph, by the word of one of them.
+_ACCELERATORS: dict[Delegate, tuple[str, str]] = {"gpu": ("GPU", "TfLiteGpu|LITERT_"), "nnapi": ("NNAPI", "TfLiteNnapi")}
+_WHOLE_GRAPH = {
+    name: re.compile(
+        rf"pplied {label} delegate(?:\.|, and the model (?:graph )?will be completely)"
+        rf"|Replacing (\d+) out of \1 node\(s\) with delegate \((?:{kernels})\w*\)"
+    )
+    for name, (label, kernels) in _ACCELERATORS.items()
+}
 
 
 def command(tool: str, graph: str, settings: RunSettings) -> list[str]:
     """The argument list that runs the tool on a model.
 
-    The flags are those of TFLite's and of LiteRT's `benchmark_model`; each warns of the few that only the other knows and goes on.
+    The flags are those of TFLite's and of LiteRT's `benchmark_model`. Each warns of the few that only the other knows.
 
     Args:
         tool: path of the executable on the device.
@@ -206,8 +188,8 @@ def _flag_value(value: object) -> str:
 def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate | None = None) -> ToolResult:
     """The figures of one run of the tool.
 
-    Reads the output of TensorFlow 1.12 to LiteRT 2, plain, with severities, or as logcat shows it. Where one text holds several runs
-    the last one counts.
+    Reads the output of TensorFlow 1.12 to LiteRT 2, plain, with severities, or as logcat shows it. Where a text holds several
+    runs, the last one counts.
 
     Args:
         stdout, stderr: what the process printed; both may stand in one of them.
@@ -224,7 +206,7 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
     summary = out.summary if statistics is None else out.summary or err.summary
     if "avg" not in summary:
         raise _failure("truncated", "the output ends before the summary of benchmark_model")
-    if not summary["avg"] > 0:
+    if not summary.get("count", summary["avg"]) > 0:
         raise _failure("no runs", "benchmark_model made no timed run")
     result = _from_summary(summary) if statistics is None else _from_statistics(statistics, summary)
     _refuse_implausible(result)
@@ -232,7 +214,7 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
         _refuse_other_delegate(f"{stdout}\n{stderr}", delegate)
     return replace(
         result,
-        init_us=summary["init"],
+        init_us=summary.get("init"),
         first_us=_unless_zero(summary.get("first")),
         warmup_avg_us=_unless_zero(summary.get("warmup")),
     )
@@ -279,11 +261,10 @@ def _refuse_failure(text: str, exit_code: int) -> None:
         raise _failure("not found", "the shell does not find benchmark_model (exit code 127)")
     number = -exit_code if exit_code < 0 else exit_code - 128
     if 0 < number <= 64:
-        raise _failure(
-            _SIGNALS.get(number, "crash"), f"benchmark_model was ended by {_SIGNAL_NAMES.get(number, f'signal {number}')}"
-        )
+        raise _failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
     if exit_code != 0:
-        raise _failure("failed", f"benchmark_model ended with exit code {exit_code}")
+        last_line = (text.strip().splitlines() or ["it printed nothing"])[-1].strip()[:200]
+        raise _failure("failed", f"benchmark_model ended with exit code {exit_code}: {last_line}")
 
 
 def _line_around(text: str, found: re.Match[str]) -> str:
@@ -307,9 +288,10 @@ class _Reading:
                 reading = cls()
             reading.statistics = _STATISTICS.search(line) or reading.statistics
             reading.summary |= _summary_figures(line)
-        # A line without its end may have lost digits. It counts only when the statistics confirm its average.
         last = _summary_figures(unfinished)
-        if "count" in last or (reading.statistics and "avg" in last and _agree(last["avg"], _average(reading.statistics))):
+        # Where a line has no end, a figure at its end may have lost digits. It counts when the statistics confirm it.
+        cut = "avg" in last and "count" not in last
+        if not cut or (reading.statistics and _agree(last["avg"], _average(reading.statistics))):
             reading.summary |= last
         return reading
 
@@ -355,7 +337,7 @@ def _from_statistics(statistics: re.Match[str], summary: dict[str, float]) -> To
 def _from_summary(summary: dict[str, float]) -> ToolResult:
     if "count" not in summary:
         return ToolResult(count=None, avg_us=summary["avg"])
-    if "std" not in summary:
+    if not {"min", "max", "std"} <= summary.keys():
         raise _failure("truncated", "the output ends within the summary of benchmark_model")
     return ToolResult(
         count=int(summary["count"]),
@@ -389,11 +371,10 @@ def _refuse_implausible(result: ToolResult) -> None:
 
 def _refuse_other_delegate(text: str, delegate: Delegate) -> None:
     """The tool goes on without a delegate that it was not built with, or that takes nothing of the graph, and reports success."""
-    if delegate == "none":
-        if found := _DELEGATE_AT_WORK["xnnpack"].search(text):
-            raise _failure("fallback", f"asked to run without a delegate, but XNNPACK ran: {_line_around(text, found)}")
-        return
-    gave_up = _XNNPACK_GAVE_UP.search(text) if delegate == "xnnpack" else None
-    if gave_up or not _DELEGATE_AT_WORK[delegate].search(text):
-        says = _line_around(text, gave_up) if gave_up else "nothing in the output shows it at work"
-        raise _failure("fallback", f"the delegate {delegate} did not run the model: {says}")
+    xnnpack_ran, gave_up = _XNNPACK_RAN.search(text), _XNNPACK_GAVE_UP.search(text)
+    if delegate == "none" and xnnpack_ran:
+        raise _failure("fallback", f"asked to run without a delegate, but XNNPACK ran: {_line_around(text, xnnpack_ran)}")
+    if delegate == "xnnpack" and gave_up:
+        raise _failure("fallback", f"the delegate xnnpack did not run the model: {_line_around(text, gave_up)}")
+    if (delegate == "xnnpack" and not xnnpack_ran) or (delegate in _WHOLE_GRAPH and not _WHOLE_GRAPH[delegate].search(text)):
+        raise _failure("fallback", f"nothing in the output shows that the delegate {delegate} ran the whole model")

@@ -33,11 +33,12 @@ class Figures(SpecModel):
 
     @property
     def low_ms(self) -> float:
-        """The figure that tables are made from: the 5th percentile, or the minimum where the tool prints no percentiles.
+        """The figure that tables are made from: the fastest of the timed runs.
 
-        Interference only ever adds time, so a low quantile repeats better than a mean or median on a machine with other work.
+        Interference only ever adds time. On 104 models of the space `imagenet`, the minimum of 30 runs, then the lower quartile over
+        6 processes, made layers add up to networks within 0.9 % on average; medians of runs left 1.7 %.
         """
-        return self.min_ms if self.p5_ms is None else self.p5_ms
+        return self.min_ms
 
 
 class DeviceState(SpecModel):

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Random whole networks to calibrate the runtime model on; 0 for none, else at least 5.",
 )
-@measuring_options(rounds=5)
+@measuring_options(rounds=6)
 @db_option
 @json_option
 def profile(

@@ -49,6 +49,7 @@ _OTHER_FILES = (
     (b"\xcf\xfa\xed\xfe", "a macOS executable"),
     (b"PK", "a ZIP archive or an app"),
     (b"\x1f\x8b", "a compressed archive"),
+    (b"\x7fELF", "cut off within its header"),
 )
 
 
@@ -92,6 +93,12 @@ def find(
     """
     if not _VERSION.fullmatch(tool):
         path = Path(tool).expanduser()
+        if not path.is_file():
+            raise InputError(
+                "there is no such benchmark tool",
+                where=str(path),
+                hint=f"give a file, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it",
+            )
         try:
             content = path.read_bytes()
         except OSError as error:

@@ -203,12 +203,12 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
     out, err = _Reading.of(stdout), _Reading.of(stderr)
     statistics = out.statistics or err.statistics
     # LiteRT 2 prints statistics on stdout and the summary on stderr. A summary on stderr alone means that stdout is cut.
-    summary = out.summary if statistics is None else out.summary or err.summary
+    summary = out.summary or err.summary if statistics else out.summary
     if "avg" not in summary:
         raise _failure("truncated", "the output ends before the summary of benchmark_model")
     if not summary.get("count", summary["avg"]) > 0:
         raise _failure("no runs", "benchmark_model made no timed run")
-    result = _from_summary(summary) if statistics is None else _from_statistics(statistics, summary)
+    result = _from_statistics(statistics, summary) if statistics else _from_summary(summary)
     _refuse_implausible(result)
     if delegate is not None:
         _refuse_other_delegate(f"{stdout}\n{stderr}", delegate)
@@ -274,9 +274,9 @@ def _line_around(text: str, found: re.Match[str]) -> str:
 
 @dataclass
 class _Reading:
-    """The last statistics line and the figures of the last summary in one text."""
+    """The statistics lines of the last run in one text, and the figures of its summary."""
 
-    statistics: re.Match[str] | None = None
+    statistics: list[re.Match[str]] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -286,12 +286,13 @@ class _Reading:
         for line in lines:
             if "STARTING!" in line:  # what stands above is of an earlier process: logcat keeps it
                 reading = cls()
-            reading.statistics = _STATISTICS.search(line) or reading.statistics
+            if found := _STATISTICS.search(line):
+                reading.statistics.append(found)
             reading.summary |= _summary_figures(line)
         last = _summary_figures(unfinished)
         # Where a line has no end, a figure at its end may have lost digits. It counts when the statistics confirm it.
         cut = "avg" in last and "count" not in last
-        if not cut or (reading.statistics and _agree(last["avg"], _average(reading.statistics))):
+        if not cut or (reading.statistics and _agree(last["avg"], _average(reading.statistics[-1]))):
             reading.summary |= last
         return reading
 
@@ -314,13 +315,16 @@ def _agree(printed: float, average: float, resolution: float = 0) -> bool:
     return abs(printed - average) <= resolution / 2 + 1e-5 * average
 
 
-def _from_statistics(statistics: re.Match[str], summary: dict[str, float]) -> ToolResult:
+def _from_statistics(lines: list[re.Match[str]], summary: dict[str, float]) -> ToolResult:
+    statistics = lines[-1]
     count, average = int(statistics["count"]), _average(statistics)
     # Only the summary of LiteRT 2 states the number of runs; it rounds to 0.01 ms.
     if not _agree(summary["avg"], average, 10 if "count" in summary else 0) or summary.get("count", count) != count:
         raise _failure(
             "contradiction", f"the summary says {summary['avg']:g} µs, the statistics {average:g} µs over {count} runs"
         )
+    if len({line["p5"] is None for line in lines}) > 1:
+        raise _failure("contradiction", "one statistics line has percentiles and another has lost them")
     same = statistics["same"]
     return ToolResult(
         count=count,
@@ -358,15 +362,22 @@ def _unless_zero(value: float | None) -> float | None:
 
 
 def _refuse_implausible(result: ToolResult) -> None:
-    """Refuses figures that are no times of real runs. Averages are rounded to six digits, or all figures to 0.01 ms."""
+    """Refuses figures that are no times of real runs, such as those of a line that has lost digits."""
     ordered = [v for v in (result.min_us, result.p5_us, result.median_us, result.p95_us, result.max_us) if v is not None]
-    if ordered != sorted(ordered):
-        raise _failure("implausible", f"minimum, percentiles and maximum are out of order: {ordered} µs")
     low, high = (ordered[0], ordered[-1]) if ordered else (result.avg_us, result.avg_us)
-    if low <= 0 or result.avg_us < 1 or (result.std_us or 0) < 0:
+    rounding = 1e-5 * result.avg_us
+    if low <= 0 or result.avg_us < 1:
         raise _failure("implausible", f"runs of {low:g} µs with an average of {result.avg_us:g} µs")
-    if not low * (1 - 1e-5) <= result.avg_us <= high * (1 + 1e-5):
-        raise _failure("implausible", f"the average of {result.avg_us:g} µs is not between {low:g} and {high:g} µs")
+    if ordered != sorted(ordered) or not low - rounding <= result.avg_us <= high + rounding:
+        raise _failure("implausible", f"out of order: {ordered} µs with an average of {result.avg_us:g} µs")
+    if result.count is None or result.std_us is None:
+        return
+    # The two extremes alone give the least variance that these runs can have, and all runs at the extremes the greatest. The tool
+    # cuts the deviation to whole microseconds, or rounds all figures to 10.
+    above, below = high - result.avg_us, result.avg_us - low
+    least, greatest = ((above**2 + below**2) / result.count) ** 0.5, max(above * below, 0) ** 0.5
+    if not least - rounding - 11 <= result.std_us <= greatest + rounding + 11:
+        raise _failure("implausible", f"a deviation of {result.std_us:g} µs between {low:g} and {high:g} µs")
 
 
 def _refuse_other_delegate(text: str, delegate: Delegate) -> None:

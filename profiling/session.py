@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from profiling.device import BuiltModel, Device, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
 from profiling.measurement import Measurement
-from profiling.stats import is_noisy
+from profiling.stats import is_noisy, robust_low
 
 CANARY_EVERY = 12
-CANARY_SLOW = 1.05
-COOL_DOWN_STEPS_S = (2.0, 5.0, 10.0, 20.0)
-COOL_DOWN_LIMIT_S = 180.0
+CANARY_SLOW = 0.05
+# The first look back comes at once: a single slow process is no slow device.
+COOL_DOWN_STEPS_S = (0.0, 2.0, 10.0, 30.0)
+COOL_DOWN_LIMIT_S = 120.0
 EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
@@ -184,20 +185,21 @@ class Session:
 
     def _canary_was_slow(self) -> bool:
         """Measures the canary, and waits for it to recover when it is slow, as long as the limit of the session allows."""
-        was_slow = False
-        for step in (*COOL_DOWN_STEPS_S, None):
-            self._measure_canary()
-            if self._canary_ms[-1] <= CANARY_SLOW * min(self._canary_ms):
-                return was_slow
-            was_slow = True
+        self._measure_canary()
+        for step in COOL_DOWN_STEPS_S:
+            slower = self._canary_ms[-1] / robust_low(self._canary_ms) - 1
+            if slower <= CANARY_SLOW or self._waited_s + step > COOL_DOWN_LIMIT_S:
+                break
             self.slow_canaries += 1
-            if step is None or self._waited_s + step > COOL_DOWN_LIMIT_S:
-                return True
-            slower = self._canary_ms[-1] / min(self._canary_ms) - 1
-            self._on_progress(Progress(0, 0, None, f"the device is {slower:.0%} slower than at its best; waiting {step:g} s"))
-            self._sleep(step)
-            self._waited_s += step
-        return True
+            if step > 0:
+                text = f"the device is {slower:.0%} slower than before; waiting {step:g} s"
+                self._on_progress(Progress(0, 0, None, text))
+                self._sleep(step)
+                self._waited_s += step
+            self._measure_canary()
+        else:
+            return True
+        return slower > CANARY_SLOW
 
     def _measure_canary(self) -> None:
         assert self._canary is not None

@@ -68,11 +68,12 @@ class MeasuringOptions:
         return [word for word, differs in words.items() if differs]
 
 
-def measuring_options(*, rounds: int) -> Callable[[Function], Function]:
+def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Function]:
     """The options of a command that measures, handed to it as one `MeasuringOptions`.
 
     Args:
         rounds: default of `--rounds`.
+        seed: default of `--seed`; one for calibration and another for validation, so that they draw other networks.
     """
     options = (
         click.option(
@@ -95,7 +96,7 @@ def measuring_options(*, rounds: int) -> Callable[[Function], Function]:
         click.option(
             "--timeout", type=click.FloatRange(1), default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per process."
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random networks and of the order."),
+        click.option("--seed", type=int, default=seed, show_default=True, help="Seed of the random networks and of the order."),
     )
 
     def decorate(function: Function) -> Function:

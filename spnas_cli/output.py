@@ -59,7 +59,8 @@ class ProgressLine:
             self._bar.update(self._task, completed=done, total=total, text=text, remaining=remaining)
         elif self._plain and time.monotonic() - self._last_plain >= PLAIN_PROGRESS_SECONDS:
             self._last_plain = time.monotonic()
-            click.echo(f"  {done:g}/{total:g} {text} {remaining}".rstrip(), err=True)
+            count = f"{done:g}/{total:g} " if total else ""
+            click.echo(f"  {count}{text} {remaining}".rstrip(), err=True)
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""`spnas validate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.output import duration, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from latency_db.campaign import Validation
+
+PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
+
+
+@click.command()
+@table_option
+@click.option("--networks", type=click.IntRange(2), default=100, show_default=True, help="Random networks to measure.")
+@click.option(
+    "--architecture",
+    "architectures",
+    multiple=True,
+    metavar="ARCH",
+    help="Measure this network beside them, a file or a name; may be repeated. It takes no part in the report.",
+)
+@click.option(
+    "--max-error", type=click.FloatRange(0), metavar="PCT", help="Fail (exit code 5) when the mean error is above PCT %."
+)
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where to draw predicted against measured latency. [default: validation-TABLE.png beside the database]",
+)
+@measuring_options(rounds=6, seed=1)
+@db_option
+@json_option
+def validate(
+    table: str | None,
+    networks: int,
+    architectures: tuple[str, ...],
+    max_error: float | None,
+    figure: Path | None,
+    measuring: MeasuringOptions,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Measure random networks and report how far the runtime model can be trusted.
+
+    The networks are drawn by the seed and took no part in the calibration. Threads, cores, precision and delegate must be those
+    of the table. The noise floor is the error that the measurements have by themselves: no model can be better but by luck.
+
+    \b
+    Examples:
+      spnas validate --table imagenet-host --device host --networks 100
+      spnas validate --table imagenet-host --networks 30 --max-error 2 --json
+    """
+    from dataclasses import asdict
+
+    from latency_db.campaign import validate_table
+    from latency_db.figures import draw_validation
+    from latency_db.store import Store
+    from latency_db.table_files import find_table
+    from profiling.devices import open_device
+    from profiling.errors import MeasurementError
+    from profiling.space import load_architecture
+    from profiling.tflite_build import TfliteBuilder
+
+    if measuring.rounds % 2:
+        raise click.BadParameter(
+            "must be even: the noise floor compares one half of the rounds with the other", param_hint="--rounds"
+        )
+    latency_table = find_table(table, db)
+    others = {name: load_architecture(name) for name in architectures}
+    device = open_device(measuring.device)
+    note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {measuring.device}")
+    with Store(db) as store, TfliteBuilder() as builder, watching() as watch:
+        try:
+            validation = validate_table(
+                latency_table, device, store, builder, measuring.settings, watch,
+                networks=networks, visits=measuring.rounds, seed=measuring.seed, others=others,
+            )  # fmt: skip
+        finally:
+            device.close()
+    drawn = figure or db.parent / f"validation-{latency_table.name}.png"
+    draw_validation(validation, latency_table, drawn)
+    if as_json:
+        print_json(asdict(validation.report))
+    else:
+        _show(validation, latency_table.name, drawn)
+    error = validation.report.mean_error_pct
+    if max_error is not None and error > max_error:
+        raise MeasurementError(f"the mean error of {error:.2f} % is above the {max_error:g} % allowed", where=latency_table.name)
+
+
+def _show(validation: Validation, name: str, figure: Path) -> None:
+    report, outcome = validation.report, validation.outcome
+    rows = [
+        ("RMSE", f"{report.rmse_ms:.3f} ms, {report.rmse_pct:.2f} %"),
+        ("mean error", f"{report.mean_error_pct:.2f} %"),
+        ("bias", f"{report.bias_pct:+.2f} %"),
+        ("Spearman", f"{report.spearman:.4f}"),
+        ("worst network", f"{report.worst_pct:.2f} %"),
+        ("noise floor", f"{report.noise_floor_ms:.3f} ms"),
+        ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
+        (
+            "time",
+            f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting",
+        ),
+    ]
+    print_table(f"Runtime model of {name} on {report.networks} networks it has not seen", ("", ""), rows)
+    if validation.others:
+        columns = ("network", "predicted ms", "95 % interval", "measured ms", "error")
+        print_table(
+            "\nMeasured beside them",
+            columns,
+            [
+                (
+                    other.name,
+                    f"{other.prediction.total_ms:.3f}",
+                    "none"
+                    if other.prediction.low_ms is None
+                    else f"{other.prediction.low_ms:.3f} to {other.prediction.high_ms:.3f}",
+                    f"{other.measured_ms:.3f}",
+                    f"{(other.prediction.total_ms / other.measured_ms - 1) * 100:+.2f} %",
+                )
+                for other in validation.others
+            ],
+        )
+    note(f"\n{figure} shows predicted against measured; {PAPER}.")

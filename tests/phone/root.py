@@ -1,0 +1,97 @@
+"""Builds the file system that every test phone shares: Debian with Android's adbd, its shell and tools, Python and LiteRT."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+HERE = Path(__file__).parent
+SUITE, PYTHON = "trixie", "3.13"
+PACKAGES = "adbd,mksh,toybox,python3"
+MIRROR = os.environ.get("SPNAS_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+CACHE = platformdirs.user_cache_path("spnas") / "test-phone"
+# Android's own programs; the rest of /system/bin comes from rootfs/.
+TOYBOX = (
+    "basename cat chmod chown cmp cp cut date dd df dirname du echo env expr false find free grep head hostname id kill ln ls md5sum "
+    "mkdir mkfifo mktemp mv nice nohup od pgrep pidof pkill printf ps pwd readlink realpath rm rmdir sed seq setsid sha1sum "
+    "sha256sum sleep sort split stat sync tail taskset tee time timeout top touch tr true truncate uname uniq uptime wc which xargs"
+)
+
+
+def missing() -> str | None:
+    """Why no test phone can be built on this machine; None where it can."""
+    if platform.system() != "Linux":
+        return "the test phone needs Linux"
+    if os.geteuid() != 0:
+        return "the test phone needs root (namespaces, mounts)"
+    absent = [tool for tool in ("debootstrap", "unshare", "nsenter", "setpriv", "gcc") if shutil.which(tool) is None]
+    return f"the test phone needs {', '.join(absent)} (Debian: apt-get install debootstrap util-linux gcc)" if absent else None
+
+
+def recipe() -> str:
+    """Changes when the root must be built anew."""
+    files = [HERE / "launcher.c", *sorted(path for path in (HERE / "rootfs").rglob("*") if path.is_file())]
+    parts = [Path(__file__).read_text(), *litert_requirements(), *(path.read_text() for path in files)]
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def litert_requirements() -> list[str]:
+    """The runtime of this machine, so that phone and host run the same code."""
+    return [f"{name}=={version(name)}" for name in ("ai-edge-litert", "numpy")]
+
+
+def debian() -> Path:
+    """The plain Debian root, built at the first call."""
+    root = CACHE / f"debian-{SUITE}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
+    if not root.exists():
+        unfinished = root.with_name(f"{root.name}.{os.getpid()}")
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(unfinished), MIRROR]
+        run(command)
+        unfinished.rename(root)
+    return root
+
+
+def build() -> Path:
+    """The complete root; made at the first call, found again afterwards."""
+    root = CACHE / f"root-{recipe()}"
+    if root.exists():
+        return root
+    CACHE.mkdir(parents=True, exist_ok=True)
+    unfinished = root.with_name(f"{root.name}.{os.getpid()}")
+    run(["cp", "--archive", "--reflink=auto", str(debian()), str(unfinished)])
+    shutil.copytree(HERE / "rootfs", unfinished, dirs_exist_ok=True)
+    system = unfinished / "system"
+    for script in (system / "bin").iterdir():
+        script.chmod(0o755)
+    (system / "bin" / "sh").symlink_to("/usr/bin/mksh")
+    # adbd asks passwd and libc for its shell, and both mean /bin/sh.
+    (unfinished / "usr" / "bin" / "sh").unlink()
+    (unfinished / "usr" / "bin" / "sh").symlink_to("mksh")
+    for name in TOYBOX.split():
+        (system / "bin" / name).symlink_to("/usr/bin/toybox")
+    for folder in ("data", "phone", "sys"):
+        (unfinished / folder).mkdir(exist_ok=True)
+    wheels = ["--target", str(system / "lib" / "python"), "--python-version", PYTHON, "--only-binary=:all:", "--no-deps"]
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *wheels, *litert_requirements()])
+    run(["chroot", str(unfinished), "python3", "-m", "compileall", "-q", "/system/lib"])
+    run(["gcc", "-static", "-O1", "-o", str(unfinished / "benchmark_model"), str(HERE / "launcher.c")])
+    for old in CACHE.glob("root-*"):
+        if old.name.count(".") == 0:
+            shutil.rmtree(old)
+    unfinished.rename(root)
+    return root
+
+
+def run(command: list[str]) -> None:
+    """Runs a command to its end, and says what it printed when it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-2000:]}")

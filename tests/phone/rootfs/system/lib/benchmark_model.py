@@ -1,0 +1,219 @@
+"""benchmark_model of the test phone: the flags and the text of Google's tool (LiteRT 2.2), around a LiteRT that really runs.
+
+Called as `benchmark_model.py NAME --flag=value...`, NAME being what the launcher was called.
+"""
+
+import io
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+FLAGS = {
+    "num_runs": (50, "Min num runs"),
+    "min_secs": (1.0, "Min runs duration (seconds)"),
+    "max_secs": (150.0, "Max runs duration (seconds)"),
+    "run_delay": (-1.0, "Inter-run delay (seconds)"),
+    "num_threads": (-1, "Num threads"),
+    "warmup_runs": (1, "Min warmup runs"),
+    "warmup_min_secs": (0.5, "Min warmup runs duration (seconds)"),
+    "graph": ("", "Graph"),
+    "signature_to_run_for": ("", "Signature to run"),
+    "enable_op_profiling": (False, "Enable op profiling"),
+    "use_xnnpack": (True, "Use xnnpack"),
+    "use_gpu": (False, "Use gpu"),
+    "use_nnapi": (False, "Use NNAPI"),
+    "require_full_delegation": (False, "Require full delegation"),
+    "verbose": (False, "Log parameter values verbosely"),
+    "help": (False, "Help"),
+}
+FAULT = Path("/phone/fault")
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only fills the input; its threads would be noise
+
+
+class Fault:
+    """What the test ordered to go wrong: a line `KIND [ARGUMENT] [xTIMES]` in /phone/fault."""
+
+    def __init__(self) -> None:
+        words = FAULT.read_text().split() if FAULT.exists() else []
+        if words and words[-1].startswith("x"):
+            left = int(words.pop()[1:]) - 1
+            FAULT.write_text(f"{' '.join(words)} x{left}\n") if left else FAULT.unlink()
+        self.kind = words[0] if words else ""
+        self.argument = " ".join(words[1:])
+
+
+def say(text: str) -> None:
+    print(text, flush=False)
+
+
+def fail(*lines: str) -> None:
+    sys.stdout.flush()
+    for line in (*lines, "Benchmarking failed."):
+        print(f"ERROR: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def parse(arguments: list[str]) -> tuple[dict[str, object], list[str], list[str]]:
+    """Values of all flags, the names that were given, and what no flag consumed."""
+    values: dict[str, object] = {name: default for name, (default, _) in FLAGS.items()}
+    given, unconsumed = [], []
+    for argument in arguments:
+        name, _, text = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or name not in FLAGS:
+            unconsumed.append(argument)
+            continue
+        kind = type(FLAGS[name][0])
+        values[name] = text in ("true", "1", "") if kind is bool else kind(text)
+        given.append(name)
+    return values, given, unconsumed
+
+
+def stats(times: list[int]) -> str:
+    """The `count=` line over times in microseconds."""
+    ordered = sorted(times)
+    p5, median, p95 = (ordered[min(len(ordered) - 1, int(len(ordered) * q))] for q in (0.05, 0.5, 0.95))
+    percentiles = f"p5={p5} median={median} p95={p95}"
+    if len(times) == 1:
+        return f"count=1 curr={times[0]} {percentiles}"
+    if ordered[0] == ordered[-1]:
+        return f"count={len(times)} curr={times[-1]}(all same) {percentiles}"
+    mean = sum(times) / len(times)
+    deviation = int((sum((t - mean) ** 2 for t in times) / len(times)) ** 0.5)
+    return (
+        f"count={len(times)} first={times[0]} curr={times[-1]} min={ordered[0]} max={ordered[-1]} "
+        f"avg={mean:.6g} std={deviation} {percentiles}"
+    )
+
+
+def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float) -> list[int]:  # noqa: ANN001
+    say(
+        f"INFO: Running benchmark for at least {runs} iterations and at least {min_seconds:g} seconds "
+        f"but terminate if exceeding {max_seconds:g} seconds."
+    )
+    times: list[int] = []
+    begin = time.perf_counter()
+    while True:
+        elapsed = time.perf_counter() - begin
+        if (len(times) >= runs and elapsed >= min_seconds) or elapsed > max_seconds:
+            break
+        start = time.perf_counter_ns()
+        invoke()
+        times.append((time.perf_counter_ns() - start) // 1000)
+        if delay > 0:
+            time.sleep(delay)
+    say(f"INFO: {stats(times)}\n")
+    return times
+
+
+def megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(tool: str, arguments: list[str]) -> None:
+    fault = Fault()
+    if fault.kind == "library":
+        print(f'CANNOT LINK EXECUTABLE "{tool}": library "libfault.so" not found: needed by main executable', file=sys.stderr)
+        sys.exit(1)
+    if fault.kind == "truncate":
+        sys.stdout = io.StringIO()
+    say("INFO: STARTING!")
+    values, given, unconsumed = parse(arguments)
+    if values["help"]:
+        sys.stdout.flush()
+        print(f"ERROR: usage: {tool} <flags>\nFlags:", file=sys.stderr)
+        for name, (default, text) in FLAGS.items():
+            print(f"\t--{name}={default}\t{type(default).__name__}\toptional\t{text}", file=sys.stderr)
+        sys.exit(1)
+    if unconsumed:
+        say(f"WARN: Unconsumed cmdline flags: {' '.join(unconsumed)}")
+    say(f"INFO: Log parameter values verbosely: [{int(values['verbose'])}]")
+    for name in FLAGS:
+        if name in given and name != "verbose":
+            value = values[name]
+            say(
+                f"INFO: {FLAGS[name][1]}: [{int(value) if isinstance(value, bool) else value if name == 'graph' else f'{value:g}'}]"
+            )
+
+    graph = Path(str(values["graph"]))
+    if not graph.is_file():
+        fail(f"Could not open '{graph}'.", "The model allocation is null/empty", f"Failed to load model {graph}")
+    say(f"INFO: Loaded model {graph}")
+    if values["use_gpu"]:
+        say(
+            "WARN: The GPU delegate compile options are only supported on Android or iOS platforms "
+            "or when the tool was built with -DCL_DELEGATE_NO_GL."
+        )
+    if values["use_nnapi"]:
+        say("WARN: NNAPI acceleration is unsupported on this platform.")
+    accelerated = values["use_gpu"] or values["use_nnapi"]
+    if accelerated and values["require_full_delegation"]:
+        fail("Disallowed CPU fallback detected.")
+    if fault.kind == "fallback":
+        say(
+            f"INFO: Though {fault.argument} delegate is explicitly applied, the model graph will not be executed by the delegate."
+        )
+
+    before = megabytes()
+    sys.path.insert(0, "/system/lib/python")
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    loaded = time.perf_counter()
+    resolver = OpResolverType.AUTO if values["use_xnnpack"] else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    threads = None if int(values["num_threads"]) < 0 else int(values["num_threads"])
+    try:
+        interpreter = Interpreter(str(graph), num_threads=threads, experimental_op_resolver_type=resolver)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        fail(str(error).replace("\n", " "), "Failed to initialize the interpreter")
+    import numpy
+
+    random = numpy.random.default_rng(0)
+    for tensor in interpreter.get_input_details():
+        floating = numpy.issubdtype(tensor["dtype"], numpy.floating)
+        data = random.random(tensor["shape"]) - 0.5 if floating else random.integers(0, 127, tensor["shape"])
+        interpreter.set_tensor(tensor["index"], data.astype(tensor["dtype"]))
+    initialised = int((time.perf_counter() - loaded) * 1e6)
+    say(f"INFO: The input model file size (MB): {graph.stat().st_size / 1e6:g}")
+    say(f"INFO: Initialized session in {initialised / 1000:g}ms.")
+
+    if fault.kind == "signal":
+        sys.stdout.flush()
+        os.kill(os.getpid(), getattr(signal, f"SIG{fault.argument}"))
+    if fault.kind == "hang":
+        sys.stdout.flush()
+        time.sleep(3600)
+    if fault.kind == "refuse":
+        fail(fault.argument)
+    if fault.kind == "slow":
+        time.sleep(float(fault.argument))
+
+    longest, delay = float(values["max_secs"]), float(values["run_delay"])
+    warmup = invoke_repeatedly(interpreter.invoke, int(values["warmup_runs"]), float(values["warmup_min_secs"]), longest, -1)
+    timed = invoke_repeatedly(interpreter.invoke, int(values["num_runs"]), float(values["min_secs"]), longest, delay)
+    say(
+        f"INFO: Inference timings in us: Init: {initialised}, First inference: {warmup[0]}, "
+        f"Warmup (avg): {sum(warmup) / len(warmup):.6g}, Inference (avg): {sum(timed) / len(timed):.6g}"
+    )
+    say(
+        "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual "
+        "memory footprint of the model at runtime. Take the information at your discretion."
+    )
+    say(
+        f"INFO: Memory footprint delta from the start of the tool (MB): init={megabytes() - before:g} overall={megabytes() - before:g}"
+    )
+    if fault.kind == "fail_late":
+        fail("Failed to invoke!")
+    if fault.kind == "noise":
+        print("X" * int(fault.argument), file=sys.stderr)
+
+    if fault.kind == "truncate":
+        kept = sys.stdout.getvalue()[: int(fault.argument)]
+        sys.stdout = sys.__stdout__
+        sys.stdout.write(kept)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

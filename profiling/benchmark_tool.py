@@ -208,8 +208,10 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
         raise _failure("truncated", "the output ends before the summary of benchmark_model")
     if not summary.get("count", summary["avg"]) > 0:
         raise _failure("no runs", "benchmark_model made no timed run")
+    if not statistics and "Running benchmark" in stdout:
+        raise _failure("truncated", "the output has lost the statistics of the timed runs")
     result = _from_statistics(statistics, summary) if statistics else _from_summary(summary)
-    _refuse_implausible(result)
+    _refuse_implausible(result, resolution_us=1 if statistics else 10)
     if delegate is not None:
         _refuse_other_delegate(f"{stdout}\n{stderr}", delegate)
     return replace(
@@ -361,7 +363,7 @@ def _unless_zero(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _refuse_implausible(result: ToolResult) -> None:
+def _refuse_implausible(result: ToolResult, resolution_us: float) -> None:
     """Refuses figures that are no times of real runs, such as those of a line that has lost digits."""
     ordered = [v for v in (result.min_us, result.p5_us, result.median_us, result.p95_us, result.max_us) if v is not None]
     low, high = (ordered[0], ordered[-1]) if ordered else (result.avg_us, result.avg_us)
@@ -372,11 +374,10 @@ def _refuse_implausible(result: ToolResult) -> None:
         raise _failure("implausible", f"out of order: {ordered} µs with an average of {result.avg_us:g} µs")
     if result.count is None or result.std_us is None:
         return
-    # The two extremes alone give the least variance that these runs can have, and all runs at the extremes the greatest. The tool
-    # cuts the deviation to whole microseconds, or rounds all figures to 10.
+    # The two extremes alone give the least variance that these runs can have, and all runs at the extremes the greatest.
     above, below = high - result.avg_us, result.avg_us - low
     least, greatest = ((above**2 + below**2) / result.count) ** 0.5, max(above * below, 0) ** 0.5
-    if not least - rounding - 11 <= result.std_us <= greatest + rounding + 11:
+    if not least - rounding - resolution_us <= result.std_us <= greatest + rounding + resolution_us:
         raise _failure("implausible", f"a deviation of {result.std_us:g} µs between {low:g} and {high:g} µs")
 
 

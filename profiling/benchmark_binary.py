@@ -122,7 +122,9 @@ def check(content: bytes, abis: Sequence[str], *, where: str) -> None:
     Raises:
         InputError: says what it is instead.
     """
-    hint = f"give the benchmark_model built for {abis[0]}, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it"
+    hint = (
+        f"give the benchmark_model built for the device, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it"
+    )
     head = content[:20]
     if len(head) < 20 or not head.startswith(b"\x7fELF"):
         raise InputError(f"the benchmark tool is {_what_else(head)}, not an ELF executable", where=where, hint=hint)

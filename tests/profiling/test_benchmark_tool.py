@@ -110,7 +110,7 @@ def test_line_ends_and_prefixes_of_loggers_change_nothing(before: str, after: st
 
 @pytest.mark.parametrize("log", ONE_RUN, ids=lambda log: log.name)
 def test_no_prefix_of_a_log_is_read_as_another_result(log: Log):
-    """Cut anywhere in either stream, the output gives the whole log's result or none. Op profiles are cut at every 101st place."""
+    """Cut anywhere in either stream (profiles of ops: at every 101st place), the output gives the whole result or none."""
     for end in (*range(min(len(log.stdout), 2500)), *range(2500, len(log.stdout), 101)):
         assert attempt(log.stdout[:end], log.stderr) in (None, log.expected), log.stdout[:end][-80:]
     for end in range(len(log.stderr)):

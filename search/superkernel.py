@@ -84,6 +84,16 @@ def eq1_kernel(w: Tensor, shells: Tensor, use_kernel: Tensor) -> Tensor:
     return w * torch.einsum("k,kij->ij", use_kernel, shells)
 
 
+def kernel_norms(w: Tensor, shells: Tensor) -> Tensor:
+    """What the thresholds t_k are compared with: `relative_norms` of each shell beyond the core. (kernels − 1,)."""
+    return relative_norms(w, shells[1:, None, None])
+
+
+def expansion_norms(w_k: Tensor, channels: Tensor) -> Tensor:
+    """What the thresholds t_e are compared with: `relative_norms` of each group of channels. (expansions,)."""
+    return relative_norms(w_k, channels[:, :, None, None, None])
+
+
 def eq2_use_kernel(w: Tensor, shells: Tensor, t_k: Tensor) -> Tensor:
     """Eq. 2: 1(‖w_5×5∖3×3‖² > t_k=5) for each shell in turn, after the 1 of the core.
 
@@ -95,8 +105,7 @@ def eq2_use_kernel(w: Tensor, shells: Tensor, t_k: Tensor) -> Tensor:
     Returns:
         (kernels,).
     """
-    x = relative_norms(w, shells[1:, None, None])
-    return nested(torch.cat((torch.ones_like(t_k[:1]) if len(t_k) else w.new_ones(1), indicator(x, t_k))))
+    return nested(torch.cat((w.new_ones(1), indicator(kernel_norms(w, shells), t_k))))
 
 
 def eq3_use_expansion(w_k: Tensor, channels: Tensor, t_e: Tensor, skippable: bool) -> Tensor:
@@ -111,9 +120,8 @@ def eq3_use_expansion(w_k: Tensor, channels: Tensor, t_e: Tensor, skippable: boo
     Returns:
         (expansions,); the first one is 0 for `skip`.
     """
-    x = relative_norms(w_k, channels[:, :, None, None, None])
-    g = indicator(x, t_e) if skippable else torch.cat((w_k.new_ones(1), indicator(x[1:], t_e)))
-    return nested(g)
+    g = indicator(expansion_norms(w_k, channels)[len(channels) - len(t_e) :], t_e)
+    return nested(g if skippable else torch.cat((w_k.new_ones(1), g)))
 
 
 def eq3_channel_mask(channels: Tensor, use_expansion: Tensor) -> Tensor:

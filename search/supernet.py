@@ -60,6 +60,17 @@ class SuperMBConv(MBConvBlock):
             use_expansion = use_expansion * superkernel.nested(torch.cat((first, keep[kernels + 1 :])))
         return Decision(use_kernel, use_expansion)
 
+    @torch.no_grad()
+    def confidence(self) -> tuple[Tensor, Tensor]:
+        """σ((x − t) / temperature) of t_k and of t_e: how far each indicator is from changing its mind."""
+        w = self.depthwise.weight
+        w_k = superkernel.eq1_kernel(w, self.shells, self.decide().use_kernel)
+        x_k, x_e = superkernel.kernel_norms(w, self.shells), superkernel.expansion_norms(w_k, self.channels)
+        x_e = x_e[len(x_e) - len(self.t_e) :]
+        return torch.sigmoid((x_k - self.t_k) / superkernel.TEMPERATURE), torch.sigmoid(
+            (x_e - self.t_e) / superkernel.TEMPERATURE
+        )
+
     def forward(self, x: Tensor, decision: Decision | None = None) -> Tensor:
         """Eq. 4: o(x) = conv(x, w | t_k, t_e). Shapes as for `MBConvBlock`."""
         chosen = decision or self.decide()

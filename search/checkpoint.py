@@ -1,0 +1,50 @@
+"""Checkpoints: written by rename, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from profiling.errors import InputError
+
+FORMAT = "spnas-checkpoint-1"
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint; a process killed in between leaves the one before it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: Path, expected: dict[str, str]) -> dict[str, Any]:
+    """Reads a checkpoint.
+
+    Args:
+        path: the file.
+        expected: entries that the checkpoint must have with exactly these values, such as the digest of its space.
+
+    Raises:
+        InputError: it is not there, cut off, not a checkpoint of spnas, or of something else than expected.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged, cut off, or not a checkpoint"
+        raise InputError(f"the checkpoint cannot be read: {reason}", where=str(path)) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError("this is not a checkpoint that this version of spnas can read", where=str(path))
+    for name, value in expected.items():
+        if state.get(name) != value:
+            raise InputError(f"the checkpoint belongs to another {name}: {state.get(name)}, not {value}", where=str(path))
+    return state

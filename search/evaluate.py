@@ -1,0 +1,39 @@
+"""Accuracy of a network, after its batch-norm statistics have been estimated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replaces running statistics by the plain average over these batches of images.
+
+    The supernet's statistics were gathered under changing decisions and do not fit any network that is derived from it.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    for images in batches:
+        network(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """The share of images whose class is the network's first guess (top-1), 0 to 1."""
+    network.eval()
+    right = total = 0
+    for images, labels in batches:
+        right += int((network(images).argmax(1) == labels).sum())
+        total += len(labels)
+    return right / total

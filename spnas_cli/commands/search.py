@@ -1,0 +1,222 @@
+"""`spnas search`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.output import duration, note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from latency_db.runtime_model import RuntimeModel
+    from search.config import SearchConfig
+    from search.data import Data
+    from search.loop import Found
+
+
+@click.command()
+@table_option
+@click.option(
+    "--data",
+    "data_name",
+    metavar="NAME|FOLDER",
+    required=True,
+    help="digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`.",
+)
+@click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Latency to end at, in ms.")
+@click.option(
+    "--runtime-weight", type=click.FloatRange(0), metavar="λ", help="Fixed weight of the runtime term, as in the paper (Eq. 9)."
+)
+@click.option(
+    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run."
+)
+@click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the images. [default: 8, more on small data]")
+@click.option("--batch-size", type=click.IntRange(2), help="Images a step. [default: 1024, fewer on small data]")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="For 256 images a step. [default: 0.016]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
+)
+@click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no", show_default=True, help="On a GPU.")
+@click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none.")
+@db_option
+@json_option
+def search(
+    table: str | None,
+    data_name: str,
+    target_ms: float | None,
+    runtime_weight: float | None,
+    folder: Path,
+    space: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    seed: int,
+    workers: int,
+    mixed_precision: str,
+    resume: bool,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Train the supernet against a latency table and find the network that meets a latency.
+
+    Weights and decisions are learned together in one run. With --target-ms the weight of the runtime term follows the distance
+    to the target, and the network found is at most so slow; with --runtime-weight it is fixed, as in the paper. The folder of the
+    run holds the architecture, its weights, the settings, the metrics, a checkpoint and the figures.
+
+    \b
+    Examples:
+      spnas search --table digits-host --data digits --target-ms 0.24 -o run
+      spnas search --table pixel1 --data path/to/imagenet --target-ms 80 --workers 8 --mixed-precision bf16 -o run
+    """
+    if (target_ms is None) == (runtime_weight is None):
+        raise click.UsageError("give either --target-ms or --runtime-weight")
+    from latency_db.runtime_model import RuntimeModel
+    from latency_db.table_files import find_table
+    from profiling.space import load_space
+    from search.config import SearchConfig
+    from search.data import load_data
+    from search.loop import check_target, sensible_schedule, table_digest
+
+    latency_table = find_table(table, db)
+    if space is not None:
+        latency_table.require_space(load_space(space))
+    model = RuntimeModel(latency_table)
+    if target_ms is not None:
+        check_target(model, target_ms)
+    data = load_data(data_name, model.space, seed)
+    sensible_batch, sensible_epochs = sensible_schedule(len(data.train), batch_size)
+    given: dict[str, Any] = {"learning_rate": learning_rate}
+    config = SearchConfig(
+        table=latency_table.name,
+        space_digest=model.space.digest,
+        table_digest=table_digest(latency_table),
+        data=data_name,
+        target_ms=target_ms,
+        runtime_weight=runtime_weight,
+        epochs=epochs or sensible_epochs,
+        batch_size=sensible_batch,
+        seed=seed,
+        workers=workers,
+        precision=mixed_precision,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    _prepare_folder(folder, config, resume)
+    if len(data.classes) != model.space.classes:
+        have, head = len(data.classes), model.space.classes
+        note(
+            f"The data has {have} classes, the table a head of {head}: trained with {have}, but the milliseconds are those of {head}."
+        )
+    found = _train(model, data, config, folder)
+    _leave(found, model, config, folder)
+    _show(found, config, folder, as_json)
+
+
+def _prepare_folder(folder: Path, config: SearchConfig, resume: bool) -> None:
+    from profiling.errors import InputError
+
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        raise InputError(
+            "the folder is not empty", where=str(folder), hint="add --resume to go on with its run, or name another one"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+
+
+def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
+    from search.loop import Search, Step
+
+    run = Search(model, data, config, folder)
+    aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
+    note(
+        f"{len(data.train)} training and {len(data.held_out)} held-out images in {len(data.classes)} classes; "
+        f"{run.steps} steps of {config.batch_size}, aiming at {aim}" + (f"; from step {run.resumed_at}" if run.resumed_at else "")
+    )
+    start, first = time.monotonic(), run.resumed_at
+    with progress("search") as line, stopping_between_steps() as stop:
+
+        def on_step(step: Step) -> None:
+            remaining = (time.monotonic() - start) / (step.step - first) * (step.steps - step.step)
+            terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
+            text = f"{step.phase}: {terms}, {_brief(step.choices)}"
+            line.update(step.step, step.steps, text, remaining)
+
+        found = run.run(on_step, stop)
+    note(f"Trained in {duration(time.monotonic() - start)}.")
+    return found
+
+
+@contextmanager
+def stopping_between_steps() -> Iterator[Callable[[], bool]]:
+    """Has Ctrl-C and SIGTERM wait for the step in hand, so that what is saved is a whole step; a second one does not wait."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _brief(choices: tuple[str, ...]) -> str:
+    """How often each choice is taken, e.g. `3 5x5-6, 2 skip`."""
+    from collections import Counter
+
+    return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
+
+
+def _leave(found: Found, model: RuntimeModel, config: SearchConfig, folder: Path) -> None:
+    from search.figures import draw_kernels, draw_network, draw_progress
+
+    from search import checkpoint
+
+    (folder / "architecture.json").write_text(found.architecture.to_json(), encoding="utf-8")
+    weights = {"space": model.space.digest, "choices": list(found.architecture.choices), "network": found.network.state_dict()}
+    checkpoint.save(weights, folder / "network.pt")
+    draw_progress(found.metrics, config.target_ms, folder / "progress.png")
+    draw_network(model, found.architecture, folder / "network.png")
+    draw_kernels(found.supernet, found.architecture, folder / "kernels.png")
+
+
+def _show(found: Found, config: SearchConfig, folder: Path, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "architecture": list(found.architecture.choices),
+                "predicted_ms": found.predicted_ms,
+                "target_ms": config.target_ms,
+                "accuracy": found.accuracy,
+            }
+        )
+        return
+    target = (
+        "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {found.predicted_ms / config.target_ms - 1:+.2%})"
+    )
+    rows = [
+        ("network", " ".join(found.architecture.choices)),
+        ("predicted", f"{found.predicted_ms:.4g} ms{target}"),
+        ("accuracy", f"{found.accuracy:.2%} on held-out images, with the supernet's weights"),
+        ("thresholds that moved", f"{found.moved:.0%}"),
+        ("figures", f"{folder / 'progress.png'}, {folder / 'network.png'}, {folder / 'kernels.png'}"),
+    ]
+    print_table(f"Network found, in {folder / 'architecture.json'}", ("", ""), rows, left=2)
+    note(f"\nNext: spnas predict {folder / 'architecture.json'} --table {config.table}")

@@ -24,7 +24,7 @@ class ToolResult:
         count: timed runs.
         avg_us, min_us, max_us, std_us: over the timed runs.
         init_us: loading the model; first_us: the first run of all; warmup_avg_us: mean of the warm-up runs.
-        median_us, p5_us, p95_us: percentiles of the timed runs (LiteRT and TensorFlow from about 2.19 on).
+        median_us, p5_us, p95_us: percentiles of the timed runs, which only newer versions print.
     """
 
     count: int | None

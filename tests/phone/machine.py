@@ -248,7 +248,7 @@ class Phone:
         except OSError:
             return False
 
-    def _wait_for(self, condition, what: str, limit_s: float = 15):  # noqa: ANN001, ANN202
+    def _wait_for(self, condition, what: str, limit_s: float = 15):
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             if value := condition():
@@ -274,7 +274,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(**options):  # noqa: ANN003, ANN201
+def running(**options):
     """A phone for the length of a `with` block: options of `Phone` and of its `start`."""
     serial = options.pop("serial", "SPNASTEST01")
     with tempfile.TemporaryDirectory(prefix="spnas-phone-") as folder:

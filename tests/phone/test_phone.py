@@ -42,7 +42,7 @@ def test_orphans_are_reaped(phone: Phone) -> None:
     assert " Z " not in phone.run("ps -A -o S,NAME")
 
 
-def test_nothing_of_a_phone_is_left(make_phone) -> None:  # noqa: ANN001
+def test_nothing_of_a_phone_is_left(make_phone) -> None:
     phone: Phone = make_phone(serial="SECOND")
     folder = phone.folder
     phone.stop()

@@ -88,7 +88,7 @@ def stats(times: list[int]) -> str:
     )
 
 
-def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float) -> list[int]:  # noqa: ANN001
+def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float) -> list[int]:
     say(
         f"INFO: Running benchmark for at least {runs} iterations and at least {min_seconds:g} seconds "
         f"but terminate if exceeding {max_seconds:g} seconds."

@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import usb1
 from adb_shell import constants, exceptions
 from adb_shell.adb_device import AdbDevice
 from adb_shell.adb_message import AdbMessage
@@ -24,13 +23,9 @@ from profiling.errors import NoDeviceError
 
 CONNECT_TIMEOUT_S = 10.0
 ALLOW_TIMEOUT_S = 60.0
-USB_ACCESS_HINT = (
-    "on Linux, install the package android-udev-rules or android-sdk-platform-tools-common, and plug the phone in again"
-)
 _STLS = str(int.from_bytes(b"STLS", "little"))
 _BROKEN = (
     OSError,
-    usb1.USBError,
     exceptions.AdbConnectionError,
     exceptions.AdbTimeoutError,
     exceptions.InvalidChecksumError,
@@ -99,10 +94,6 @@ def _no_adbd(error: Exception, description: str) -> NoDeviceError:
         problem, hint = "there is no host of this name", "check the address"
     elif isinstance(error, TimeoutError):
         problem, hint = "no answer from this address", "check that the phone is on, and on the same network"
-    elif isinstance(error, usb1.USBErrorBusy):
-        problem, hint = "another program holds the phone, most likely an adb server", "use --via server, or run `adb kill-server`"
-    elif isinstance(error, usb1.USBErrorAccess):
-        problem, hint = "this user may not open the USB device", USB_ACCESS_HINT
     else:
         problem, hint = f"cannot connect: {str(error) or type(error).__name__}", "check the cable or the network"
     return NoDeviceError(problem, where=description, hint=hint)

@@ -1,6 +1,7 @@
 """The phone's network cable: 127.0.0.1:PORT of this machine, joined to port 5555 inside the phone's own network namespace.
 
-Run as `relay.py PORT PID FOLDER`: PID is any process of the phone, FOLDER only tells whose relay this is. Stop the process (SIGSTOP) and the link goes silent without closing.
+Run as `relay.py PORT PID FOLDER`: PID is any process of the phone, FOLDER only tells whose relay this is.
+Stop the process (SIGSTOP) and the link goes silent without closing.
 """
 
 from __future__ import annotations

@@ -20,9 +20,10 @@ MIRROR = os.environ.get("SPNAS_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 CACHE = platformdirs.user_cache_path("spnas") / "test-phone"
 # Android's own programs; the rest of /system/bin comes from rootfs/.
 TOYBOX = (
-    "basename cat chmod chown cmp cp cut date dd df dirname du echo env expr false find free grep head hostname id kill ln ls md5sum "
-    "mkdir mkfifo mktemp mv nice nohup od pgrep pidof pkill printf ps pwd readlink realpath rm rmdir sed seq setsid sha1sum "
-    "sha256sum sleep sort split stat sync tail taskset tee time timeout top touch tr true truncate uname uniq uptime wc which xargs"
+    "basename cat chmod chown cmp cp cut date dd df dirname du echo env expr false find free grep head hostname id kill ln ls "
+    "md5sum mkdir mkfifo mktemp mv nice nohup od pgrep pidof pkill printf ps pwd readlink realpath rm rmdir sed seq setsid "
+    "sha1sum sha256sum sleep sort split stat sync tail taskset tee time timeout top touch tr true truncate uname uniq uptime "
+    "wc which xargs"
 )
 
 

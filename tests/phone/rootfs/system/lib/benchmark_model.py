@@ -133,9 +133,7 @@ def main(tool: str, arguments: list[str]) -> None:
     for name in FLAGS:
         if name in given and name != "verbose":
             value = values[name]
-            say(
-                f"INFO: {FLAGS[name][1]}: [{int(value) if isinstance(value, bool) else value if name == 'graph' else f'{value:g}'}]"
-            )
+            say(f"INFO: {FLAGS[name][1]}: [{value if isinstance(value, str) else f'{value:g}'}]")
 
     graph = Path(str(values["graph"]))
     if not graph.is_file():
@@ -201,9 +199,8 @@ def main(tool: str, arguments: list[str]) -> None:
         "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual "
         "memory footprint of the model at runtime. Take the information at your discretion."
     )
-    say(
-        f"INFO: Memory footprint delta from the start of the tool (MB): init={megabytes() - before:g} overall={megabytes() - before:g}"
-    )
+    grown = f"{megabytes() - before:g}"
+    say(f"INFO: Memory footprint delta from the start of the tool (MB): init={grown} overall={grown}")
     if fault.kind == "fail_late":
         fail("Failed to invoke!")
     if fault.kind == "noise":

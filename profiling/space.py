@@ -11,19 +11,23 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
 from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
-from profiling.specfile import FieldError, Spec, SpecModel, parse_spec, read_spec
+from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
 
+Spec = TypeVar("Spec", bound=SpecModel)
+Folder = Literal["spaces", "architectures"]
 Positive = Annotated[int, Field(ge=1, le=65536)]
 Kernel = Annotated[int, Field(ge=1, le=31)]
+# Types are exact, but what is a list in a file may become a tuple; its items stay exact.
+FROM_LIST = Field(strict=False)
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,13 @@ class SearchSpace(SpecModel):
     resolution: Positive
     image_channels: Literal[1, 3] = 3
     classes: Annotated[int, Field(ge=2, le=10**6)]
-    kernels: tuple[Kernel, ...]
-    expansions: tuple[Positive, ...]
+    kernels: Annotated[tuple[Kernel, ...], FROM_LIST]
+    expansions: Annotated[tuple[Positive, ...], FROM_LIST]
     skip: bool = True
     width_multiplier: Annotated[float, Field(gt=0, le=16)] = 1.0
     channel_divisor: Positive = 8
     stem: StemSettings
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1), FROM_LIST]
     head: HeadSettings
 
     @field_validator("kernels")
@@ -312,9 +316,10 @@ def random_architectures(space: SearchSpace, seed: int) -> Iterator[Architecture
         yield Architecture(space=space, choices=choices)
 
 
-def built_in_names(folder: Literal["spaces", "architectures"]) -> list[str]:
+@cache
+def built_in_names(folder: Folder) -> tuple[str, ...]:
     """Names of the spaces or architectures that ship with spnas."""
-    return sorted(Path(entry.name).stem for entry in resources.files("profiling").joinpath(folder).iterdir())
+    return tuple(sorted(Path(entry.name).stem for entry in resources.files("profiling").joinpath(folder).iterdir()))
 
 
 def load_space(name_or_file: str) -> SearchSpace:
@@ -335,10 +340,15 @@ def load_architecture(name_or_file: str) -> Architecture:
     return _load(name_or_file, Architecture, "architectures", ".json")
 
 
-def _load(name_or_file: str, model: type[Spec], folder: Literal["spaces", "architectures"], ending: str) -> Spec:
+@cache
+def _built_in(name: str, model: type[SpecModel], folder: Folder, ending: str) -> SpecModel:
+    file = resources.files("profiling").joinpath(folder, name + ending)
+    return parse_spec(file.read_text(encoding="utf-8"), model, where=file.name, is_json=ending == ".json")
+
+
+def _load(name_or_file: str, model: type[Spec], folder: Folder, ending: str) -> Spec:
     if name_or_file in built_in_names(folder):
-        file = resources.files("profiling").joinpath(folder, name_or_file + ending)
-        return parse_spec(file.read_text(encoding="utf-8"), model, where=file.name, is_json=ending == ".json")
+        return cast("Spec", _built_in(name_or_file, model, folder, ending))
     if Path(name_or_file).is_file():
         return read_spec(Path(name_or_file), model)
     names = ", ".join(built_in_names(folder))

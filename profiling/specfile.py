@@ -87,7 +87,9 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        problems = error.errors(include_url=False)
+        # A field that is misspelt is missing too; the misspelling is the better news.
+        first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         location = first["loc"] + getattr(first.get("ctx", {}).get("error"), "location", ())
         raise InputError(_explain(first, location, model), where=f"{where}:{_line_of(root, location)}") from error
 

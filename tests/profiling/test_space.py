@@ -1,0 +1,156 @@
+"""Spaces and architectures: the paper's numbers, the round trip of choices, and files that people get wrong."""
+
+import json
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from profiling.errors import InputError
+from profiling.layers import Head, MBConv
+from profiling.space import (
+    Architecture,
+    SearchSpace,
+    built_in_names,
+    load_architecture,
+    load_space,
+    random_architectures,
+)
+from profiling.specfile import parse_spec
+
+IMAGENET = load_space("imagenet")
+
+
+def space_of(**changes) -> SearchSpace:
+    values = load_space("digits").model_dump() | changes
+    return parse_spec(json.dumps(values), SearchSpace, where="test", is_json=True)
+
+
+def test_the_space_of_the_paper():
+    """22 MBConv layers, 20 of them searchable, 44 distinct models (design), skip only where there is a residual."""
+    mbconvs = [layer for slot in IMAGENET.slots for layer in list(slot.layers.values())[:1] if isinstance(layer, MBConv)]
+    assert len(mbconvs) == 22
+    assert len(IMAGENET.searchable) == 20
+    assert len(IMAGENET.layers) == 44
+    assert [slot.position for slot in IMAGENET.slots] == list(range(24))
+    for slot in IMAGENET.searchable:
+        residual = next(iter(slot.layers.values())).residual
+        assert ("skip" in slot.choices) == residual
+        assert slot.position % 4 != 2 or not residual, "the first layer of a stage changes the shape"
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_choices_survive_the_way_through_a_file(data):
+    """One table of choices serves both directions, for nested lists of any length."""
+    kernels = data.draw(st.lists(st.sampled_from([1, 3, 5, 7, 9]), min_size=1, unique=True).map(sorted))
+    expansions = data.draw(st.lists(st.integers(1, 8), min_size=1, unique=True).map(sorted))
+    space = space_of(name="mine", kernels=kernels, expansions=expansions, skip=data.draw(st.booleans()))
+    choices = tuple(data.draw(st.sampled_from(slot.choices)) for slot in space.searchable)
+    architecture = Architecture(space=space, choices=choices)
+    assert parse_spec(architecture.to_json(), Architecture, where="test", is_json=True) == architecture
+    for name, (_, layer) in zip(choices, [p for p in architecture.placed_layers() if p[0].is_searchable], strict=True):
+        choice = space.choices_by_name[name]
+        assert (layer is None) if name == "skip" else ((layer.kernel, layer.expansion) == (choice.kernel, choice.expansion))
+
+
+def test_spaces_that_ship_are_named_in_architecture_files_and_others_stand_in_full():
+    assert json.loads(IMAGENET.uniform("3x3-3").to_json())["space"] == "imagenet"
+    half = IMAGENET.with_parameters(width_multiplier=0.5)
+    assert json.loads(half.uniform("3x3-3").to_json())["space"]["width_multiplier"] == 0.5
+
+
+def test_width_multiplier_rounds_to_multiples_of_eight_and_leaves_the_head():
+    half = IMAGENET.with_parameters(width_multiplier=0.5)
+    assert [slot.layers["fixed" if not slot.is_searchable else "3x3-3"].out_channels for slot in half.slots][:3] == [16, 8, 16]
+    assert half.slots[-1].layers["fixed"] == Head(7, 160, 1280, 1000)
+    assert IMAGENET.scaled(24) == 24
+
+
+def test_resolution_changes_every_layer():
+    assert IMAGENET.with_parameters(resolution=96).slots[-1].layers["fixed"].resolution == 3
+
+
+def test_random_architectures_are_distinct_and_the_same_for_the_same_seed():
+    first, again, other = (list(islice(random_architectures(IMAGENET, seed), 50)) for seed in (1, 1, 2))
+    assert first == again
+    assert len(set(first)) == 50
+    assert not set(first) & set(other)
+
+
+def test_a_space_of_few_architectures_runs_out_of_them_instead_of_running_forever():
+    tiny = space_of(name="tiny", kernels=[3], expansions=[3, 6], skip=False, stages=[{"layers": 2, "channels": 8}])
+    assert len(list(random_architectures(tiny, 0))) == 4
+
+
+def test_every_shipped_file_is_valid():
+    assert {"imagenet", "digits"} <= {load_space(name).name for name in built_in_names("spaces")}
+    assert load_architecture("single-path-nas").choices.count("skip") == 1
+
+
+GOOD = "name: x\nresolution: 32\nclasses: 10\nkernels: [3, 5]\nexpansions: [3, 6]\nstem: {channels: 8}\n"
+GOOD += "stages:\n  - {layers: 2, channels: 8}\nhead: {channels: 16}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("resolution: 32", "resolution: on", 2, "valid integer"),
+        ("resolution: 32", "resolution: -1", 2, "greater than or equal to 1"),
+        ("kernels: [3, 5]", "kernels: [3, 4]", 4, "odd and rising"),
+        ("kernels: [3, 5]", "kernels: [5, 3]", 4, "odd and rising"),
+        ("classes: 10", "clases: 10", 3, "unknown field clases; allowed fields: name, resolution"),
+        ("{channels: 16}", "{channel: 16}", 9, "unknown field head.channel; allowed fields: channels"),
+        ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, kernel: 3}", 8, "both kernel and expansion"),
+        ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, kernel: 3, expansion: 3}", 1, "nothing to search"),
+        ("classes: 10", "classes: 10\nclasses: 10", 4, "given twice"),
+        ("resolution: 32", "resolution:\t32", 2, "YAML"),
+        ("[3, 5]", "&a [3, 5]\nx: *a", None, "aliases"),
+    ],
+)
+def test_a_wrong_space_file_names_the_line_and_what_is_allowed(tmp_path, old, new, line, words):
+    path = tmp_path / "space.yaml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError) as error:
+        load_space(str(path))
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"{path}:{line}:" if line else f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('{"space": "imagenet",\n "choices": ["3x3-3"]}', 2, "1 choices given, but the space imagenet has 20"),
+        ('{"space": "imagnet",\n "choices": []}', 1, "unknown space 'imagnet'; spaces: digits, imagenet"),
+        ('{"space": "digits", "choices": ["3x3-3", "3x3-3",\n"4x4-3"' + ', "3x3-3"' * 6 + "]}", 2, "allowed: skip, 3x3-3"),
+        ('{"space": "digits", "choices": [\n"skip"' + ', "3x3-3"' * 8 + "]}", 2, "'skip' is not a choice of this layer"),
+        ('{"space": "digits",\n', 2, "not valid JSON"),
+        ("", 1, "not valid JSON"),
+    ],
+)
+def test_a_wrong_architecture_file_names_the_line_and_what_is_allowed(tmp_path, text, line, words):
+    path = tmp_path / "architecture.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load_architecture(str(path))
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"{path}:{line}:")
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(InputError, match="digits, imagenet"):
+        load_space("cifar")
+    with pytest.raises(InputError, match="single-path-nas"):
+        load_architecture("resnet")
+
+
+def test_a_file_that_is_no_text_or_too_large_is_refused(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        load_space(str(path))
+    with path.open("wb") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(InputError, match="larger than 16 MiB"):
+        load_space(str(path))

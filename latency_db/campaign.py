@@ -17,7 +17,7 @@ from latency_db.store import Campaign, Store
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from latency_db.validation import ValidationReport, validate
 from profiling.device import BuiltModel, Device, RunSettings
-from profiling.errors import MeasurementError, TableError
+from profiling.errors import MeasurementError
 from profiling.layers import NetworkSpec
 from profiling.session import Progress, Session
 from profiling.space import Architecture, SearchSpace, random_architectures
@@ -89,6 +89,7 @@ def profile(
     conditions = device.conditions(settings)
     campaign = store.campaign("profile", space, conditions, parameters)
     store.check_name_is_free(name, campaign)
+    store.add_networks(campaign, networks)
     specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
     low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     table = LatencyTable(
@@ -162,12 +163,7 @@ def validate_table(
     """
     model = RuntimeModel(table)
     conditions = device.conditions(settings)
-    differences = table.conditions.differences(conditions)
-    if differences:
-        words = "; ".join(f"{name} was {then} and is {now}" for name, (then, now) in differences.items())
-        raise TableError(
-            f"it was measured under other conditions: {words}", where=f"table {table.name}", hint="profile again, or match them"
-        )
+    table.require_conditions(conditions)
     calibrated_on = {network.key for network in table.calibration}
     fresh = (a for a in random_architectures(table.space, seed) if a.network.key not in calibrated_on)
     drawn = {architecture.network.key: architecture for architecture in islice(fresh, networks)}
@@ -175,6 +171,7 @@ def validate_table(
     parameters: dict[str, int | float | str] = {"table": table.name, "measured_at": table.created_at, "networks": networks}
     parameters |= {"visits": visits, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
     campaign = store.campaign("validate", table.space, conditions, parameters)
+    store.add_networks(campaign, [*drawn.values(), *named.values()])
     specs = [architecture.network for architecture in (*drawn.values(), *named.values())]
     low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
 

@@ -7,12 +7,37 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from latency_db.table import CalibrationNetwork, LatencyTable
-from profiling.errors import InputError, MissingRowsError
+from profiling.errors import MissingRowsError, TableError
 from profiling.layers import NetworkSpec
 from profiling.space import SKIP, Architecture, SearchSpace, Slot
 
 CONFIDENCE = 0.95
 FEWEST_NETWORKS = 5
+# With fewer networks the usual distance from the line is too uncertain to call one of them out of line.
+FEWEST_TO_LEAVE_OUT_FROM = 8
+OUT_OF_LINE = 6.0
+CALIBRATE_HINT = "measure them again: spnas profile --calibrate 20"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What the prediction interval of a linear regression is made from.
+
+    Attributes:
+        width_ms: the t-quantile times the standard deviation of the residuals.
+        networks: how many the line rests on.
+        mean_ms: of their sums of layers.
+        squares: the sum of squared deviations from that mean, in ms².
+    """
+
+    width_ms: float
+    networks: int
+    mean_ms: float
+    squares: float
+
+    def half_width_ms(self, sum_ms: float) -> float:
+        """Half of the 95 % interval for one new network of this sum of layers: the wider, the farther from those fitted."""
+        return float(self.width_ms * (1 + 1 / self.networks + (sum_ms - self.mean_ms) ** 2 / self.squares) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -22,48 +47,58 @@ class Calibration:
     Attributes:
         scale: without a unit; isolated layers run with warm caches, so it is usually above 1.
         offset_ms: the constant cost of a network.
-        half_widths: what the interval of a new prediction is made from: the t-quantile times the residual standard deviation in
-            ms, the number of networks, the mean of their sums in ms and the sum of squared deviations from it; None without
-            calibration networks.
+        interval: None without calibration networks.
+        left_out: keys of networks too far out of line to rest the fit on.
     """
 
     scale: float = 1.0
     offset_ms: float = 0.0
-    half_widths: tuple[float, int, float, float] | None = None
+    interval: Interval | None = None
+    left_out: tuple[str, ...] = ()
 
     def half_width_ms(self, sum_ms: float) -> float | None:
-        """Half of the 95 % prediction interval for one new network of this sum of layers (linear regression, t-distribution)."""
-        if self.half_widths is None:
-            return None
-        width, networks, mean, squares = self.half_widths
-        return float(width * (1 + 1 / networks + (sum_ms - mean) ** 2 / squares) ** 0.5)
+        """Half of the 95 % prediction interval for one new network of this sum of layers, None without calibration networks."""
+        return None if self.interval is None else self.interval.half_width_ms(sum_ms)
 
 
 def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
-    """Fits the line; without any network it is the identity and there is no interval.
+    """Fits the line by least squares; without any network it is the identity and there is no interval.
+
+    A single bad measurement would tilt a line of least squares, so networks that lie farther than six robust standard deviations
+    from the line of Theil and Sen are left out first, where there are at least eight. Clean data lose next to nothing by it.
 
     Raises:
-        InputError: there are fewer than five networks, or all have the same sum.
+        TableError: there are one to four networks, all have the same sum, or the line does not rise.
     """
     if not networks:
         return Calibration()
     if len(networks) < FEWEST_NETWORKS:
-        raise InputError(f"a calibration needs at least {FEWEST_NETWORKS} networks, not {len(networks)}")
+        raise TableError(f"a calibration needs at least {FEWEST_NETWORKS} networks, not {len(networks)}", hint=CALIBRATE_HINT)
     import numpy as np
-    from scipy.stats import t
+    from scipy.stats import median_abs_deviation, t, theilslopes
     from sklearn.linear_model import LinearRegression
 
     sums = np.array([network.sum_ms for network in networks])
     measured = np.array([network.measured_ms for network in networks])
-    squares = float(((sums - sums.mean()) ** 2).sum())
-    if squares == 0:
-        raise InputError("the calibration networks all have the same sum of layers")
-    line = LinearRegression().fit(sums[:, None], measured)
-    residuals = measured - line.predict(sums[:, None])
-    degrees = len(networks) - 2
-    deviation = float((residuals @ residuals / degrees) ** 0.5)
-    width = float(t.ppf((1 + CONFIDENCE) / 2, degrees)) * deviation
-    return Calibration(float(line.coef_[0]), float(line.intercept_), (width, len(networks), float(sums.mean()), squares))
+    if np.ptp(sums) == 0:
+        raise TableError("the calibration networks all have the same sum of layers", hint=CALIBRATE_HINT)
+    keep = np.ones(len(networks), dtype=bool)
+    if len(networks) >= FEWEST_TO_LEAVE_OUT_FROM:
+        slope, intercept, *_ = theilslopes(measured, sums)
+        distances = np.abs(measured - slope * sums - intercept)
+        # Figures that lie on a line to the last digit must not be told apart by rounding.
+        least = 1e-6 * float(np.median(measured))
+        keep = distances <= max(OUT_OF_LINE * median_abs_deviation(measured - slope * sums, scale="normal"), least)
+    x, y = sums[keep], measured[keep]
+    line = LinearRegression().fit(x[:, None], y)
+    if line.coef_[0] <= 0:
+        raise TableError("by the calibration networks, more layers would take less time", hint=CALIBRATE_HINT)
+    residuals = y - line.predict(x[:, None])
+    degrees = len(x) - 2
+    width = t.ppf((1 + CONFIDENCE) / 2, degrees) * (residuals @ residuals / degrees) ** 0.5
+    interval = Interval(float(width), len(x), float(x.mean()), float(((x - x.mean()) ** 2).sum()))
+    left_out = tuple(network.key for network, kept in zip(networks, keep, strict=True) if not kept)
+    return Calibration(float(line.coef_[0]), float(line.intercept_), interval, left_out)
 
 
 @dataclass(frozen=True)
@@ -106,19 +141,11 @@ class RuntimeModel:
 
     Raises:
         MissingRowsError: layers without a row, all of them, with the command that measures them.
-        InputError: the calibration networks do not make a calibration.
+        TableError: the calibration networks do not make a calibration.
     """
 
     def __init__(self, table: LatencyTable) -> None:
-        missing = table.missing_keys()
-        if missing:
-            conditions = table.conditions
-            raise MissingRowsError(
-                missing,
-                where=f"table {table.name}",
-                hint=f"measure them with: spnas profile --device {conditions.device} --space {table.space.name}"
-                f" --threads {conditions.threads} --precision {conditions.precision} --delegate {conditions.delegate}",
-            )
+        table.require_complete()
         self.table = table
         self.calibration = fit_calibration(table.calibration)
 
@@ -143,19 +170,25 @@ class RuntimeModel:
         return 0.0 if choice == SKIP.name else self.table.row(slot.layers[choice], slot.position).ms
 
     def calibrated(self, sum_ms: float) -> float:
-        """R for a sum of layers, in ms."""
-        return self.calibration.scale * sum_ms + self.calibration.offset_ms
+        """R for a sum of layers, in ms.
+
+        Raises:
+            TableError: the calibration makes it zero or less, so it does not reach down to so small a network.
+        """
+        total_ms = self.calibration.scale * sum_ms + self.calibration.offset_ms
+        if total_ms <= 0:
+            raise TableError(
+                f"by its calibration layers of {sum_ms:.4g} ms make a network of {total_ms:.4g} ms", hint=CALIBRATE_HINT
+            )
+        return total_ms
 
     def predict(self, architecture: Architecture) -> Prediction:
         """The latency of an architecture.
 
         Raises:
-            InputError: it belongs to another space.
+            TableError: it belongs to another space than the table.
         """
-        if architecture.space.digest != self.space.digest:
-            theirs, ours = architecture.space.name, self.space.name
-            same_name = " (same name, other settings)" if theirs == ours else ""
-            raise InputError(f"the architecture belongs to the space {theirs}, the table {self.table.name} to {ours}{same_name}")
+        self.table.require_space(architecture.space)
         layers = []
         choices = iter(architecture.choices)
         for slot, layer in architecture.placed_layers():

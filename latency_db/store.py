@@ -6,10 +6,11 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,24 +18,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
-from latency_db.migrations import MIGRATIONS, migrate, version
-from latency_db.table import LatencyTable
+from pydantic import ValidationError
+
+from latency_db.migrations import migrate, version
+from latency_db.published import published_names
+from latency_db.table import NAME_PATTERN, LatencyTable
 from profiling.conditions import Conditions
-from profiling.errors import StoreError
+from profiling.errors import InputError, StoreError
 from profiling.measurement import Measurement
-from profiling.space import SearchSpace
+from profiling.space import Architecture, SearchSpace
 
 Purpose = Literal["profile", "validate"]
 
 BUSY_TIMEOUT_S = 10.0
-SQLITE_HINTS = {
-    "SQLITE_NOTADB": ("is not a spnas database", "give another file with --db; this one was left as it is"),
-    "SQLITE_CORRUPT": ("is damaged", "save what is readable with `sqlite3 FILE .recover`; it was left as it is"),
+# By the beginning of SQLite's own name for the fault: what is wrong, and what to do.
+FAULTS = {
+    "SQLITE_NOTADB": ("is not a database", "it was left as it is; give another file with --db"),
+    "SQLITE_CORRUPT": ("is damaged", "it was left as it is; save what is readable with: sqlite3 FILE .recover | sqlite3 NEW"),
     "SQLITE_FULL": ("the disk is full", "free some space and type the same command again; all that was measured is kept"),
-    "SQLITE_READONLY": ("cannot be written", "check its permissions, or give another file with --db"),
+    "SQLITE_READONLY": ("cannot be written", "check the permissions of the file and its folder, or give another with --db"),
     "SQLITE_CANTOPEN": ("cannot be opened", "does its folder exist, and may you write there?"),
-    "SQLITE_BUSY": ("is in use by another program", "wait for it to end"),
+    "SQLITE_BUSY": ("is held by another program", "wait until it ends, then type the same command again"),
     "SQLITE_IOERR": ("the disk reported an error", "is it full, or a network file system? Give a local file with --db"),
+    "SQLITE_CONSTRAINT": ("holds this already", None),
 }
 
 
@@ -49,41 +55,42 @@ class Campaign:
 
 
 class Store:
-    """An open database; a context manager.
+    """An open database; a context manager. Not to be shared between threads: each opens its own.
 
     Args:
-        path: the file; made when it is not there.
+        path: the file; made when it is not there, but for reading.
+        read_only: only look; neither the file nor its folder need be writable.
 
     Raises:
-        StoreError: not a database, damaged, newer than this program, read-only, or its folder is not there.
+        StoreError: not a database of spnas, damaged, newer than this program, not writable, or not there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         with self._translated():
             # Autocommit: transactions are opened and closed by hand, where they are seen.
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-        try:
-            with self._translated():
-                self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _prepare(self) -> None:
-        check = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if check != "ok":
-            raise StoreError(f"is damaged: {check}", where=str(self.path), hint=SQLITE_HINTS["SQLITE_CORRUPT"][1])
-        found = version(self._connection)
-        if found > len(MIGRATIONS):
-            raise StoreError(
-                f"was written by a newer spnas (version {found} of the database, this program knows {len(MIGRATIONS)})",
-                where=str(self.path),
-                hint="upgrade spnas, or give another file with --db",
+            self._connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?{_mode(path, read_only)}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
             )
+            try:
+                self._check()
+                if not read_only:
+                    self._make_ready_for_writing()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _check(self) -> None:
+        found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            problem, hint = FAULTS["SQLITE_CORRUPT"]
+            raise StoreError(f"{problem}: {' '.join(found.split())}", hint=hint)
+        version(self._connection)
+
+    def _make_ready_for_writing(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA foreign_keys = ON")
-        # Also without a power failure in mind: with FULL a measurement that was reported as kept is on the disk.
+        # NORMAL would survive `kill -9`; with FULL a measurement that was reported as kept survives a power cut, too.
         self._connection.execute("PRAGMA synchronous = FULL")
         migrate(self._connection)
         # A file that can be read but not written must be found out now, not after the first measurement.
@@ -103,14 +110,23 @@ class Store:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        """Makes a StoreError of whatever goes wrong with the file, and names the file in it."""
         try:
             yield
+        except StoreError as error:
+            problem, hint = error.problem, error.hint
+            cause: Exception = error
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "")
-            for prefix, (problem, hint) in SQLITE_HINTS.items():
-                if name.startswith(prefix):
-                    raise StoreError(problem, where=str(self.path), hint=hint.replace("FILE", str(self.path))) from error
-            raise StoreError(f"cannot be used: {error}", where=str(self.path)) from error
+            faults = (fault for prefix, fault in FAULTS.items() if name.startswith(prefix))
+            problem, hint = next(faults, (f"cannot be used: {error}", None))
+            cause = error
+        except (ValidationError, zlib.error, UnicodeDecodeError) as error:
+            problem, hint = "holds a record that cannot be read", "was it changed by hand, or by another version of spnas?"
+            cause = error
+        else:
+            return
+        raise StoreError(problem, where=str(self.path), hint=hint and hint.replace("FILE", str(self.path))) from cause
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -141,6 +157,24 @@ class Store:
             identity = connection.execute("SELECT id FROM campaigns WHERE digest = ?", (digest,)).fetchone()[0]
         return Campaign(identity, purpose, space, conditions)
 
+    def add_networks(self, campaign: Campaign, architectures: Sequence[Architecture]) -> None:
+        """Keeps the architectures of whole networks, so that a model's key can be turned back into what it stands for.
+
+        Of architectures that are one network (a layer skipped here or beside it) the first is kept.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO networks (campaign, model, architecture) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(campaign.id, architecture.network.key, architecture.to_json()) for architecture in architectures],
+            )
+
+    def networks(self, campaign: Campaign) -> dict[str, Architecture]:
+        """The architectures of a campaign's whole networks, by key."""
+        query = "SELECT model, architecture FROM networks WHERE campaign = ?"
+        with self._translated():
+            rows = self._connection.execute(query, (campaign.id,)).fetchall()
+            return {model: Architecture.model_validate_json(architecture) for model, architecture in rows}
+
     def add(self, campaign: Campaign, measurement: Measurement) -> None:
         """Keeps a measurement; it is on the disk when this returns.
 
@@ -161,64 +195,70 @@ class Store:
         query = "SELECT record, output FROM measurements WHERE campaign = ? ORDER BY id"
         with self._translated():
             rows = self._connection.execute(query, (campaign.id,)).fetchall()
-        return [
-            Measurement.model_validate_json(record).model_copy(update={"output": zlib.decompress(output).decode()})
-            for record, output in rows
-        ]
+            return [
+                Measurement.model_validate_json(record).model_copy(update={"output": zlib.decompress(output).decode()})
+                for record, output in rows
+            ]
 
     def save_table(self, table: LatencyTable, campaign: Campaign | None = None) -> None:
         """Keeps a table under its name; a later table of the same campaign takes its place.
 
         Raises:
-            StoreError: another table has this name.
+            InputError, StoreError: as for `check_name_is_free`.
         """
-        identity = campaign.id if campaign else None
         with self._transaction() as connection:
-            holder = connection.execute("SELECT campaign FROM latency_tables WHERE name = ?", (table.name,)).fetchone()
-            if holder is not None and (identity is None or holder[0] != identity):
-                raise StoreError(
-                    f"another table is called {table.name}", where=str(self.path), hint="choose another name with --name"
-                )
+            self.check_name_is_free(table.name, campaign)
             connection.execute(
                 "INSERT INTO latency_tables (name, campaign, content) VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET content = excluded.content",
-                (table.name, identity, table.model_dump_json()),
+                (table.name, campaign and campaign.id, table.model_dump_json()),
             )
 
-    def check_name_is_free(self, name: str, campaign: Campaign) -> None:
+    def check_name_is_free(self, name: str, campaign: Campaign | None) -> None:
         """Finds out before any measuring whether a table of this name could be saved at its end.
 
         Raises:
-            StoreError: a table of another campaign has this name.
+            InputError: a table cannot be called so.
+            StoreError: another table has this name: one of another campaign, an imported one, or one that ships with spnas.
         """
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise InputError(f"{name!r} cannot name a table", hint="take letters, digits and . _ : @ + - for it, up to 128")
+        if name in published_names():
+            raise StoreError(f"{name} is the table that ships with spnas", hint="choose another name with --name")
         with self._translated():
             holder = self._connection.execute("SELECT campaign FROM latency_tables WHERE name = ?", (name,)).fetchone()
-        if holder is not None and holder[0] != campaign.id:
-            raise StoreError(
-                f"the table {name} was measured otherwise (other device, settings or space)",
-                where=str(self.path),
-                hint="choose another name with --name",
-            )
+            if holder is not None and (campaign is None or holder[0] != campaign.id):
+                raise StoreError(
+                    f"another table is called {name} (measured with other settings, or imported)",
+                    hint="choose another name with --name",
+                )
 
     def tables(self) -> list[LatencyTable]:
         """All tables by name."""
         with self._translated():
+            if version(self._connection) == 0:
+                return []
             rows = self._connection.execute("SELECT content FROM latency_tables ORDER BY name").fetchall()
-        return [LatencyTable.model_validate_json(content) for (content,) in rows]
+            return [LatencyTable.model_validate_json(content) for (content,) in rows]
 
     @contextmanager
     def writing(self, device: str) -> Iterator[None]:
         """Holds the right to measure on a device into this database, for the time of a run; readers are not concerned.
 
         It is a lock of the operating system on a file beside the database, which ends with the process that holds it, however
-        that ends: there is no stale lock to be told from a live one.
+        that ends: there is no stale lock to be told from a live one, and no process number that another process may bear by now.
 
         Raises:
-            StoreError: another run holds it; says which.
+            StoreError: another run holds it (says which), or the lock cannot be made.
         """
         digest = hashlib.sha256(device.encode()).hexdigest()[:8]
-        path = self.path.with_name(f"{self.path.name}.{digest}.lock")
-        with path.open("a+", encoding="utf-8") as file:
+        database = self.path.resolve()
+        try:
+            file = database.with_name(f"{database.name}.{digest}.lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            problem, hint = FAULTS["SQLITE_READONLY"]
+            raise StoreError(f"{problem}: {error.strerror}", where=error.filename, hint=hint) from error
+        with file:
             self._lock(file, device)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
@@ -229,14 +269,22 @@ class Store:
     def _lock(self, file: IO[str], device: str) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             holder = file.read() or "another process"
             raise StoreError(
                 f"{device} is being measured into this database by {holder}",
                 where=str(self.path),
-                hint="wait for it to end, or give another file with --db",
+                hint="wait until it ends, or give another file with --db",
             ) from error
+
+
+def _mode(path: Path, read_only: bool) -> str:
+    if not read_only:
+        return "mode=rwc"
+    # Without a log to read, a file in a folder that cannot be written needs no lock: nobody can be writing it.
+    closed = not os.access(path.resolve().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    return "mode=ro&immutable=1" if closed else "mode=ro"
 
 
 def _now() -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from profiling.conditions import Conditions
-from profiling.errors import InputError, MissingRowsError
+from profiling.errors import MissingRowsError, TableError
 from profiling.layers import LayerSpec
-from profiling.space import SearchSpace
+from profiling.space import SearchSpace, built_in_names, load_space
 from profiling.specfile import FieldError, SpecModel
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
+# No slash, so that a name is no path; neither white space nor control characters.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$"
 
 
 class Row(SpecModel):
@@ -44,6 +47,7 @@ class LatencyTable(SpecModel):
 
     Attributes:
         name: a word for people.
+        unit: of every latency; a file must say so.
         space: the search space that the rows belong to.
         conditions: what all rows were measured under.
         rows: by layer key. A published table may give the same layer a latency of its own at each place: such a row
@@ -54,7 +58,8 @@ class LatencyTable(SpecModel):
         source: where the figures come from.
     """
 
-    name: str
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    unit: Literal["ms"] = "ms"
     space: SearchSpace
     conditions: Conditions
     rows: dict[str, Row]
@@ -63,18 +68,14 @@ class LatencyTable(SpecModel):
     created_at: str
     source: str
 
-    @field_validator("rows")
-    @classmethod
-    def _keys_of_layers(cls, rows: dict[str, Row]) -> dict[str, Row]:
-        for key in rows:
-            layer, at, position = key.partition("@")
-            try:
-                LayerSpec.from_key(layer)
-            except InputError as error:
-                raise FieldError((key,), str(error)) from error
-            if at and not position.isdecimal():
-                raise FieldError((key,), f"{position!r} is not a position")
-        return rows
+    @model_validator(mode="after")
+    def _rows_of_the_space(self) -> Self:
+        places = [(layer.key, slot.position) for slot in self.space.slots for layer in slot.layers.values()]
+        known = {key for place in places for key in (place[0], row_key(*place))}
+        for key in self.rows:
+            if key not in known:
+                raise FieldError(("rows", key), f"{key!r} is no layer of the space {self.space.name}")
+        return self
 
     def row(self, layer: LayerSpec, position: int | None = None) -> Row:
         """The row for a layer, at its place in the space where the table tells places apart.
@@ -82,20 +83,78 @@ class LatencyTable(SpecModel):
         Raises:
             MissingRowsError: there is none. Nothing is ever guessed.
         """
-        row = self.rows.get(f"{layer.key}@{position}") or self.rows.get(layer.key)
+        row = self.rows.get(row_key(layer.key, position)) or self.rows.get(layer.key)
         if row is None:
-            raise MissingRowsError((layer.key,), where=f"table {self.name}")
+            raise self._lacks((layer.key,))
         return row
 
-    def missing_keys(self) -> tuple[str, ...]:
-        """Keys of the layers of the space that have no row, in the order of the places."""
+    def require_complete(self) -> None:
+        """Makes sure that any network of the space can be predicted.
+
+        Raises:
+            MissingRowsError: layers have no row; names all of them, and the command that measures them.
+        """
         missing = {
             layer.key: None
             for slot in self.space.slots
             for layer in slot.layers.values()
-            if not (self.fixed is not None and not slot.is_searchable) and not self._has(layer, slot.position)
+            if (slot.is_searchable or self.fixed is None)
+            and layer.key not in self.rows
+            and row_key(layer.key, slot.position) not in self.rows
         }
-        return tuple(missing)
+        if missing:
+            raise self._lacks(tuple(missing))
 
-    def _has(self, layer: LayerSpec, position: int) -> bool:
-        return layer.key in self.rows or f"{layer.key}@{position}" in self.rows
+    def require_space(self, space: SearchSpace) -> None:
+        """Makes sure that the table is about this space.
+
+        Raises:
+            TableError: it is about another one; names both, and where two of one name differ.
+        """
+        if self.space.digest == space.digest:
+            return
+        mine, theirs = self.space.model_dump(exclude={"name"}), space.model_dump(exclude={"name"})
+        first = next(name for name in mine if mine[name] != theirs[name])
+        values = f"{first} is {mine[first]} there and {theirs[first]} here" if first != "stages" else "their stages differ"
+        raise TableError(
+            f"it belongs to the space {self.space.name}, not to {space.name}: {values}",
+            where=f"table {self.name}",
+            hint="give a table of this space, or measure one with spnas profile",
+        )
+
+    def require_conditions(self, conditions: Conditions) -> None:
+        """Makes sure that the table was measured under these conditions.
+
+        Raises:
+            TableError: it was not; names every difference.
+        """
+        differences = self.conditions.differences(conditions)
+        if differences:
+            words = "; ".join(f"{name} was {then} and is {now}" for name, (then, now) in differences.items())
+            raise TableError(
+                f"it was measured under other conditions: {words}",
+                where=f"table {self.name}",
+                hint="profile again, or match them",
+            )
+
+    def _lacks(self, keys: tuple[str, ...]) -> MissingRowsError:
+        return MissingRowsError(keys, where=f"table {self.name}", hint=f"measure them with: {self._profile_command()}")
+
+    def _profile_command(self) -> str:
+        space, conditions = self.space, self.conditions
+        words = ["--device", conditions.device, "--space", f"{space.name}.yaml"]
+        if space.name in built_in_names("spaces"):
+            shipped = load_space(space.name)
+            options = {"resolution": "--resolution", "width_multiplier": "--width", "classes": "--classes"}
+            given = {name: getattr(space, name) for name in options if getattr(space, name) != getattr(shipped, name)}
+            if shipped.with_parameters(**given).digest == space.digest:
+                words[-1] = space.name
+                words += [word for name, value in given.items() for word in (options[name], str(value))]
+        for name in ("threads", "cores", "precision", "delegate"):
+            words += [f"--{name}", str(getattr(conditions, name))]
+        return shlex.join(["spnas", "profile", *words])
+
+
+def row_key(layer_key: str, position: int | None) -> str:
+    """The key of a row that holds for one place only."""
+    return f"{layer_key}@{position}"

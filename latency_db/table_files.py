@@ -39,6 +39,22 @@ def to_csv(table: LatencyTable) -> str:
     return text.getvalue()
 
 
+def write_table(table: LatencyTable, path: Path) -> None:
+    """Writes a `.json` or `.csv` file.
+
+    Raises:
+        InputError: the name ends otherwise, or the file cannot be written.
+    """
+    forms = {".json": to_json, ".csv": to_csv}
+    if path.suffix not in forms:
+        raise InputError("the name of a table file ends in .json or .csv", where=str(path))
+    text = forms[path.suffix](table)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
+
+
 def read_table(path: Path) -> LatencyTable:
     """A table from a `.json` or `.csv` file.
 

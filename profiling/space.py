@@ -238,6 +238,11 @@ class SearchSpace(SpecModel):
         Raises:
             InputError: a layer does not have this choice.
         """
+        for slot in self.searchable:
+            if choice not in slot.choices:
+                raise InputError(
+                    f"the layer at place {slot.position} of {self.name} cannot be {choice!r}; allowed: {', '.join(slot.choices)}"
+                )
         return Architecture(space=self, choices=(choice,) * len(self.searchable))
 
 

@@ -45,6 +45,18 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     Console(width=width, highlight=False).print(table)
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Names and values on stdout, one pair a line, none cut short."""
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def printable(value: object) -> str:
+    """Text that came from a file, without the characters that make a terminal do things."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))
+
+
 class ProgressLine:
     """One bar on stderr with the remaining time; on anything but a terminal a plain line now and then instead."""
 

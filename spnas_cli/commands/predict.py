@@ -1,0 +1,71 @@
+"""`spnas predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.output import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from latency_db.runtime_model import Prediction, RuntimeModel
+
+
+@click.command()
+@click.argument("arch", metavar="ARCH")
+@table_option
+@db_option
+@json_option
+def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
+    """Predict the latency of a network from a latency table, in ms, without a device.
+
+    ARCH is an architecture file, the name of a network that ships with spnas (single-path-nas), or a choice such as 3x3-6, for
+    the network of the table's space that has it in every layer.
+
+    \b
+    Examples:
+      spnas predict single-path-nas --table pixel1
+      spnas predict run/architecture.json --table imagenet-host --json
+    """
+    from dataclasses import asdict
+
+    from latency_db.runtime_model import RuntimeModel
+    from latency_db.table_files import find_table
+    from profiling.space import load_architecture
+
+    model = RuntimeModel(find_table(table, db))
+    architecture = model.space.uniform(arch) if arch in model.space.choices_by_name else load_architecture(arch)
+    prediction = model.predict(architecture)
+    if as_json:
+        values = asdict(prediction)
+        print_json({name: values[name] for name in ("total_ms", "low_ms", "high_ms", "layers")})
+    else:
+        _show(arch, model, prediction)
+
+
+def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
+    from rich.markup import escape
+
+    rows = [
+        (str(layer.position), layer.choice, layer.key, f"{layer.ms:.4f}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
+        for layer in prediction.layers
+    ]
+    print_table(f"{escape(arch)} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
+    calibration = model.calibration
+    if calibration.interval is None:
+        line, interval = "none: the sum of the layers is the prediction", "none, for want of calibration networks"
+    else:
+        line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
+        interval = f"{prediction.low_ms:.4f} to {prediction.high_ms:.4f} ms"
+    click.echo()
+    print_facts(
+        [
+            ("sum of layers", f"{prediction.sum_ms:.4f} ms"),
+            ("calibration", line),
+            ("predicted", f"{prediction.total_ms:.4f} ms"),
+            ("95 % interval", interval),
+        ]
+    )

@@ -1,0 +1,266 @@
+"""`spnas table`: what to do with latency tables, one function per subcommand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from spnas_cli.options import db_option, json_option
+from spnas_cli.output import note, print_facts, print_json, print_table, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from latency_db.table import LatencyTable, Row
+    from profiling.space import Slot
+
+# From the fastest to the slowest of a table's layers.
+COLOURS = ("#1a9850", "#66bd63", "#a6d96a", "#fee08b", "#fdae61", "#f46d43", "#d73027")
+TABLE_METAVAR = "[TABLE]"
+
+
+@click.group()
+def table() -> None:
+    """See latency tables, and bring them in and out.
+
+    TABLE is a name in the database, a .json or .csv file, or pixel1, the Pixel 1 figures of the paper's authors. Where it may be
+    left out, it is the only one in the database. All latencies are in ms.
+
+    \b
+    Examples:
+      spnas table list
+      spnas table show pixel1
+    """
+
+
+@table.command("list")
+@db_option
+@json_option
+def list_tables(db: Path, as_json: bool) -> None:
+    """List the tables of the database, and those that ship with spnas.
+
+    \b
+    Example:
+      spnas table list --db spnas.db
+    """
+    from latency_db.published import published_names, published_table
+    from latency_db.store import Store
+
+    tables = [published_table(name) for name in published_names()]
+    if db.exists():
+        with Store(db, read_only=True) as store:
+            tables = store.tables() + tables
+    rows = [
+        {
+            "name": item.name,
+            "space": item.space.name,
+            "device": item.conditions.device,
+            "precision": item.conditions.precision,
+            "threads": item.conditions.threads,
+            "rows": len(item.rows),
+            "calibration_networks": len(item.calibration),
+            "created_at": item.created_at,
+        }
+        for item in tables
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("name", "space", "device", "precision", "threads", "rows", "calibration networks", "created")
+    print_table("Latency tables", columns, [[_plain(value) for value in row.values()] for row in rows], left=4)
+
+
+@table.command()
+@click.argument("name", metavar=TABLE_METAVAR, required=False)
+@db_option
+@json_option
+def show(name: str | None, db: Path, as_json: bool) -> None:
+    """Show a table: the ms of every choice at every place, coloured from fast to slow, its noise, and its conditions.
+
+    \b
+    Example:
+      spnas table show pixel1
+    """
+    from latency_db.table_files import find_table
+
+    found = find_table(name, db)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    choices = [choice.name for choice in found.space.choices]
+    columns = ("place", "input", "fixed", *choices, "spread")
+    places = [_place(found, slot, choices) for slot in found.space.slots]
+    print_table(f"Latency table {found.name}, in ms", columns, places, left=2)
+    flagged = [f"{key}: {row.flag}" for key, row in found.rows.items() if row.flag]
+    facts = [(field.replace("_", " "), value) for field, value in found.conditions]
+    facts += [
+        ("space", found.space.name),
+        ("fixed layers", "one by one" if found.fixed is None else f"{found.fixed.ms:#.4g} ms together"),
+        ("calibration", f"on {len(found.calibration)} networks" if found.calibration else "none"),
+        ("flagged (*)", "; ".join(flagged) or "none"),
+        ("created", found.created_at),
+        ("source", found.source),
+    ]
+    click.echo()
+    print_facts([(name, printable(value)) for name, value in facts])
+
+
+def _place(table: LatencyTable, slot: Slot, choices: Sequence[str]) -> list[str]:
+    rows = {choice: _row_at(table, slot, choice) for choice in slot.layers}
+    everything = [row.ms for row in table.rows.values()]
+    cells = {choice: _cell(row, min(everything), max(everything)) if row else "?" for choice, row in rows.items()}
+    if "skip" in slot.choices:
+        cells["skip"] = "0"
+    if not slot.is_searchable and table.fixed is not None:
+        cells["fixed"] = "in sum"
+    spreads = [row.spread_ms / row.ms for row in rows.values() if row and row.spread_ms is not None]
+    layer = next(iter(slot.layers.values()))
+    return [
+        str(slot.position),
+        f"{layer.resolution}² × {layer.in_channels}",
+        *(cells.get(name, "") for name in ("fixed", *choices)),
+        f"±{max(spreads) * 100:.1f} %" if spreads else "",
+    ]
+
+
+def _row_at(table: LatencyTable, slot: Slot, choice: str) -> Row | None:
+    from profiling.errors import MissingRowsError
+
+    try:
+        return table.row(slot.layers[choice], slot.position)
+    except MissingRowsError:
+        return None
+
+
+def _cell(row: Row, least_ms: float, most_ms: float) -> str:
+    """The ms, coloured by their place between the table's fastest and slowest layer on a logarithmic scale."""
+    from math import log
+
+    share = log(row.ms / least_ms) / log(most_ms / least_ms) if most_ms > least_ms else 0.0
+    return f"[{COLOURS[round(share * (len(COLOURS) - 1))]}]{row.ms:#.4g}{'*' if row.flag else ''}[/]"
+
+
+def _plain(value: object) -> str:
+    """Text from a file for a cell, in which square brackets are no mark-up."""
+    from rich.markup import escape
+
+    return escape(printable(value))
+
+
+@table.command()
+@click.argument("name", metavar=TABLE_METAVAR, required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="File to write; .json or .csv says the form.",
+)
+@db_option
+def export(name: str | None, output: Path, db: Path) -> None:
+    """Write a table into a JSON or CSV file, which holds all that the table holds.
+
+    \b
+    Example:
+      spnas table export pixel1 -o pixel1.csv
+    """
+    from latency_db.table_files import find_table, write_table
+
+    found = find_table(name, db)
+    write_table(found, output)
+    note(f"{output}: {len(found.rows)} rows of {found.name}")
+
+
+@table.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--name", metavar="NAME", help="Name of the table in the database. [default: the name in the file]")
+@db_option
+def import_table(file: Path, name: str | None, db: Path) -> None:
+    """Bring a JSON or CSV file into the database, after checking every row.
+
+    \b
+    Example:
+      spnas table import phone.csv --name my-phone
+    """
+    from latency_db.table_files import read_table
+
+    found = read_table(file)
+    _save(found.model_copy(update={"name": name or found.name}), db)
+
+
+@table.command()
+@click.argument("first")
+@click.argument("second")
+@db_option
+@json_option
+def diff(first: str, second: str, db: Path, as_json: bool) -> None:
+    """Compare two tables: the ms of each layer in both, and under what conditions they differ.
+
+    \b
+    Example:
+      spnas table diff imagenet-host pixel1
+    """
+    from statistics import median
+
+    from latency_db import table_compare
+    from latency_db.table_files import find_table
+
+    one, other = find_table(first, db), find_table(second, db)
+    difference = table_compare.diff(one, other)
+    ratios = [row.ratio for row in difference.rows if row.ratio is not None]
+    if as_json:
+        rows = [
+            {"key": row.key, "first_ms": row.first_ms, "second_ms": row.second_ms, "ratio": row.ratio} for row in difference.rows
+        ]
+        median_ratio = median(ratios) if ratios else None
+        values = {"same_space": difference.same_space, "conditions": difference.conditions, "median_ratio": median_ratio}
+        print_json({**values, "rows": rows})
+        return
+    cells = [
+        (row.key, *("" if value is None else f"{value:.4f}" for value in (row.first_ms, row.second_ms, row.ratio)))
+        for row in difference.rows
+    ]
+    print_table("Layers, in ms", ("layer", _plain(one.name), _plain(other.name), "ratio"), cells)
+    conditions = [(name, f"{then}, {now}") for name, (then, now) in difference.conditions.items()]
+    facts = [
+        *conditions,
+        ("space", "the same" if difference.same_space else f"{one.space.name}, {other.space.name}: not the same"),
+    ]
+    if ratios:
+        facts.append(("ratio", f"median {median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, {len(ratios)} layers"))
+    click.echo()
+    print_facts([(name, printable(value)) for name, value in facts])
+
+
+@table.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--name", metavar="NAME", required=True, help="Name of the new table in the database.")
+@click.option(
+    "--prefer",
+    type=click.Choice(["first", "second"]),
+    help="Whose latency stays where the two differ. [default: differences are refused]",
+)
+@db_option
+def merge(first: str, second: str, name: str, prefer: Literal["first", "second"] | None, db: Path) -> None:
+    """Make one table of two that were measured in the same space under the same conditions.
+
+    \b
+    Example:
+      spnas table merge monday.json tuesday.json --name both --prefer second
+    """
+    from latency_db import table_compare
+    from latency_db.table_files import find_table
+
+    _save(table_compare.merge(find_table(first, db), find_table(second, db), name=name, prefer=prefer), db)
+
+
+def _save(table: LatencyTable, db: Path) -> None:
+    from latency_db.store import Store
+
+    with Store(db) as store:
+        store.save_table(table)
+    note(f"{db}: table {table.name} with {len(table.rows)} rows and {len(table.calibration)} calibration networks")

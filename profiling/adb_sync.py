@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -78,8 +79,8 @@ def stat(stream: Stream, remote: str, timeout_s: float) -> FileStat | None:
         LinkLostError: the link broke.
     """
     stream.write(_request(b"STAT", remote.encode()), timeout_s)
-    _, mode, size, time = struct.unpack("<4s3I", _Reader(stream, timeout_s).exactly(16))
-    return FileStat(size, mode) if (mode, size, time) != (0, 0, 0) else None
+    _, mode, size, changed = struct.unpack("<4s3I", _Reader(stream, timeout_s).exactly(16))
+    return FileStat(size, mode) if (mode, size, changed) != (0, 0, 0) else None
 
 
 def _requests(files: Sequence[PushFile]) -> Iterator[bytes]:
@@ -87,7 +88,7 @@ def _requests(files: Sequence[PushFile]) -> Iterator[bytes]:
         yield _request(b"SEND", f"{file.remote},{0o100000 | file.mode}".encode())
         for start in range(0, len(file.content), PIECE):
             yield _request(b"DATA", file.content[start : start + PIECE])
-        yield b"DONE" + struct.pack("<I", 0)  # the number is the time of the file
+        yield b"DONE" + struct.pack("<I", int(time.time()))
 
 
 def _request(name: bytes, data: bytes) -> bytes:

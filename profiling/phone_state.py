@@ -1,0 +1,317 @@
+"""What a phone says of itself, text in and values out. What cannot be read is None: unknown, which is never the same as fine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from profiling.errors import InputError
+from profiling.measurement import DeviceState
+
+# Commands whose output the functions below read. Each is one process on the phone, however many files it reads.
+_CPU = "/sys/devices/system/cpu"
+_POLICY = f"{_CPU}/cpufreq/policy*"
+_CLOCK_FILES = ("related_cpus", "scaling_cur_freq", "scaling_max_freq", "scaling_governor")
+IDENTITY_PROBES = {
+    "properties": "getprop",
+    "boot_id": "cat /proc/sys/kernel/random/boot_id",
+    "online": f"cat {_CPU}/online",
+    "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+}
+STATE_PROBES = {
+    "thermal": "dumpsys thermalservice",
+    "clocks": "grep -H . " + " ".join(f"{_POLICY}/{name}" for name in _CLOCK_FILES),
+    "load": "cat /proc/loadavg",
+}
+# For phones whose thermal service shows no temperatures; many more refuse these files to the shell.
+ZONE_PROBE = "grep -H . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp"
+READINESS_PROBES = {
+    "battery": "dumpsys battery",
+    "power": "dumpsys power | grep -m 1 mWakefulness=",
+    "saver": "settings get global low_power",
+    "uptime": "cat /proc/uptime",
+}
+
+_TEMPERATURE = re.compile(r"Temperature\{(?P<fields>[^}]*)\}|(?P<old>Type: .*CurrentValue: .*)")
+_VALUE = re.compile(r"(?:mValue=|CurrentValue: )(-?\d+(?:\.\d+)?)")
+_TYPE = re.compile(r"(?:mType=|Type: )(\d+)")
+_NAME = re.compile(r"(?:mName=|Name: )([^,}\s]+)")
+_TYPE_CPU, _TYPE_SKIN = 0, 3
+# Sensors that are not there say -99.9 or 0 K; no phone works at these temperatures.
+_POSSIBLE_C = (-30.0, 130.0)
+
+
+@dataclass(frozen=True)
+class Thermal:
+    """What the thermal service says.
+
+    Attributes:
+        status: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
+        skin_c, cpu_c: the warmest sensor of each kind, in °C.
+    """
+
+    status: int | None = None
+    skin_c: float | None = None
+    cpu_c: float | None = None
+
+    @property
+    def warmest_c(self) -> float | None:
+        """The warmest sensor of skin or CPU."""
+        return max((value for value in (self.skin_c, self.cpu_c) if value is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The clock of one core: now, the highest that is allowed now, and who governs it."""
+
+    now_khz: int | None = None
+    allowed_khz: int | None = None
+    governor: str | None = None
+
+
+@dataclass(frozen=True)
+class PhoneState:
+    """A phone's state at one moment; the clocks by core."""
+
+    thermal: Thermal = field(default_factory=Thermal)
+    clocks: Mapping[int, Clock] = field(default_factory=dict)
+    load: float | None = None
+
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> PhoneState:
+        """From the output of STATE_PROBES, and of `zones` (ZONE_PROBE) where that was asked for."""
+        thermal = parse_thermal(texts["thermal"])
+        if thermal.warmest_c is None and "zones" in texts:
+            thermal = replace(parse_zones(texts["zones"]), status=thermal.status)
+        return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]))
+
+    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock]) -> DeviceState:
+        """The same as it is kept beside a measurement.
+
+        Args:
+            mask: of the cores in use, in hexadecimal, or `any`.
+            allowed_at_start: clocks of a time when the phone was cool.
+        """
+        cores = list(self.clocks) if mask == "any" else cores_of(mask)
+        used = [self.clocks[core] for core in cores if core in self.clocks]
+        now = [clock.now_khz for clock in used if clock.now_khz is not None]
+        held_back = any(
+            (allowed := self.clocks[core].allowed_khz) is not None
+            and (before := allowed_at_start[core].allowed_khz) is not None
+            and allowed < before
+            for core in cores
+            if core in self.clocks and core in allowed_at_start
+        )
+        status = self.thermal.status
+        return DeviceState(
+            temperature_c=self.thermal.warmest_c,
+            clock_mhz=max(now) / 1000 if now else None,
+            throttled=True if held_back else None if status is None else status > 0,
+            load=self.load,
+        )
+
+
+@dataclass(frozen=True)
+class Battery:
+    """The battery: level in percent, temperature in °C, whether it is being charged."""
+
+    level: float | None = None
+    temperature_c: float | None = None
+    charging: bool | None = None
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """`getprop` without arguments: `[name]: [value]`, where a value may span lines."""
+    return {found[1]: found[2] for found in re.finditer(r"^\[([^\]\n]+)\]: \[(.*?)\]\r?$", text, re.MULTILINE | re.DOTALL)}
+
+
+def parse_thermal(text: str) -> Thermal:
+    """`dumpsys thermalservice`. Only the block that comes from the HAL is read: the cached one may be hours old."""
+    ready = re.search(r"^HAL Ready: true", text, re.MULTILINE)
+    if ready is None:
+        return Thermal()
+    status = re.search(r"^Thermal Status: (\d)", text, re.MULTILINE)
+    overridden = re.search(r"^IsStatusOverride: true", text, re.MULTILINE)
+    _, _, after = text.partition("Current temperatures from HAL:")
+    block = re.split(r"^\S", after, maxsplit=1, flags=re.MULTILINE)[0]
+    sensors = [found["fields"] or found["old"] for found in _TEMPERATURE.finditer(block)]
+    readings = []
+    for sensor in sensors:
+        value, kind, name = _VALUE.search(sensor), _TYPE.search(sensor), _NAME.search(sensor)
+        if value and name:
+            readings.append((name[1], int(kind[1]) if kind else None, float(value[1])))
+    return Thermal(
+        status=int(status[1]) if status and not overridden else None,
+        skin_c=_warmest(readings, _is_skin),
+        cpu_c=_warmest(readings, _is_cpu),
+    )
+
+
+def parse_zones(text: str) -> Thermal:
+    """Temperatures from `/sys/class/thermal`; the status stays unknown. Values are in thousandths of a degree, or in degrees."""
+    files = _parse_files(text)
+    readings = []
+    for path, kind in files.items():
+        zone, _, name = path.rpartition("/")
+        raw = _number(files.get(f"{zone}/temp"))
+        if name == "type" and raw is not None:
+            readings.append((kind, None, raw / 1000 if abs(raw) > 200 else raw))
+    return Thermal(skin_c=_warmest(readings, _is_skin), cpu_c=_warmest(readings, _is_cpu))
+
+
+def parse_clocks(text: str) -> dict[int, Clock]:
+    """Clocks by core, from the files of cpufreq."""
+    files = _parse_files(text)
+    clocks = {}
+    for path, cores in files.items():
+        policy, _, name = path.rpartition("/")
+        if name == "related_cpus":
+            now, allowed = _number(files.get(f"{policy}/scaling_cur_freq")), _number(files.get(f"{policy}/scaling_max_freq"))
+            clock = Clock(
+                now_khz=None if now is None else int(now),
+                allowed_khz=None if allowed is None else int(allowed),
+                governor=files.get(f"{policy}/scaling_governor"),
+            )
+            clocks.update({int(core): clock for core in cores.split() if core.isdigit()})
+    return clocks
+
+
+def parse_load(text: str) -> float | None:
+    """The first figure of `/proc/loadavg` or `/proc/uptime`."""
+    return _number(text.split()[0]) if text.split() else None
+
+
+def parse_battery(text: str) -> Battery:
+    """`dumpsys battery`, which counts the temperature in tenths of a degree."""
+    fields = dict(re.findall(r"^\s*([\w ]+): (\S+)", text, re.MULTILINE))
+    level, scale = _number(fields.get("level")), _number(fields.get("scale"))
+    temperature = _number(fields.get("temperature"))
+    powered = [value == "true" for name, value in fields.items() if name.endswith("powered")]
+    return Battery(
+        level=None if level is None or not scale else 100 * level / scale,
+        temperature_c=None if temperature is None else temperature / 10,
+        charging=any(powered) if powered else None,
+    )
+
+
+def parse_awake(text: str) -> bool | None:
+    """Whether the screen is on, from `dumpsys power`."""
+    found = re.search(r"mWakefulness=(\w+)", text)
+    return found[1] == "Awake" if found else None
+
+
+def parse_cores(online: str, speeds: str) -> dict[int, int | None]:
+    """The cores that are on, each with its highest clock in kHz."""
+    highest = {
+        int(found[1]): int(value)
+        for path, value in _parse_files(speeds).items()
+        if value.isdigit() and (found := re.search(r"/cpu(\d+)/", path))
+    }
+    cores = {int(core) for core in _core_list(online)}
+    return {core: highest.get(core) for core in sorted(cores or highest)}
+
+
+def describe_cores(cores: Mapping[int, int | None]) -> str:
+    """How many cores of each speed, e.g. `4 at 1803 MHz, 4 at 2850 MHz`."""
+    speeds = list(cores.values())
+    words = [
+        f"{speeds.count(speed)}, speed unknown" if speed is None else f"{speeds.count(speed)} at {speed / 1000:.0f} MHz"
+        for speed in sorted(set(speeds), key=lambda speed: speed or 0)
+    ]
+    return ", ".join(words) or "unknown"
+
+
+def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) -> str:
+    """The CPU mask in hexadecimal for `any` (which stays `any`), `big`, `prime`, or a mask.
+
+    `prime` is one core of the fastest kind. `big` is all cores of the fastest kind; where that is a single core and there are
+    three kinds, as with 1 + 3 + 4 cores, it is those of the second: cores in use together should be alike.
+
+    Args:
+        wanted: what a person asked for.
+        cores: those that are on, with their highest clocks.
+        where: the phone, for messages.
+
+    Raises:
+        InputError: not a mask, a core that is not there or off, or speeds that the phone does not tell.
+    """
+    if wanted == "any":
+        return wanted
+    if wanted in ("big", "prime"):
+        kinds = sorted({speed for speed in cores.values() if speed is not None}, reverse=True)
+        if not kinds:
+            raise InputError("the phone does not tell the speed of its cores; give a mask such as `--cores f0`", where=where)
+        of_kind = [[core for core, speed in cores.items() if speed == kind] for kind in kinds]
+        if wanted == "prime":
+            return mask_of(of_kind[0][-1:])
+        return mask_of(of_kind[1] if len(of_kind[0]) == 1 and len(kinds) > 2 else of_kind[0])
+    try:
+        chosen = cores_of(wanted)
+    except ValueError as error:
+        raise InputError(f"{wanted!r} is not a CPU mask; use any, big, prime, or hexadecimal such as f0", where=where) from error
+    if not chosen or not set(chosen) <= cores.keys():
+        raise InputError(f"the CPU mask {wanted} names cores that are off or not there; on are {mask_of(cores)}", where=where)
+    return mask_of(chosen)
+
+
+def mask_of(cores: Collection[int]) -> str:
+    """The CPU mask of these cores in hexadecimal."""
+    return f"{sum(1 << core for core in cores):x}"
+
+
+def cores_of(mask: str) -> list[int]:
+    """The cores in a CPU mask in hexadecimal, with or without the commas of the kernel.
+
+    Raises:
+        ValueError: not such a mask.
+    """
+    bits = int(mask.replace(",", ""), 16)
+    return [core for core in range(bits.bit_length()) if bits >> core & 1]
+
+
+def parse_free_kib(text: str) -> int | None:
+    """The column `Available` of `df -k`, in KiB. A long name of the file system puts its figures on a line of their own."""
+    found = re.search(r"^\S+\s+\d+\s+\d+\s+(\d+)\s+\S+%", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _is_skin(name: str, kind: int | None) -> bool:
+    return kind == _TYPE_SKIN or "skin" in name.lower()
+
+
+def _is_cpu(name: str, kind: int | None) -> bool:
+    return not _is_skin(name, kind) and (kind == _TYPE_CPU or re.match(r"(?i)(cpu|ap$|big$|mid$|little$)", name) is not None)
+
+
+def _warmest(readings: Iterable[tuple[str, int | None, float]], of_kind: Callable[[str, int | None], bool]) -> float | None:
+    low, high = _POSSIBLE_C
+    return max((value for name, kind, value in readings if of_kind(name, kind) and low < value < high), default=None)
+
+
+def _parse_files(text: str) -> dict[str, str]:
+    """`grep -H .` over files of one line each: `PATH:VALUE`. Files that could not be read are not there."""
+    files = {}
+    for line in text.splitlines():
+        path, found, value = line.partition(":")
+        if found and path.startswith("/"):
+            files[path] = value.strip()
+    return files
+
+
+def _core_list(text: str) -> list[int]:
+    """`0-3,6` as the kernel writes it."""
+    cores: list[int] = []
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            return []
+        cores += range(int(first), int(last or first) + 1)
+    return cores
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,125 @@
+"""The schedule: rounds, resume, retries, the canary.
+
+The device here is a stand-in whose figures follow a script, so that drift, noise and failures come when a test wants them; what
+it cannot show is how real processes fail, which the tests of the host do. The schedule itself is the real one.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from profiling.device import BuiltModel, RunResult, RunSettings
+from profiling.errors import DeviceLostError, MeasurementError, ToolOutputError
+from profiling.measurement import DeviceState, Figures
+from profiling.session import ATTEMPTS, EXTRA_VISITS, FAILURES_IN_A_ROW, Session
+
+MODELS = [BuiltModel(f"model-{index}", Path("unused"), "", 0) for index in range(6)]
+CANARY = BuiltModel("canary", Path("unused"), "", 0)
+
+
+class ScriptedDevice:
+    """Answers each run with what `script(key, count of runs of this key so far)` gives: ms, or an error to raise."""
+
+    name = "scripted"
+
+    def __init__(self, script):
+        self.script, self.runs, self.order = script, Counter(), []
+
+    def run(self, model, settings):
+        answer = self.script(model.key, self.runs[model.key])
+        self.runs[model.key] += 1
+        self.order.append(model.key)
+        if isinstance(answer, Exception):
+            raise answer
+        return RunResult(Figures(count=1, mean_ms=answer, min_ms=answer, max_ms=answer, std_ms=0), "")
+
+    def state(self):
+        return DeviceState()
+
+
+def steady(key, count):
+    return 1.0
+
+
+def session(device, waits=None, **options):
+    return Session(device, RunSettings(), sleep=(waits if waits is not None else []).append, **options)
+
+
+def test_no_model_is_visited_again_before_all_others_were():
+    """So a stop at any time leaves the most even table there can be."""
+    device = ScriptedDevice(steady)
+    list(session(device).measure(MODELS, visits=4, seed=1))
+    rounds = [device.order[first : first + 6] for first in range(0, 24, 6)]
+    assert all(set(visited) == {model.key for model in MODELS} for visited in rounds)
+    assert len({tuple(visited) for visited in rounds}) > 1, "each round has its own order"
+
+
+def test_a_session_goes_on_where_another_stopped_and_repeats_nothing():
+    whole = list(session(ScriptedDevice(steady)).measure(MODELS, visits=3, seed=1))
+    for stopped_after in (0, 1, 5, 6, 7, 17, 18):
+        rest = list(session(ScriptedDevice(steady)).measure(MODELS, visits=3, seed=1, done=whole[:stopped_after]))
+        made = Counter((measurement.model, measurement.visit) for measurement in whole[:stopped_after] + rest)
+        assert set(made.values()) == {1}
+        assert len(made) == 18
+
+
+def test_a_noisy_model_gets_more_visits_and_then_no_more():
+    device = ScriptedDevice(lambda key, count: 1.0 + 0.1 * count if key == "model-0" else 1.0)
+    list(session(device).measure(MODELS, visits=4, seed=1))
+    assert device.runs["model-0"] == 4 + EXTRA_VISITS
+    assert device.runs["model-1"] == 4
+
+
+def test_a_failed_visit_is_tried_again_but_not_for_ever():
+    def script(key, count):
+        return ToolOutputError("crash", "crashed") if key == "model-0" or (key, count) == ("model-1", 0) else 1.0
+
+    device = ScriptedDevice(script)
+    measurements = list(session(device).measure(MODELS, visits=2, seed=1))
+    assert device.runs["model-0"] == ATTEMPTS
+    succeeded = Counter(m.model for m in measurements if m.status == "ok")
+    assert succeeded == {f"model-{index}": 2 for index in range(1, 6)}
+    assert [m.reason for m in measurements if m.model == "model-0"] == ["crash"] * ATTEMPTS
+
+
+def test_a_failure_that_will_come_again_is_not_tried_again():
+    device = ScriptedDevice(lambda key, count: ToolOutputError("fallback", "fell back") if key == "model-0" else 1.0)
+    list(session(device).measure(MODELS, visits=2, seed=1))
+    assert device.runs["model-0"] == 1
+
+
+def test_when_one_model_after_the_other_fails_the_session_stops():
+    device = ScriptedDevice(lambda key, count: ToolOutputError("crash", "crashed"))
+    with pytest.raises(MeasurementError, match=f"{FAILURES_IN_A_ROW} models in a row"):
+        list(session(device).measure(MODELS, visits=2, seed=1))
+
+
+def test_a_lost_device_is_not_a_failed_measurement():
+    device = ScriptedDevice(lambda key, count: DeviceLostError("gone"))
+    with pytest.raises(DeviceLostError):
+        list(session(device).measure(MODELS, visits=2, seed=1))
+
+
+def test_a_canary_that_is_slow_once_makes_nobody_wait():
+    waits: list[float] = []
+    device = ScriptedDevice(lambda key, count: 1.3 if (key, count) == ("canary", 1) else 1.0)
+    list(session(device, waits, canary=CANARY).measure(MODELS, visits=6, seed=1))
+    assert waits == []
+
+
+def test_while_the_canary_is_slow_the_session_waits_and_later_visits_again_what_it_passed():
+    waits: list[float] = []
+    device = ScriptedDevice(lambda key, count: 1.3 if key == "canary" and count >= 2 else 1.0)
+    list(session(device, waits, canary=CANARY).measure(MODELS, visits=6, seed=1))
+    assert 0 < sum(waits) <= 120, "it waits, but within its limit"
+    assert sum(device.runs[model.key] for model in MODELS) > 36
+
+
+def test_progress_counts_to_the_end():
+    seen = []
+    list(session(ScriptedDevice(steady), on_progress=seen.append).measure(MODELS, visits=2, seed=1))
+    assert [step.done for step in seen] == list(range(12))
+    assert {step.planned for step in seen} == {12}
+    assert seen[0].remaining_s is None
+    assert seen[-1].remaining_s is not None

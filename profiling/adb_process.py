@@ -7,6 +7,7 @@ has fallen silent is noticed; when the process ends, it answers at once.
 
 from __future__ import annotations
 
+import math
 import secrets
 import shlex
 import time
@@ -68,10 +69,10 @@ class PhoneProcesses:
             NoDeviceError: another run has taken the lock.
             DeviceLostError: the phone went away.
         """
-        commands = {**self._commands(arguments, tool), **probes}
-        deadline = self._clock() + timeout_s
+        identity, deadline = secrets.token_hex(8), self._clock() + timeout_s
         while True:
-            replies = self._connection.batch(commands)
+            answer_s = min(ANSWER_S, max(1, math.ceil(deadline - self._clock())))
+            replies = self._connection.batch({**self._commands(arguments, tool, identity, answer_s), **probes})
             self._refuse_no_start(replies["start"])
             if replies["rc"].exit_code == 0:
                 return Finished(
@@ -110,8 +111,8 @@ class PhoneProcesses:
                 "a process on the phone cannot be killed", where=self._connection.serial, hint="restart the phone"
             )
 
-    def _commands(self, arguments: Sequence[str], tool: str) -> dict[str, str]:
-        here, identity = f"{self._folder}/run", secrets.token_hex(8)
+    def _commands(self, arguments: Sequence[str], tool: str, identity: str, answer_s: int) -> dict[str, str]:
+        here = f"{self._folder}/run"
         start = arguments.index(tool)
         # The mask is read by the very process that becomes the tool.
         look = ["sh", "-c", 'grep Cpus_allowed: /proc/$$/status >cpus; exec "$0" "$@"']
@@ -121,6 +122,8 @@ class PhoneProcesses:
             echo $? >rc.new
             mv rc.new rc
             {{ read -r waiting <waiting && kill $waiting; }} 2>/dev/null"""
+        # The brackets keep this text, which the shell has among its arguments, from being taken for the process.
+        alive = f'read -r pid <pid && grep -q "spnas-run[-]{identity}" /proc/$pid/cmdline'
         return {
             "start": f"""cd {self._folder} || exit {_NO_FOLDER}
                 id={identity}
@@ -130,13 +133,13 @@ class PhoneProcesses:
                     setsid sh -c {shlex.quote(wrapper)} "spnas-run-$id" </dev/null >/dev/null 2>&1 &
                 fi
                 cd {here} || exit {_NO_FOLDER}
-                sleep {ANSWER_S} </dev/null >/dev/null 2>&1 &
+                sleep {answer_s} </dev/null >/dev/null 2>&1 &
                 echo $! >waiting
-                [ -e rc ] || wait $!
+                [ -e rc ] || {{ [ -e pid ] && ! {{ {alive}; }}; }} || wait $!
                 rm -f waiting
                 kill $! 2>/dev/null
                 exit 0""",
-            "alive": f"""[ ! -e {here}/rc ] && read -r pid <{here}/pid && grep -q "spnas-run[-]{identity}" /proc/$pid/cmdline""",
+            "alive": f"cd {here} && [ ! -e rc ] && {alive}",
             "rc": f"cat {here}/rc",
             "out": f"[ -e {here}/rc ] && cat {here}/out",
             "err": f"[ -e {here}/rc ] && cat {here}/err",

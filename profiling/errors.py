@@ -5,6 +5,8 @@ The core raises these and never prints or exits; the command line turns each cla
 
 from __future__ import annotations
 
+import copyreg
+
 
 class SpnasError(Exception):
     """A failure that a person can act on.
@@ -20,6 +22,10 @@ class SpnasError(Exception):
         self.problem = problem
         self.where = where
         self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes raise these too. Unpickling an exception would call it with `args`, which its keywords do not allow.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.problem}" if self.where else self.problem

@@ -27,7 +27,7 @@ from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
 
 # To be raised whenever `tflite_worker` would build a different file from the same network.
-BUILD_VERSION = 1
+BUILD_VERSION = 2
 
 
 def default_cache() -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from profiling import benchmark_tool
 from profiling.device import BuiltModel, Device, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
 from profiling.measurement import Measurement
@@ -28,8 +29,8 @@ COOL_DOWN_LIMIT_S = 120.0
 EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
-# Failures that come again however often they are tried.
-DETERMINISTIC = frozenset({"failed", "fallback", "refused"})
+# Failures that come again however often they are tried: the phone's tool's, and the host's own.
+DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback"}
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,41 @@
-"""What the commands that measure have in common: their options, and the progress that they show."""
+"""What the commands that measure have in common: their options, the devices, and the progress that they show."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from spnas_cli.output import progress
+from spnas_cli.output import note, progress
 
 if TYPE_CHECKING:
     from latency_db.campaign import Watch
-    from profiling.device import RunSettings
+    from profiling.device import Device, RunSettings
+    from profiling.errors import SpnasError
+    from spnas_cli.output import ProgressLine
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 # Spelled out, so that `--help` need not load the modules that hold them; a test compares.
 PRECISIONS = ("fp32", "fp16", "int8")
 DELEGATES = ("xnnpack", "none", "gpu", "nnapi")
+ROUTES = ("auto", "usb", "tcp", "server")
 DEFAULT_RUNS = 30
 DEFAULT_TIMEOUT_S = 120.0
+TOOL_HELP = "For phones: a benchmark_model file, or the LiteRT version to download it of. [default: a version known to work]"
 
 
 @dataclass(frozen=True)
 class MeasuringOptions:
     """The options as given; see `measuring_options` for each."""
 
-    device: str
     threads: int
     cores: str
     precision: str
@@ -38,6 +44,9 @@ class MeasuringOptions:
     runs: int
     timeout: float
     seed: int
+    via: str
+    benchmark_tool: str | None
+    max_temp: float | None
 
     @property
     def settings(self) -> RunSettings:
@@ -67,6 +76,22 @@ class MeasuringOptions:
         }
         return [word for word, differs in words.items() if differs]
 
+    @contextmanager
+    def device(self, name: str) -> Iterator[Device]:
+        """The open device of this name, given back at the end; says what it notices on the way."""
+        from typing import cast
+
+        from profiling.adb_routes import Via
+        from profiling.benchmark_binary import DEFAULT_VERSION
+        from profiling.devices import open_device
+
+        tool = self.benchmark_tool or DEFAULT_VERSION
+        device = open_device(name, via=cast("Via", self.via), tool=tool, max_temperature_c=self.max_temp, notify=note)
+        try:
+            yield device
+        finally:
+            device.close()
+
 
 def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Function]:
     """The options of a command that measures, handed to it as one `MeasuringOptions`.
@@ -76,35 +101,28 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
         seed: default of `--seed`; one for calibration and another for validation, so that they draw other networks.
     """
     options = (
-        click.option(
-            "--device", metavar="NAME", default="host", show_default=True, help="Where to measure: see `spnas devices`."
-        ),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the runtime."),
-        click.option(
-            "--cores", metavar="MASK", default="any", show_default=True, help="any, big, prime, or a CPU mask in hexadecimal."
-        ),
-        click.option(
-            "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Precision of the models."
-        ),
-        click.option(
-            "--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="What runs the graph."
-        ),
+        click.option("--cores", metavar="MASK", default="any", show_default=True, help="any, big, prime, or a hexadecimal mask."),
+        click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Of the models."),
+        click.option("--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="Runs the graph."),
         click.option("--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Processes per model at least."),
-        click.option(
-            "--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process at least."
-        ),
+        click.option("--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process."),
         click.option(
             "--timeout", type=click.FloatRange(1), default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per process."
         ),
         click.option("--seed", type=int, default=seed, show_default=True, help="Seed of the random networks and of the order."),
+        click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="The way to a phone."),
+        click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
+        click.option("--max-temp", type=float, metavar="°C", help="Of a phone's skin: measuring waits until it is cooler."),
     )
 
     def decorate(function: Function) -> Function:
+        names = MeasuringOptions.__dataclass_fields__
+
         @functools.wraps(function)
-        def with_measuring(*, device: str, threads: int, cores: str, precision: str, delegate: str, rounds: int, runs: int,
-                           timeout: float, seed: int, **others: Any) -> Any:  # fmt: skip
-            measuring = MeasuringOptions(device, threads, cores, precision, delegate, rounds, runs, timeout, seed)
-            return function(measuring=measuring, **others)
+        def with_measuring(**given: Any) -> Any:
+            measuring = MeasuringOptions(**{name: given.pop(name) for name in names})
+            return function(measuring=measuring, **given)
 
         for option in reversed(options):
             with_measuring = option(with_measuring)
@@ -114,17 +132,61 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """Shows how a campaign goes on: conversion first, then measuring."""
+def watching(*names: str) -> Iterator[list[Watch]]:
+    """Shows how a campaign goes on, a line per device: conversion first, then measuring."""
+    with progress(*(f"{name}:" for name in names)) as lines:
+        yield [_watch(line) for line in lines]
+
+
+def _watch(line: ProgressLine) -> Watch:
     from latency_db.campaign import Watch
     from profiling.session import Progress
 
-    with progress("measuring") as line:
+    def on_built(done: int, total: int) -> None:
+        line.update(done, total, "converting to TFLite", None)
 
-        def on_built(done: int, total: int) -> None:
-            line.update(done, total, "converting to TFLite", None)
+    def on_progress(step: Progress) -> None:
+        line.update(step.done, step.planned, step.text, step.remaining_s)
 
-        def on_progress(step: Progress) -> None:
-            line.update(step.done, step.planned, step.text, step.remaining_s)
+    return Watch(on_built, on_progress)
 
-        yield Watch(on_built, on_progress)
+
+def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -> tuple[list[Result], list[SpnasError]]:
+    """Does the work on each device, side by side when there are several; one that fails does not stop the others.
+
+    Returns:
+        What the devices gave, and the errors of those that failed. A single device's error is raised instead.
+    """
+    from profiling.errors import SpnasError
+
+    if len(names) == 1:
+        with watching(names[0]) as [watch]:
+            return [work(names[0], watch)], []
+    results, errors = [], []
+    interrupted = threading.Event()
+    with watching(*names) as watches, ThreadPoolExecutor(len(names)) as pool:
+        jobs = [pool.submit(work, name, _interruptible(watch, interrupted)) for name, watch in zip(names, watches, strict=True)]
+        try:
+            for job in jobs:
+                try:
+                    results.append(job.result())
+                except SpnasError as error:
+                    errors.append(error)
+        except KeyboardInterrupt:
+            # Threads know nothing of Ctrl-C; each of them ends where it next reports its progress.
+            interrupted.set()
+            raise
+    return results, errors
+
+
+def _interruptible(watch: Watch, interrupted: threading.Event) -> Watch:
+    from dataclasses import replace
+
+    from profiling.session import Progress
+
+    def on_progress(step: Progress) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        watch.on_progress(step)
+
+    return replace(watch, on_progress=on_progress)

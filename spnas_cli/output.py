@@ -60,8 +60,9 @@ def printable(value: object) -> str:
 class ProgressLine:
     """One bar on stderr with the remaining time; on anything but a terminal a plain line now and then instead."""
 
-    def __init__(self, bar: Any | None, task: Any, plain: bool) -> None:
-        self._bar, self._task, self._plain = bar, task, plain
+    def __init__(self, label: str, bar: Any | None, *, plain: bool) -> None:
+        self._label, self._bar, self._plain = label, bar, plain
+        self._task = None if bar is None else bar.add_task(label, total=None, text="", remaining="")
         self._last_plain = time.monotonic()
 
     def update(self, done: float, total: float, text: str, remaining_s: float | None) -> None:
@@ -71,15 +72,15 @@ class ProgressLine:
             self._bar.update(self._task, completed=done, total=total, text=text, remaining=remaining)
         elif self._plain and time.monotonic() - self._last_plain >= PLAIN_PROGRESS_SECONDS:
             self._last_plain = time.monotonic()
-            count = f"{done:g}/{total:g} " if total else ""
-            click.echo(f"  {count}{text} {remaining}".rstrip(), err=True)
+            count = f"{done:g}/{total:g}" if total else ""
+            click.echo("  " + " ".join(filter(None, (self._label, count, text, remaining))), err=True)
 
 
 @contextmanager
-def progress(label: str) -> Iterator[ProgressLine]:
-    """A progress line that is gone from the terminal when the work ends."""
+def progress(*labels: str) -> Iterator[list[ProgressLine]]:
+    """A progress line for each label, gone from the terminal when the work ends."""
     if verbosity() < 0 or not sys.stderr.isatty():
-        yield ProgressLine(None, None, plain=verbosity() >= 0)
+        yield [ProgressLine(label, None, plain=verbosity() >= 0) for label in labels]
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -87,7 +88,7 @@ def progress(label: str) -> Iterator[ProgressLine]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     texts = (TextColumn("{task.fields[remaining]}"), TextColumn("[dim]{task.fields[text]}"))
     with Progress(*columns, *texts, console=Console(stderr=True), transient=True) as bar:
-        yield ProgressLine(bar, bar.add_task(label, total=None, text="", remaining=""), plain=False)
+        yield [ProgressLine(label, bar, plain=False) for label in labels]
 
 
 def duration(seconds: float) -> str:

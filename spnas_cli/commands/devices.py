@@ -9,17 +9,21 @@ from spnas_cli.output import print_json, print_table
 
 
 @click.command()
+@click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]", help="Look for a phone on the network there too.")
 @json_option
-def devices(as_json: bool) -> None:
-    """List the devices that latency can be measured on.
+def devices(addresses: tuple[str, ...], as_json: bool) -> None:
+    """List what latency can be measured on, and what is missing to do so: this machine, and phones.
+
+    Phones on USB and those that an adb server knows are found by themselves.
 
     \b
-    Example:
+    Examples:
       spnas devices
+      spnas devices --address 192.168.0.17:5555
     """
     from profiling.devices import list_devices
 
-    found = list_devices()
+    found = list_devices(addresses)
     if as_json:
         print_json([device.model_dump() for device in found])
         return

@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import duration, note, print_json, print_table
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Outcome
+    from latency_db.campaign import Outcome, Watch
     from latency_db.table import LatencyTable
 
 
 @click.command()
+@click.option(
+    "--device",
+    "device_names",
+    metavar="NAME",
+    multiple=True,
+    default=("host",),
+    show_default=True,
+    help="Where to measure: host, a phone's serial number, or HOST[:PORT]; repeat it to measure side by side.",
+)
 @click.option(
     "--space",
     "space_name",
@@ -45,6 +54,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def profile(
+    device_names: tuple[str, ...],
     space_name: str,
     resolution: int | None,
     width: float | None,
@@ -65,41 +75,51 @@ def profile(
     Examples:
       spnas profile --device host --space digits --calibrate 10
       spnas profile --device host --space imagenet --precision int8 --threads 2
+      spnas profile --device 8A2X0L1PQ --cores big --benchmark-tool ./benchmark_model
     """
+    from dataclasses import asdict
+
     from latency_db.campaign import profile as run_profile
     from latency_db.runtime_model import FEWEST_NETWORKS
     from latency_db.store import Store
-    from profiling.devices import open_device
     from profiling.space import load_space
     from profiling.tflite_build import TfliteBuilder
 
+    if name is not None and len(device_names) > 1:
+        raise click.BadParameter("one name cannot be that of several tables; leave it out", param_hint="--name")
     if 0 < calibrate < FEWEST_NETWORKS:
         raise click.BadParameter(f"use 0, or at least {FEWEST_NETWORKS}", param_hint="--calibrate")
     space = load_space(space_name).with_parameters(resolution=resolution, width_multiplier=width, classes=classes)
-    device = open_device(measuring.device)
     parts = (f"r{resolution}" if resolution else "", f"w{width:g}" if width else "", f"c{classes}" if classes else "")
-    table_name = name or "-".join(filter(None, (space.name, *parts, measuring.device, *measuring.not_default)))
-    note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {measuring.device}")
-    with Store(db) as store, TfliteBuilder() as builder, watching() as watch:
-        try:
-            table, outcome = run_profile(
+    where = ", ".join(device_names)
+    note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
+
+    def work(device_name: str, watch: Watch) -> tuple[LatencyTable, Outcome]:
+        with Store(db) as store, TfliteBuilder() as builder, measuring.device(device_name) as device:
+            words = filter(None, (space.name, *parts, device.name, *measuring.not_default))
+            return run_profile(
                 device, space, store, builder, measuring.settings, watch,
-                name=table_name, visits=measuring.rounds, calibrate=calibrate, seed=measuring.seed,
+                name=name or "-".join(words), visits=measuring.rounds, calibrate=calibrate, seed=measuring.seed,
             )  # fmt: skip
-        finally:
-            device.close()
-    _show(table, outcome, db, as_json)
+
+    profiled, errors = on_each_device(device_names, work)
+    if as_json:
+        summaries = [{"table": table.name, **asdict(outcome)} for table, outcome in profiled]
+        print_json(summaries[0] if len(device_names) == 1 else summaries)
+    else:
+        for table, outcome in profiled:
+            _show(table, outcome, db)
+    for error in errors[1:]:
+        click.echo(f"Error: {error}", err=True)
+    if errors:
+        raise errors[0]
 
 
-def _show(table: LatencyTable, outcome: Outcome, db: Path, as_json: bool) -> None:
-    from dataclasses import asdict
+def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     from statistics import median
 
     from latency_db.runtime_model import RuntimeModel
 
-    if as_json:
-        print_json({"table": table.name, **asdict(outcome)})
-        return
     model = RuntimeModel(table)
     fastest, slowest = model.range_ms()
     spreads = [row.spread_ms / row.ms * 100 for row in table.rows.values() if row.spread_ms is not None]

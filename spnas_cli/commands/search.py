@@ -113,9 +113,7 @@ def search(
     _prepare_folder(folder, config, resume)
     if len(data.classes) != model.space.classes:
         have, head = len(data.classes), model.space.classes
-        note(
-            f"The data has {have} classes, the table a head of {head}: trained with {have}, but the milliseconds are those of {head}."
-        )
+        note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
     _leave(found, model, config, folder)
     _show(found, config, folder, as_json)
@@ -145,7 +143,7 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
         f"{run.steps} steps of {config.batch_size}, aiming at {aim}" + (f"; from step {run.resumed_at}" if run.resumed_at else "")
     )
     start, first = time.monotonic(), run.resumed_at
-    with progress("search") as line, stopping_between_steps() as stop:
+    with progress("search") as [line], stopping_between_steps() as stop:
 
         def on_step(step: Step) -> None:
             remaining = (time.monotonic() - start) / (step.step - first) * (step.steps - step.step)

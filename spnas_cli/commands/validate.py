@@ -36,6 +36,7 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     metavar="FILE",
     help="Where to draw predicted against measured latency. [default: validation-TABLE.png beside the database]",
 )
+@click.option("--device", "device_name", metavar="NAME", help="Where to measure. [default: the table's device]")
 @measuring_options(rounds=6, seed=1)
 @db_option
 @json_option
@@ -45,6 +46,7 @@ def validate(
     architectures: tuple[str, ...],
     max_error: float | None,
     figure: Path | None,
+    device_name: str | None,
     measuring: MeasuringOptions,
     db: Path,
     as_json: bool,
@@ -65,7 +67,6 @@ def validate(
     from latency_db.figures import draw_validation
     from latency_db.store import Store
     from latency_db.table_files import find_table
-    from profiling.devices import open_device
     from profiling.errors import MeasurementError
     from profiling.space import load_architecture
     from profiling.tflite_build import TfliteBuilder
@@ -76,16 +77,18 @@ def validate(
         )
     latency_table = find_table(table, db)
     others = {name: load_architecture(name) for name in architectures}
-    device = open_device(measuring.device)
-    note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {measuring.device}")
-    with Store(db) as store, TfliteBuilder() as builder, watching() as watch:
-        try:
-            validation = validate_table(
-                latency_table, device, store, builder, measuring.settings, watch,
-                networks=networks, visits=measuring.rounds, seed=measuring.seed, others=others,
-            )  # fmt: skip
-        finally:
-            device.close()
+    on = device_name or latency_table.conditions.device
+    note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {on}")
+    with (
+        Store(db) as store,
+        TfliteBuilder() as builder,
+        measuring.device(on) as device,
+        watching(on) as [watch],
+    ):
+        validation = validate_table(
+            latency_table, device, store, builder, measuring.settings, watch,
+            networks=networks, visits=measuring.rounds, seed=measuring.seed, others=others,
+        )  # fmt: skip
     drawn = figure or db.parent / f"validation-{latency_table.name}.png"
     draw_validation(validation, latency_table, drawn)
     if as_json:

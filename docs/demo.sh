@@ -1,0 +1,30 @@
+#!/bin/sh
+# The main job from end to end on this machine, on real parts, in a few minutes. Prints each command so that it can be repeated.
+# Usage: docs/demo.sh FOLDER    (the folder is made; run it again and what was measured is not measured again)
+set -eu
+folder=${1:?usage: docs/demo.sh FOLDER}
+mkdir -p "$folder"
+cd "$folder"
+
+run() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+run spnas devices
+run spnas profile --device host --space digits --calibrate 12 --name digits-host
+target=$(python - <<'EOF'
+from pathlib import Path
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table_files import find_table
+
+print(f"{sum(RuntimeModel(find_table('digits-host', Path('spnas.db'))).range_ms()) / 2:.3f}")
+EOF
+)
+printf '\nHalf way between the fastest and the slowest network of the space lie %s ms: that is the target here.\n' "$target"
+run spnas search --table digits-host --data digits --target-ms "$target" --resume -o run
+run spnas predict run/architecture.json --table digits-host
+run spnas validate --table digits-host --device host --networks 20 --architecture run/architecture.json
+
+printf '\nThe table is in %s/spnas.db, the network in %s/run/architecture.json, the figures are:\n' "$folder" "$folder"
+find . -name '*.png' | sort | sed "s|^\.|  $folder|"

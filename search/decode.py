@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,41 +10,48 @@ import torch
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from search import superkernel
 from search.supernet import Decision, Supernet
 
 # Steps into which the budget is cut; rounding adds up to at most one layer count of them, 0.05 % of the budget for 20 layers.
 GRID = 40_000
 TOLERANCE = 0.01
+SMALLEST = 1e-30
 
 
 def hard_architecture(space: SearchSpace, decisions: Sequence[Decision]) -> Architecture:
     """The architecture that hard decisions stand for; `supernet.encode` is the way back."""
     choices = []
     for decision in decisions:
-        expansions = int(decision.use_expansion.sum().round())
         kernel = space.kernels[int(decision.use_kernel.sum().round()) - 1]
-        choices.append(Choice(kernel, space.expansions[expansions - 1]).name if expansions else SKIP.name)
+        expansion = space.expansions[int(decision.use_expansion.sum().round()) - 1]
+        choices.append(Choice(kernel, expansion).name if decision.use_layer.item() else SKIP.name)
     return Architecture(space=space, choices=tuple(choices))
 
 
+@torch.no_grad()
 def log_likelihoods(supernet: Supernet) -> tuple[Mapping[str, float], ...]:
     """For each searchable layer the log-likelihood of each choice, its indicators taken as independent probabilities."""
     space = supernet.space
     return tuple(
-        {name: _log_likelihood(space, name, *block.confidence(), block.skippable) for name in slot.choices}
-        for slot, block in zip(space.searchable, supernet.searchable, strict=True)
+        {name: _log_likelihood(space, space.choices_by_name[name], decision) for name in slot.choices}
+        for slot, decision in zip(space.searchable, supernet.decide(superkernel.probability), strict=True)
     )
 
 
-def _log_likelihood(space: SearchSpace, name: str, p_k: torch.Tensor, p_e: torch.Tensor, skippable: bool) -> float:
-    choice = space.choices_by_name[name]
-    kernels = 0 if choice == SKIP else space.kernels.index(choice.kernel)
-    expansions = 0 if choice == SKIP else space.expansions.index(choice.expansion) + skippable
-    # Nested: each subset up to the last one in use is wanted, the next one is not, and of those beyond nothing is known.
-    logs = [p_e[:expansions].log(), (1 - p_e[expansions : expansions + 1]).log()]
-    if choice != SKIP:
-        logs += [p_k[:kernels].log(), (1 - p_k[kernels : kernels + 1]).log()]
-    return float(torch.cat(logs).double().clamp_min(-50).sum())
+def _log_likelihood(space: SearchSpace, choice: Choice, relaxed: Decision) -> float:
+    """Nested probabilities fall from subset to subset; the choice ends with the one that is in use while the next is not."""
+    p_layer = relaxed.use_layer.item()
+    if choice == SKIP:
+        return math.log(max(1 - p_layer, SMALLEST))
+    p = p_layer
+    for uses, index in (
+        (relaxed.use_kernel, space.kernels.index(choice.kernel)),
+        (relaxed.use_expansion, space.expansions.index(choice.expansion)),
+    ):
+        following = uses[index + 1].item() if index + 1 < len(uses) else 0.0
+        p *= uses[index].item() - following
+    return math.log(max(p, SMALLEST))
 
 
 def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Architecture:
@@ -55,36 +63,30 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
     Args:
         model: gives the costs, with its calibration.
         scores: for each searchable layer the score of each choice, higher is better.
-        target_ms: must not be below the fastest network of the space.
+        target_ms: at least the latency of the fastest network.
     """
     line = model.calibration
-    budget = (target_ms - line.offset_ms) / line.scale - model.fixed_ms
+    budget, least = (((ms - line.offset_ms) / line.scale - model.fixed_ms) for ms in (target_ms, target_ms * (1 - TOLERANCE)))
     step = max(budget, 1e-9) / GRID
+    # Rounded up, so that what fits the grid fits the budget.
+    shifts = [{name: math.ceil(ms / step - 1e-9) for name, ms in costs.items()} for costs in model.costs]
     best = np.full(GRID + 1, -np.inf)
     best[0] = 0.0
-    taken: list[np.ndarray[tuple[int], np.dtype[np.int8]]] = []
-    for costs, layer_scores in zip(model.costs, scores, strict=True):
-        new, chosen = np.full(GRID + 1, -np.inf), np.full(GRID + 1, -1, np.int8)
-        for index, (name, ms) in enumerate(costs.items()):
-            # Rounded up, so that what fits the grid fits the budget.
-            shift = int(np.ceil(ms / step - 1e-9))
-            if shift > GRID:
-                continue
-            candidate = np.full(GRID + 1, -np.inf)
-            candidate[shift:] = best[: GRID + 1 - shift] + layer_scores[name]
-            better = candidate > new
-            new[better], chosen[better] = candidate[better], index
-        best = new
+    taken = []
+    for layer_shifts, layer_scores in zip(shifts, scores, strict=True):
+        reached = np.full((len(layer_shifts), GRID + 1), -np.inf)
+        for row, (name, shift) in zip(reached, layer_shifts.items(), strict=True):
+            if shift <= GRID:
+                row[shift:] = best[: GRID + 1 - shift] + layer_scores[name]
+        best, chosen = reached.max(axis=0), reached.argmax(axis=0)
         taken.append(chosen)
     reachable = np.flatnonzero(np.isfinite(best))
-    if not len(reachable):
+    if not len(reachable):  # the target is that of the fastest network, to rounding
         return model.extremes()[0]
-    lowest = int(np.ceil(((target_ms * (1 - TOLERANCE) - line.offset_ms) / line.scale - model.fixed_ms) / step))
-    in_band = reachable[reachable >= lowest]
-    place = int(in_band[np.argmax(best[in_band])]) if len(in_band) else int(reachable[-1])
-    names: list[str] = []
-    for costs, chosen in zip(reversed(model.costs), reversed(taken), strict=True):
-        name = list(costs)[chosen[place]]
-        names.append(name)
-        place -= int(np.ceil(costs[name] / step - 1e-9))
+    in_band = reachable[reachable >= least / step + len(shifts)]
+    place = in_band[np.argmax(best[in_band])] if len(in_band) else reachable[-1]
+    names = []
+    for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
+        names.append(list(layer_shifts)[chosen[place]])
+        place -= layer_shifts[names[-1]]
     return Architecture(space=model.space, choices=tuple(reversed(names)))

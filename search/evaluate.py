@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from search.network import BN_MOMENTUM, BatchNorm
+
 
 @torch.no_grad()
 def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -14,17 +16,16 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
     The supernet's statistics were gathered under changing decisions and do not fit any network that is derived from it.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm)]
     network.eval()
     for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
         norm.train()
-    for images in batches:
+    for count, images in enumerate(batches, start=1):
+        for norm in norms:
+            norm.momentum = 1 / count  # makes the running statistics their plain average
         network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    for norm in norms:
+        norm.momentum = BN_MOMENTUM
     network.eval()
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError, TrainingError
-from profiling.space import Architecture
+from profiling.space import SKIP, Architecture, Choice, Slot
 from search import checkpoint
 from search.config import SearchConfig
 from search.data import Data, held_out_batches, training_batches
@@ -210,10 +210,10 @@ class Search:
 
         supernet.train()
         decisions = supernet.decide()
-        runtime_ms = self._runtime([d.use_kernel for d in decisions], [d.use_expansion for d in decisions])
-        used = supernet.decide(self._kept_subsets()) if in_dropout else decisions
+        runtime_ms = self._runtime(decisions)
+        limits = self._draw_limits() if in_dropout else None
         with self._accelerator.autocast():
-            logits = supernet(images, used)
+            logits = supernet(images, decisions, limits)
         loss = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
         weight = 0.0 if in_dropout else state.runtime_weight
         self._optimizer.zero_grad(set_to_none=True)
@@ -235,10 +235,19 @@ class Search:
         phase = "dropout" if in_dropout else "search"
         return Step(state.step + 1, self.steps, phase, loss.item(), runtime_ms.item(), weight, choices)
 
-    def _kept_subsets(self) -> Tensor:
-        space = self._supernet.space
-        shape = (len(space.searchable), len(space.kernels) + len(space.expansions))
-        return (torch.rand(shape) >= self._config.drop_subset).float().to(self._device)
+    def _draw_limits(self) -> list[Choice]:
+        """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
+        return [self._draw_limit(slot) for slot in self._supernet.space.searchable]
+
+    def _draw_limit(self, slot: Slot) -> Choice:
+        space, kept = self._supernet.space, 1 - self._config.drop_subset
+        if SKIP.name in slot.choices and torch.rand(()) >= kept:
+            return SKIP
+        kernels, expansions = (
+            next((index for index, value in enumerate(torch.rand(len(sizes) - 1)) if value >= kept), len(sizes) - 1)
+            for sizes in (space.kernels, space.expansions)
+        )
+        return Choice(space.kernels[kernels], space.expansions[expansions])
 
     def _decide(self) -> Found:
         supernet, config = self._supernet, self._config

@@ -39,21 +39,58 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
     return F.conv2d(F.pad(x, pads), weight, stride=stride, groups=groups)
 
 
+class BatchNorm(nn.Module):
+    """Batch norm that can serve the first of its channels only, as a supernet needs it.
+
+    Attributes:
+        gamma, beta: scale and bias (channels,).
+        running_mean, running_var: for evaluation (channels,).
+        momentum: weight of the present batch in the running statistics.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.momentum = BN_MOMENTUM
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """(batch, first channels, h, w) to the same shape; `gate` (1,) is a factor on the output that costs no pass over it."""
+        used = slice(x.shape[1])
+        gamma, beta = self.gamma[used], self.beta[used]
+        if gate is not None:
+            gamma, beta = gamma * gate, beta * gate
+        mean, var = self.running_mean[used], self.running_var[used]
+        return F.batch_norm(x, mean, var, gamma, beta, self.training, self.momentum, BN_EPSILON)
+
+
 class ConvBN(nn.Module):
     """A convolution without bias, batch norm, and ReLU6 unless it is linear."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False, linear: bool = False
-    ):
+    ) -> None:
         super().__init__()
-        self.stride, self.groups, self.linear = stride, outputs if depthwise else 1, linear
+        self.stride, self.depthwise, self.linear = stride, depthwise, linear
         self.weight = nn.Parameter(torch.empty(outputs, 1 if depthwise else inputs, kernel, kernel))
         nn.init.kaiming_normal_(self.weight, mode="fan_in" if depthwise else "fan_out", nonlinearity="relu")
-        self.bn = nn.BatchNorm2d(outputs, eps=BN_EPSILON, momentum=BN_MOMENTUM)
+        self.bn = BatchNorm(outputs)
 
-    def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
-        """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉); another weight may stand in for its own."""
-        y: Tensor = self.bn(same_convolution(x, self.weight if weight is None else weight, self.stride, self.groups))
+    def forward(self, x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None) -> Tensor:
+        """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉).
+
+        Args:
+            x: as above.
+            weight: stands in for its own, and may have fewer outputs.
+            gate: (1,), a factor on what comes out of batch norm.
+        """
+        weight = self.weight if weight is None else weight
+        y: Tensor = self.bn(same_convolution(x, weight, self.stride, len(weight) if self.depthwise else 1), gate)
         return y if self.linear else F.relu6(y)
 
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SearchSpace
+from search.supernet import Decision
 
 
-def eq11_eq12_layer_runtime(differences: Tensor, use_kernel: Tensor, use_expansion: Tensor) -> Tensor:
+def eq11_eq12_layer_runtime(differences: Tensor, decision: Decision) -> Tensor:
     """R^i of one layer in ms, differentiable in its indicators.
 
     Eq. 11 and 12 of the paper scale the runtime of the largest kernel by one ratio per layer, which misses the table for small
@@ -20,9 +21,9 @@ def eq11_eq12_layer_runtime(differences: Tensor, use_kernel: Tensor, use_expansi
 
     Args:
         differences: (expansions, kernels), see `telescope`.
-        use_kernel: (kernels,) of Eq. 2; use_expansion: (expansions,) of Eq. 3.
+        decision: the indicators of Eq. 2 and 3.
     """
-    return use_expansion @ differences @ use_kernel
+    return decision.use_layer * (decision.use_expansion @ differences @ decision.use_kernel)
 
 
 def telescope(costs: Tensor) -> Tensor:
@@ -54,11 +55,11 @@ class RuntimeTerm(nn.Module):
         self._fixed_ms = model.fixed_ms
         self._calibrated = model.calibration
 
-    def forward(self, use_kernel: Sequence[Tensor], use_expansion: Sequence[Tensor]) -> Tensor:
+    def forward(self, decisions: Sequence[Decision]) -> Tensor:
         """R in ms (Eq. 10): scale · (fixed layers + Σ R^i) + offset."""
         layers = [
-            eq11_eq12_layer_runtime(differences, kernel, expansion)
-            for differences, kernel, expansion in zip(self.differences, use_kernel, use_expansion, strict=True)
+            eq11_eq12_layer_runtime(differences, decision)
+            for differences, decision in zip(self.differences, decisions, strict=True)
         ]
         return self._calibrated.scale * (self._fixed_ms + torch.stack(layers).sum()) + self._calibrated.offset_ms
 

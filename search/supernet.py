@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,24 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from profiling.layers import MBConv
-from profiling.space import SKIP, Architecture, SearchSpace, Slot
+from profiling.space import SKIP, Architecture, Choice, SearchSpace, Slot
 from search import superkernel
 from search.network import ConvBN, HeadBlock, MBConvBlock, Network, build_block
+from search.superkernel import Indicator
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The indicators of one layer, hard going forward: `use_kernel` (kernels,), `use_expansion` (expansions,)."""
+    """The indicators of one layer: `use_kernel` (kernels,), `use_expansion` (expansions,) and `use_layer` (1,); 0 is `skip`."""
 
     use_kernel: Tensor
     use_expansion: Tensor
+    use_layer: Tensor
 
 
 class SuperMBConv(MBConvBlock):
     """The MBConv that holds every choice of a place (Eq. 4).
 
     Attributes:
-        t_k: thresholds of the kernel's shells (kernels − 1,); t_e: of the expansion ratios, with that of `skip` first if any.
+        t_k: thresholds of the kernel's shells beyond the core (kernels − 1,).
+        t_e: thresholds of the expansion ratios beyond the first (expansions − 1,).
+        t_skip: threshold of the whole layer (1,), or (0,) where it cannot be skipped.
     """
 
     shells: Tensor
@@ -40,46 +44,37 @@ class SuperMBConv(MBConvBlock):
         self.register_buffer("shells", superkernel.shell_masks(space.kernels), persistent=False)
         self.register_buffer("channels", superkernel.channel_masks(largest.in_channels, space.expansions), persistent=False)
         self.t_k = nn.Parameter(torch.zeros(len(space.kernels) - 1))
-        self.t_e = nn.Parameter(torch.zeros(len(space.expansions) - (not self.skippable)))
+        self.t_e = nn.Parameter(torch.zeros(len(space.expansions) - 1))
+        self.t_skip = nn.Parameter(torch.zeros(int(self.skippable)))
 
-    def decide(self, keep: Tensor | None = None) -> Decision:
-        """The decisions that weights and thresholds make.
-
-        Args:
-            keep: (kernels + expansions,) of zeros and ones; a subset with 0 is dropped whatever its threshold says.
-        """
-        w = self.depthwise.weight
-        use_kernel = superkernel.eq2_use_kernel(w, self.shells, self.t_k)
-        if keep is not None:
-            kernels = len(use_kernel)
-            use_kernel = use_kernel * superkernel.nested(torch.cat((keep.new_ones(1), keep[1:kernels])))
-        w_k = superkernel.eq1_kernel(w, self.shells, use_kernel)
-        use_expansion = superkernel.eq3_use_expansion(w_k, self.channels, self.t_e, self.skippable)
-        if keep is not None:
-            first = keep[kernels : kernels + 1] if self.skippable else keep.new_ones(1)
-            use_expansion = use_expansion * superkernel.nested(torch.cat((first, keep[kernels + 1 :])))
-        return Decision(use_kernel, use_expansion)
-
-    @torch.no_grad()
-    def confidence(self) -> tuple[Tensor, Tensor]:
-        """σ((x − t) / temperature) of t_k and of t_e: how far each indicator is from changing its mind."""
-        w = self.depthwise.weight
-        w_k = superkernel.eq1_kernel(w, self.shells, self.decide().use_kernel)
-        x_k, x_e = superkernel.kernel_norms(w, self.shells), superkernel.expansion_norms(w_k, self.channels)
-        x_e = x_e[len(x_e) - len(self.t_e) :]
-        return torch.sigmoid((x_k - self.t_k) / superkernel.TEMPERATURE), torch.sigmoid(
-            (x_e - self.t_e) / superkernel.TEMPERATURE
+    def decide(self, g: Indicator = superkernel.indicator) -> Decision:
+        """The decisions that weights and thresholds make under this indicator function."""
+        return Decision(
+            superkernel.eq2_use_kernel(self.depthwise.weight, self.shells, self.t_k, g),
+            superkernel.eq3_use_expansion(self.project.weight, self.channels, self.t_e, g),
+            superkernel.eq3_use_layer(self.project.bn.gamma, self.t_skip, g) if self.skippable else self.t_k.new_ones(1),
         )
 
-    def forward(self, x: Tensor, decision: Decision | None = None) -> Tensor:
-        """Eq. 4: o(x) = conv(x, w | t_k, t_e). Shapes as for `MBConvBlock`."""
+    def forward(self, x: Tensor, decision: Decision | None = None, limit: Choice | None = None) -> Tensor:
+        """Eq. 4: o(x) = conv(x, w | t_k, t_e). Shapes as for `MBConvBlock`.
+
+        Args:
+            x: as above.
+            decision: by default `decide`.
+            limit: the largest choice to compute: what is beyond it is cut off, not multiplied by zero.
+        """
+        if limit == SKIP:
+            return x
         chosen = decision or self.decide()
-        y: Tensor = x if self.expand is None else self.expand(x)
-        y = self.depthwise(y, superkernel.eq1_kernel(self.depthwise.weight, self.shells, chosen.use_kernel))
-        y = y * superkernel.eq3_channel_mask(self.channels, chosen.use_expansion)[:, None, None]
-        y = self.project(y)
-        if self.skippable:
-            y = y * chosen.use_expansion[0]
+        w = superkernel.eq1_kernel(self.depthwise.weight, self.shells, chosen.use_kernel)
+        v = superkernel.eq3_channels(self.project.weight, self.channels, chosen.use_expansion)
+        hidden = self.spec.hidden_channels
+        if limit is not None:
+            hidden, border = self.spec.in_channels * limit.expansion, (self.spec.kernel - limit.kernel) // 2
+            inner = slice(border, self.spec.kernel - border)
+            w, v = w[:hidden, :, inner, inner], v[:, :hidden]
+        y: Tensor = x if self.expand is None else self.expand(x, self.expand.weight[:hidden])
+        y = self.project(self.depthwise(y, w), v, chosen.use_layer if self.skippable else None)
         return x + y if self.spec.residual else y
 
 
@@ -100,19 +95,19 @@ class Supernet(nn.Module):
         return (block for block in self.blocks if isinstance(block, SuperMBConv))
 
     def thresholds(self) -> list[nn.Parameter]:
-        """Every t_k and t_e."""
-        return [t for block in self.searchable for t in (block.t_k, block.t_e)]
+        """Every t_k, t_e and t_skip."""
+        return [t for block in self.searchable for t in (block.t_k, block.t_e, block.t_skip)]
 
-    def decide(self, keep: Tensor | None = None) -> list[Decision]:
-        """The decisions of all searchable layers; `keep` (layers, kernels + expansions) as for `SuperMBConv.decide`."""
-        rows: list[Tensor | None] = [None] * len(self.space.searchable) if keep is None else list(keep)
-        return [block.decide(row) for block, row in zip(self.searchable, rows, strict=True)]
+    def decide(self, g: Indicator = superkernel.indicator) -> list[Decision]:
+        """The decisions of all searchable layers under this indicator function."""
+        return [block.decide(g) for block in self.searchable]
 
-    def forward(self, images: Tensor, decisions: list[Decision]) -> Tensor:
-        """(batch, channels, height, width) to logits (batch, classes), under these decisions."""
-        x, remaining = images, iter(decisions)
+    def forward(self, images: Tensor, decisions: Sequence[Decision], limits: Sequence[Choice] | None = None) -> Tensor:
+        """(batch, channels, height, width) to logits (batch, classes), under decisions and limits of the searchable layers."""
+        x = images
+        remaining = iter(zip(decisions, limits or (None,) * len(decisions), strict=True))
         for block in self.blocks:
-            x = block(x, next(remaining)) if isinstance(block, SuperMBConv) else block(x)
+            x = block(x, *next(remaining)) if isinstance(block, SuperMBConv) else block(x)
         return x
 
 
@@ -122,9 +117,11 @@ def encode(architecture: Architecture) -> list[Decision]:
     decisions = []
     for name in architecture.choices:
         choice = space.choices_by_name[name]
-        kernels = [float(kernel <= choice.kernel) for kernel in space.kernels]
-        expansions = [float(expansion <= choice.expansion) for expansion in space.expansions]
-        decisions.append(Decision(torch.tensor([1.0, *kernels[1:]]), torch.tensor(expansions)))
+        kernels = [float(kernel <= choice.kernel) for kernel in space.kernels[1:]]
+        expansions = [float(expansion <= choice.expansion) for expansion in space.expansions[1:]]
+        decisions.append(
+            Decision(torch.tensor([1.0, *kernels]), torch.tensor([1.0, *expansions]), torch.tensor([float(choice != SKIP)]))
+        )
     return decisions
 
 
@@ -142,7 +139,7 @@ def extract(supernet: Supernet, architecture: Architecture) -> Network:
 
 def _copy_mbconv(source: MBConvBlock, target: MBConvBlock) -> None:
     for name, part in source.state_dict().items():
-        if name in ("t_k", "t_e"):
+        if name in ("t_k", "t_e", "t_skip"):
             continue
         wanted = target.state_dict()[name]
         if name == "depthwise.weight":

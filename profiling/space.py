@@ -135,15 +135,17 @@ class SearchSpace(SpecModel):
     @field_validator("kernels")
     @classmethod
     def _nested_kernels(cls, kernels: tuple[int, ...]) -> tuple[int, ...]:
-        if not kernels or any(kernel % 2 == 0 for kernel in kernels) or list(kernels) != sorted(set(kernels)):
-            raise ValueError(f"kernels must be odd and rising, such as [3, 5, 7], not {list(kernels)}")
+        # At stride 2 TensorFlow's padding puts a 1×1 kernel in a corner of a 3×3 one, so that it is not nested in it.
+        if not kernels or any(kernel % 2 == 0 or kernel < 3 for kernel in kernels) or list(kernels) != sorted(set(kernels)):
+            raise ValueError(f"kernels must be odd and rising, from 3 on, such as [3, 5, 7], not {list(kernels)}")
         return kernels
 
     @field_validator("expansions")
     @classmethod
     def _nested_expansions(cls, expansions: tuple[int, ...]) -> tuple[int, ...]:
-        if not expansions or list(expansions) != sorted(set(expansions)):
-            raise ValueError(f"expansion ratios must be rising, such as [3, 6], not {list(expansions)}")
+        # An MBConv of ratio 1 has no expanding convolution, so that it is no part of one that has.
+        if not expansions or expansions[0] < 2 or list(expansions) != sorted(set(expansions)):
+            raise ValueError(f"expansion ratios must be rising, from 2 on, such as [3, 6], not {list(expansions)}")
         return expansions
 
     @model_validator(mode="after")

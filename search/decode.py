@@ -66,27 +66,34 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
         target_ms: at least the latency of the fastest network.
     """
     line = model.calibration
-    budget, least = (((ms - line.offset_ms) / line.scale - model.fixed_ms) for ms in (target_ms, target_ms * (1 - TOLERANCE)))
+    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, target_ms * (1 - TOLERANCE)))
     step = max(budget, 1e-9) / GRID
-    # Rounded up, so that what fits the grid fits the budget.
-    shifts = [{name: math.ceil(ms / step - 1e-9) for name, ms in costs.items()} for costs in model.costs]
-    best = np.full(GRID + 1, -np.inf)
+    shifts = [{name: round(ms / step) for name, ms in costs.items()} for costs in model.costs]
+    places = GRID + len(shifts)  # with room for what was rounded up
+    best = np.full(places, -np.inf)
     best[0] = 0.0
     taken = []
     for layer_shifts, layer_scores in zip(shifts, scores, strict=True):
-        reached = np.full((len(layer_shifts), GRID + 1), -np.inf)
+        reached = np.full((len(layer_shifts), places), -np.inf)
         for row, (name, shift) in zip(reached, layer_shifts.items(), strict=True):
-            if shift <= GRID:
-                row[shift:] = best[: GRID + 1 - shift] + layer_scores[name]
-        best, chosen = reached.max(axis=0), reached.argmax(axis=0)
-        taken.append(chosen)
-    reachable = np.flatnonzero(np.isfinite(best))
-    if not len(reachable):  # the target is that of the fastest network, to rounding
-        return model.extremes()[0]
-    in_band = reachable[reachable >= least / step + len(shifts)]
-    place = in_band[np.argmax(best[in_band])] if len(in_band) else reachable[-1]
-    names = []
-    for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
-        names.append(list(layer_shifts)[chosen[place]])
-        place -= layer_shifts[names[-1]]
-    return Architecture(space=model.space, choices=tuple(reversed(names)))
+            if shift < places:
+                row[shift:] = best[: places - shift] + layer_scores[name]
+        best = reached.max(axis=0)
+        taken.append(reached.argmax(axis=0))
+
+    def trace(place: int) -> Architecture:
+        names = []
+        for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
+            names.append(list(layer_shifts)[chosen[place]])
+            place -= layer_shifts[names[-1]]
+        return Architecture(space=model.space, choices=tuple(reversed(names)))
+
+    reachable = np.flatnonzero(np.isfinite(best))[::-1]
+    in_band = reachable[reachable >= least / step]
+    by_score = in_band[np.argsort(-best[in_band], kind="stable")]
+    # The best place in the band nearly always holds; at its edges the sum before rounding may lie outside.
+    for place in (*by_score, *reachable):
+        architecture = trace(int(place))
+        if model.predict(architecture).total_ms <= target_ms * (1 + 1e-9):
+            return architecture
+    return model.extremes()[0]

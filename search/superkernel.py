@@ -90,7 +90,7 @@ def relative_norms(squares: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (subsets,), each between 0 and places / places of the subset.
     """
-    return masks @ squares / masks.sum(1) / squares.mean().detach()
+    return masks @ squares / masks.sum(1) / squares.mean()
 
 
 def kernel_norms(w: Tensor, shells: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ def test_the_space_of_the_paper():
 @settings(deadline=None)
 def test_choices_survive_the_way_through_a_file(data):
     """One table of choices serves both directions, for nested lists of any length."""
-    kernels = data.draw(st.lists(st.sampled_from([1, 3, 5, 7, 9]), min_size=1, unique=True).map(sorted))
-    expansions = data.draw(st.lists(st.integers(1, 8), min_size=1, unique=True).map(sorted))
+    kernels = data.draw(st.lists(st.sampled_from([3, 5, 7, 9, 11]), min_size=1, unique=True).map(sorted))
+    expansions = data.draw(st.lists(st.integers(2, 8), min_size=1, unique=True).map(sorted))
     space = space_of(name="mine", kernels=kernels, expansions=expansions, skip=data.draw(st.booleans()))
     choices = tuple(data.draw(st.sampled_from(slot.choices)) for slot in space.searchable)
     architecture = Architecture(space=space, choices=choices)

@@ -32,7 +32,7 @@ def test_the_best_score_within_one_percent_below_the_target(model, space, seed):
         score = sum(score[name] for score, name in zip(scores, found.choices, strict=True))
         # A hair inside the band, for the grid.
         in_band = [score for ms, score in everything if target * 0.9902 <= ms <= target * 0.9998]
-        assert ms <= target
+        assert ms <= target * (1 + 1e-9)
         if in_band:
             assert ms >= 0.99 * target
             assert score >= max(in_band)

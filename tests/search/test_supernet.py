@@ -37,7 +37,13 @@ def every_choice_of_each_layer(space):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, {"resolution": 13}, {"expansions": [1, 3]}, {"skip": False}],
+    [
+        {},
+        {"kernels": [3, 5, 7], "expansions": [2, 4, 6], "resolution": 24},
+        {"resolution": 13},
+        {"expansions": [4]},
+        {"skip": False},
+    ],
     ids=str,
 )
 def test_masked_sliced_and_decoded_networks_agree_for_every_choice_of_a_layer(make_space, changes):

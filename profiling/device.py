@@ -8,6 +8,7 @@ from typing import Protocol
 
 from profiling.conditions import Conditions, Delegate, Precision
 from profiling.measurement import DeviceState, Figures
+from profiling.specfile import SpecModel
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,27 @@ class RunResult:
 
     figures: Figures
     output: str
+
+
+class DeviceSummary(SpecModel):
+    """One line of `spnas devices`.
+
+    Attributes:
+        name: what `--device` takes.
+        model, soc: what it is.
+        state: `ready`, or why it is not, in a word.
+        cores: how many of each speed, e.g. `2 at 1593 MHz`.
+        temperature_c: of the warmest sensor, in °C; None is unknown.
+        missing: what must be done before it can be profiled, in words; None when nothing is missing.
+    """
+
+    name: str
+    model: str
+    soc: str
+    state: str
+    cores: str
+    temperature_c: float | None = None
+    missing: str | None = None
 
 
 class Device(Protocol):

@@ -4,50 +4,41 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Callable, Sequence
 
-from profiling.device import Device
-from profiling.errors import NoDeviceError
+from profiling.adb import open_phone
+from profiling.adb_discovery import list_phones
+from profiling.adb_routes import Via
+from profiling.benchmark_binary import DEFAULT_VERSION
+from profiling.device import Device, DeviceSummary
 from profiling.host import NAME, HostDevice, cpu_model, cpu_speeds_mhz
-from profiling.specfile import SpecModel
 
 
-class DeviceSummary(SpecModel):
-    """One line of `spnas devices`.
-
-    Attributes:
-        name: what `--device` takes.
-        model, soc: what it is.
-        state: `ready`, or why it is not, in a word.
-        cores: how many of each speed, e.g. `2 at 1593 MHz`.
-        temperature_c: of the warmest sensor, in °C; None is unknown.
-        missing: what must be done before it can be profiled, in words; None when nothing is missing.
-    """
-
-    name: str
-    model: str
-    soc: str
-    state: str
-    cores: str
-    temperature_c: float | None = None
-    missing: str | None = None
-
-
-def list_devices() -> list[DeviceSummary]:
-    """Every device that can be seen from here."""
+def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
+    """Every device that can be seen from here; phones on the network only at these addresses, or where an adb server has them."""
     speeds = Counter(cpu_speeds_mhz().values())
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
     temperature = HostDevice().state().temperature_c
-    return [
-        DeviceSummary(name=NAME, model=cpu_model(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature)
-    ]
+    host = DeviceSummary(
+        name=NAME, model=cpu_model(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
+    )
+    return [host, *list_phones(addresses)]
 
 
-def open_device(name: str) -> Device:
-    """The device of this name.
+def open_device(
+    name: str,
+    *,
+    via: Via = "auto",
+    tool: str = DEFAULT_VERSION,
+    max_temperature_c: float | None = None,
+    notify: Callable[[str], None] = lambda text: None,
+) -> Device:
+    """The device of this name: `host`, or a phone; see `profiling.adb.open_phone` for what only concerns phones.
 
     Raises:
-        NoDeviceError: there is none; says which there are.
+        NoDeviceError: there is none, or it is not fit for measuring.
+        InputError: the benchmark tool does not fit it.
     """
     if name == NAME:
         return HostDevice()
-    raise NoDeviceError("no such device; this version measures on: host", where=name)
+    return open_phone(name, via=via, tool=tool, max_temperature_c=max_temperature_c, notify=notify)

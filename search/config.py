@@ -23,13 +23,13 @@ class SearchConfig(SpecModel):
         runtime_weight: λ of Eq. 9; exactly one of both is given.
         epochs: passes over the training images; batch_size: images a step.
         learning_rate: for 256 images, scaled with the batch size; it falls by `decay` every `decay_epochs`.
-        threshold_learning_rate: of the thresholds, not scaled.
+        threshold_learning_rate: how far thresholds get in the search phase where their gradients are nothing but noise.
         weight_decay, label_smoothing: as usual; thresholds do not decay.
         dropout_phase: share of the steps in which subsets are dropped and the runtime term is left out.
         drop_subset: probability that a subset is dropped in a step of that phase.
         seed: of everything random.
         workers: processes that load images; 0 loads in this one.
-        precision: `no`, `fp16` or `bf16` mixed precision.
+        precision: `no` or `bf16` mixed precision.
         checkpoint_seconds: at most this much work is lost when the process is killed.
     """
 
@@ -44,14 +44,14 @@ class SearchConfig(SpecModel):
     learning_rate: Positive = 0.016
     decay: Positive = 0.97
     decay_epochs: Positive = 2.4
-    threshold_learning_rate: Positive = 0.002
+    threshold_learning_rate: Positive = 0.3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     label_smoothing: Share = 0.1
     dropout_phase: Share = 0.625
     drop_subset: Share = 0.4
     seed: int = 0
     workers: Annotated[int, Field(ge=0)] = 0
-    precision: Annotated[str, Field(pattern="^(no|fp16|bf16)$")] = "no"
+    precision: Annotated[str, Field(pattern="^(no|bf16)$")] = "no"
     checkpoint_seconds: Positive = 60.0
 
     @model_validator(mode="after")

@@ -7,10 +7,14 @@ one would have seen, without a word about random number generators in its checkp
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import random
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import platformdirs
 import torch
@@ -22,45 +26,95 @@ from profiling.space import SearchSpace
 from search.vision import datasets, transforms
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-NAMES = ("digits", "fashion-mnist", "cifar10")
+DOWNLOADED = {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
+VALIDATION_FOLDERS = ("val", "validation", "test")
 HELD_OUT = 0.2
 # Where Debian's package dataset-fashion-mnist puts the files that torchvision otherwise downloads.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
-class Images(Protocol):
-    """Images with labels, before any transform."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Any, int]: ...
+ImageDataset = Dataset[tuple[Tensor, int] | InputError]
+"""By (epoch, index): an image of (channels, resolution, resolution) from −1 to 1 and its class, or why there is none."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Training and held-out images, as tensors of (channels, resolution, resolution) in the space's form, and class names."""
+    """Training and held-out images in the form of a space, how many there are, and the names of the classes."""
 
-    train: AugmentedImages
-    held_out: AugmentedImages
+    train: ImageDataset
+    train_images: int
+    held_out: ImageDataset
+    held_out_images: int
     classes: tuple[str, ...]
 
 
-class AugmentedImages(Dataset[tuple[Tensor, int]]):
-    """Images under a transform whose randomness depends on seed, epoch and index alone."""
+class SmallImages(ImageDataset):
+    """Images that are in memory, resized once; for training shifted at random by up to an eighth of their size.
 
-    def __init__(self, images: Images, transform: Callable[[Any], Tensor], seed: int) -> None:
-        self._images, self._transform, self._seed = images, transform, seed
+    Args:
+        images: (images, channels, height, width) of 8 bits.
+        labels: class of each.
+        space: gives resolution and channels.
+        seed: of the shifts; None leaves the images where they are.
+    """
 
-    def __len__(self) -> int:
-        return len(self._images)
+    def __init__(self, images: Tensor, labels: Sequence[int], space: SearchSpace, seed: int | None) -> None:
+        self._size, self._seed = space.resolution, seed
+        self._margin = 0 if seed is None else space.resolution // 8
+        steps = [_colours(space), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
+        self._images: Tensor = transforms.Compose(steps)(images)
+        self._labels = list(labels)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         """The image of (epoch, index)."""
         epoch, index = item
-        image, label = self._images[index]
+        shift = random.Random(_mixed(self._seed or 0, epoch, index))
+        top, left = (shift.randint(0, 2 * self._margin) for _ in range(2))
+        image = self._images[index, :, top : top + self._size, left : left + self._size]
+        return image.float().div_(127.5).sub_(1), self._labels[index]
+
+
+class ImageFiles(ImageDataset):
+    """Image files, each opened when it is asked for.
+
+    Args:
+        files: each with its class.
+        space: gives resolution and channels.
+        seed: of random crops and mirroring, for training; None resizes and crops the centre.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, int]], space: SearchSpace, seed: int | None) -> None:
+        self._files, self._seed = files, seed
+        size = space.resolution
+        if seed is None:
+            crop = [transforms.Resize(size * 8 // 7, antialias=True), transforms.CenterCrop(size)]
+        else:
+            crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
+        middle = [0.5] * space.image_channels
+        scale = [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
+        self._transform = transforms.Compose([transforms.ToImage(), _colours(space), *crop, *scale])
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
+        """The image of (epoch, index); an error is returned, as one that is raised in a loading process would lose its words."""
+        epoch, index = item
+        path, label = self._files[index]
+        try:
+            image = _read_image(path)
+        except InputError as error:
+            return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(hash((self._seed, epoch, index)) % 2**63)
+            torch.manual_seed(_mixed(self._seed or 0, epoch, index))
             return self._transform(image), label
+
+
+def _colours(space: SearchSpace) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = transforms.Grayscale() if space.image_channels == 1 else transforms.RGB()
+    return made
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed from several numbers, the same in every process (integers, unlike text, have the same hash in all of them)."""
+    return hash(numbers) % 2**63
 
 
 class EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -80,7 +134,7 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         for step in self._steps:
             epoch, position = divmod(step, per_epoch)
             if epoch != ordered_epoch:
-                generator = torch.Generator().manual_seed(hash((self._seed, epoch)) % 2**63)
+                generator = torch.Generator().manual_seed(_mixed(self._seed, epoch))
                 order, ordered_epoch = torch.randperm(self._images, generator=generator).tolist(), epoch
             first = position * self._batch_size
             yield [(epoch, index) for index in order[first : first + self._batch_size]]
@@ -89,16 +143,52 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 def training_batches(
     data: Data, batch_size: int, seed: int, first_step: int, last_step: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of steps [first_step, last_step): images (batch, channels, height, width) and labels (batch,)."""
-    sampler = EpochSampler(len(data.train), batch_size, seed, first_step, last_step)
-    return iter(DataLoader(data.train, batch_sampler=sampler, num_workers=workers, pin_memory=torch.cuda.is_available()))
+    """The batches of steps [first_step, last_step): images (batch, channels, height, width) and labels (batch,).
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
 def held_out_batches(data: Data, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every held-out image once, in order."""
-    images = len(data.held_out)
-    batches = [[(0, index) for index in range(first, min(first + batch_size, images))] for first in range(0, images, batch_size)]
-    return iter(DataLoader(data.held_out, batch_sampler=batches, num_workers=workers))
+    """Every held-out image once, in order.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    items = [(0, index) for index in range(data.held_out_images)]
+    return _batches(data.held_out, [items[first : first + batch_size] for first in range(0, len(items), batch_size)], workers)
+
+
+def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_collate,
+        worker_init_fn=_ignore_interrupts,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _collate(items: Sequence[tuple[Tensor, int] | InputError]) -> tuple[Tensor, Tensor] | InputError:
+    images, labels = [], []
+    for item in items:
+        if isinstance(item, InputError):
+            return item
+        images.append(item[0])
+        labels.append(item[1])
+    return torch.stack(images), torch.tensor(labels)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; when to stop is for the training process alone to say."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_data(name_or_folder: str, space: SearchSpace, seed: int) -> Data:
@@ -112,131 +202,102 @@ def load_data(name_or_folder: str, space: SearchSpace, seed: int) -> Data:
             `train` and `val`.
     """
     if name_or_folder == "digits":
-        train, held_out, classes = _digits(seed)
-    elif name_or_folder in ("fashion-mnist", "cifar10"):
-        train, held_out, classes = _downloaded(name_or_folder)
-    elif Path(name_or_folder).is_dir():
-        train, held_out, classes = _folder(Path(name_or_folder), seed)
-    else:
-        raise InputError(f"neither a data set ({', '.join(NAMES)}) nor a folder of images", where=name_or_folder)
-    photographs = name_or_folder not in NAMES
-    return Data(
-        AugmentedImages(train, _transform(space, training=True, photographs=photographs), seed),
-        AugmentedImages(held_out, _transform(space, training=False, photographs=photographs), seed),
-        tuple(classes),
-    )
+        return _digits(space, seed)
+    if name_or_folder in DOWNLOADED:
+        return _downloaded(name_or_folder, space, seed)
+    if Path(name_or_folder).is_dir():
+        return _folder(Path(name_or_folder), space, seed)
+    names = ", ".join(("digits", *DOWNLOADED))
+    raise InputError(f"neither a data set ({names}) nor a folder of images", where=name_or_folder)
 
 
-def _transform(space: SearchSpace, *, training: bool, photographs: bool) -> Callable[[Any], Tensor]:
-    size = space.resolution
-    steps: list[Any] = [
-        transforms.ToImage(),
-        transforms.Grayscale(space.image_channels) if space.image_channels == 1 else transforms.RGB(),
-    ]
-    if photographs and training:
-        steps += [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
-    elif photographs:
-        steps += [transforms.Resize(size * 8 // 7, antialias=True), transforms.CenterCrop(size)]
-    else:
-        steps.append(transforms.Resize((size, size), antialias=True))
-        if training:
-            steps.append(transforms.RandomCrop(size, padding=size // 8))
-    middle = [0.5] * space.image_channels
-    steps += [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
-    composed: Callable[[Any], Tensor] = transforms.Compose(steps)
-    return composed
-
-
-class _Pairs:
-    """Images and labels that are in memory already."""
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self._images, self._labels = images, labels
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._images[index], int(self._labels[index])
-
-
-def _digits(seed: int) -> tuple[Images, Images, Sequence[str]]:
+def _digits(space: SearchSpace, seed: int) -> Data:
     """scikit-learn's 1,797 handwritten digits of 8×8 pixels."""
     from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    # 0 to 16 in the file, 0 to 255 here.
-    images = torch.from_numpy(digits.images * (255 / 16)).to(torch.uint8)[:, None]
-    labels = torch.from_numpy(digits.target)
-    train, held_out = train_test_split(range(len(labels)), test_size=HELD_OUT, random_state=seed, stratify=labels)
-    return (
-        _Pairs(images[train], labels[train]),
-        _Pairs(images[held_out], labels[held_out]),
-        [str(name) for name in digits.target_names],
+    images = torch.from_numpy(digits.images * (255 / 16)).to(torch.uint8)[:, None]  # 0 to 16 in the file
+    labels = digits.target.tolist()
+    train, held_out = _split(labels, seed)
+    return Data(
+        SmallImages(images[train], [labels[index] for index in train], space, seed),
+        len(train),
+        SmallImages(images[held_out], [labels[index] for index in held_out], space, None),
+        len(held_out),
+        tuple(str(name) for name in digits.target_names),
     )
 
 
-def _downloaded(name: str) -> tuple[Images, Images, Sequence[str]]:
+def _downloaded(name: str, space: SearchSpace, seed: int) -> Data:
     root = Path(platformdirs.user_cache_dir("spnas")) / "data"
-    kind = datasets.FashionMNIST if name == "fashion-mnist" else datasets.CIFAR10
-    raw = root / "FashionMNIST" / "raw"
-    if name == "fashion-mnist" and DEBIAN_FASHION_MNIST.is_dir() and not raw.exists():
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        raw.symlink_to(DEBIAN_FASHION_MNIST)
+    kind = DOWNLOADED[name]
     try:
-        train, test = (kind(str(root), train=training, download=True) for training in (True, False))
+        if name == "fashion-mnist" and DEBIAN_FASHION_MNIST.is_dir():
+            raw = root / kind.__name__ / "raw"
+            raw.mkdir(parents=True, exist_ok=True)
+            for file in DEBIAN_FASHION_MNIST.iterdir():
+                if not (raw / file.name).exists():
+                    shutil.copy(file, raw)
+        train, held_out = (kind(str(root), train=training, download=True) for training in (True, False))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"cannot be downloaded: {reason}", where=name, hint=f"put its files into {root}") from error
-    return train, test, train.classes
+    images = [torch.as_tensor(part.data) for part in (train, held_out)]
+    # Grey images come without channels, coloured ones with them at the end.
+    images = [part[:, None] if part.dim() == 3 else part.permute(0, 3, 1, 2) for part in images]
+    labels = [torch.as_tensor(part.targets).tolist() for part in (train, held_out)]
+    return Data(
+        SmallImages(images[0], labels[0], space, seed),
+        len(labels[0]),
+        SmallImages(images[1], labels[1], space, None),
+        len(labels[1]),
+        tuple(train.classes),
+    )
 
 
-class _ImageFolder:
-    """The images of class folders; each is opened when it is asked for."""
-
-    def __init__(self, files: Sequence[tuple[Path, int]]) -> None:
-        self._files = files
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-
-        path, label = self._files[index]
-        try:
-            with Image.open(path) as image:
-                upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                # Pillow would clip 16 bits to 8; keep the upper ones.
-                upright = upright.point(lambda value: value / 256).convert("L")
-            return upright.convert("RGB"), label
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
-            raise InputError(f"the image cannot be read: {error}", where=str(path), hint="remove or replace it") from error
-
-
-def _folder(folder: Path, seed: int) -> tuple[Images, Images, Sequence[str]]:
-    train_folder = folder / "train"
-    if train_folder.is_dir():
-        classes, train = _scan(train_folder)
-        val_folder = next((folder / name for name in ("val", "validation", "test") if (folder / name).is_dir()), None)
-        if val_folder is not None:
-            held_out_classes, held_out = _scan(val_folder)
-            if held_out_classes != classes:
-                odd = sorted(set(classes) ^ set(held_out_classes))
-                raise InputError(f"the classes differ from those of {train_folder}: {', '.join(odd)}", where=str(val_folder))
-            return _ImageFolder(train), _ImageFolder(held_out), classes
+def _folder(folder: Path, space: SearchSpace, seed: int) -> Data:
+    root = folder / "train" if (folder / "train").is_dir() else folder
+    classes, train = _scan(root)
+    val = next((folder / name for name in VALIDATION_FOLDERS if root != folder and (folder / name).is_dir()), None)
+    if val is None:
+        kept, held = _split([label for _, label in train], seed, where=str(root), classes=classes)
+        train, held_out = [train[index] for index in kept], [train[index] for index in held]
     else:
-        classes, train = _scan(folder)
+        val_classes, held_out = _scan(val)
+        if val_classes != classes:
+            odd = ", ".join(sorted(set(classes) ^ set(val_classes)))
+            raise InputError(f"the classes differ from those of {root}: {odd}", where=str(val))
+    return Data(ImageFiles(train, space, seed), len(train), ImageFiles(held_out, space, None), len(held_out), tuple(classes))
+
+
+def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequence[str] = ()) -> tuple[list[int], list[int]]:
+    """Indices to train on, and one in five of each class to hold out."""
     from sklearn.model_selection import train_test_split
 
-    few = [name for label, name in enumerate(classes) if sum(found == label for _, found in train) < 2]
+    counts = Counter(labels)
+    few = [name for label, name in enumerate(classes) if counts[label] < 2]
     if few:
-        raise InputError(f"classes with a single image cannot be split: {', '.join(few)}", where=str(folder))
-    held = max(round(len(train) * HELD_OUT), len(classes))
-    kept, held_out = train_test_split(train, test_size=held, random_state=seed, stratify=[label for _, label in train])
-    return _ImageFolder(kept), _ImageFolder(held_out), classes
+        raise InputError(f"a class with a single image cannot be split: {', '.join(few)}", where=where)
+    held = max(round(len(labels) * HELD_OUT), len(counts))
+    kept, held_out = train_test_split(range(len(labels)), test_size=held, random_state=seed, stratify=labels)
+    return kept, held_out
+
+
+def _read_image(path: Path) -> Any:
+    """The image in 8-bit RGB, turned as its EXIF data say.
+
+    Raises:
+        InputError: it is no image, or a broken one.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            # Pillow would clip the 16 bits of such a mode to 8; keep the upper ones.
+            readable = image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
+            return ImageOps.exif_transpose(readable).convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"the image cannot be read: {error}", where=str(path), hint="remove or replace it") from error
 
 
 def _scan(folder: Path) -> tuple[list[str], list[tuple[Path, int]]]:

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +20,21 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError, TrainingError
 from profiling.space import SKIP, Architecture, Choice, Slot
-from search import checkpoint
+from search import checkpoint, superkernel
 from search.config import SearchConfig
 from search.data import Data, held_out_batches, training_batches
 from search.decode import hard_architecture, log_likelihoods, within_budget
 from search.evaluate import accuracy, reestimate_batch_norm
 from search.network import Network
+from search.optimizers import RuntimeWeight, ThresholdDescent, make_weight_optimizer
 from search.runtime_loss import RuntimeTerm, eq9_loss
 from search.supernet import Supernet, extract
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.csv"
 METRICS_EVERY = 10
-# A relative norm lies between 0 and the number of subsets' shares, about 2; beyond it a threshold could not come back.
-THRESHOLD_RANGE = (0.0, 2.0)
-# How fast λ follows the distance to the target, per step; and how far it may go.
-TARGET_GAIN = 0.05
-LARGEST_WEIGHT = 5.0
 BATCH_NORM_BATCHES = 50
+LEAST_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,6 @@ class Found:
     moved: float
 
 
-@dataclass
-class _State:
-    """Where a run stands; all of it is in the checkpoint."""
-
-    step: int = 0
-    runtime_weight: float = 0.0
-    metrics: list[Step] = field(default_factory=list)
-
-
 def table_digest(table: LatencyTable) -> str:
     """A hash over what a search reads of a table."""
     return hashlib.sha256(table.model_dump_json(include={"rows", "fixed", "calibration"}).encode()).hexdigest()[:16]
@@ -131,41 +119,32 @@ class Search:
     def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> None:
         if config.target_ms is not None:
             check_target(model, config.target_ms)
-        if len(data.train) < config.batch_size:
-            raise InputError(f"a batch of {config.batch_size} needs more than the {len(data.train)} training images")
+        if data.train_images < config.batch_size:
+            raise InputError(f"a batch of {config.batch_size} needs more than the {data.train_images} training images")
         self._model, self._data, self._config, self._folder = model, data, config, folder
         self._accelerator = Accelerator(mixed_precision=config.precision)
         self._device = self._accelerator.device
         torch.manual_seed(config.seed)
         self._supernet = Supernet(model.space, len(data.classes)).to(self._device)
         self._runtime = RuntimeTerm(model).to(self._device)
-        self._steps_per_epoch = len(data.train) // config.batch_size
+        self._steps_per_epoch = data.train_images // config.batch_size
         self.steps = config.epochs * self._steps_per_epoch
         self._dropout_steps = math.floor(config.dropout_phase * self.steps)
-        self._optimizer = self._make_optimizer()
-        self._state = _State(runtime_weight=config.runtime_weight or 0.0)
+        self._rate = config.learning_rate * config.batch_size / 256
+        self._weights = make_weight_optimizer(self._supernet, self._rate, config.weight_decay)
+        # A random walk of this many steps goes as far, whatever their number.
+        rate = config.threshold_learning_rate / math.sqrt(self.steps - self._dropout_steps)
+        self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
+        self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
+        self._step = 0
+        self._metrics: list[Step] = []
         if (folder / CHECKPOINT).exists():
             self._resume()
 
     @property
     def resumed_at(self) -> int:
         """The step that the run stands at; 0 at the beginning."""
-        return self._state.step
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        config, thresholds = self._config, self._supernet.thresholds()
-        taken = {id(parameter) for parameter in thresholds}
-        weights = [parameter for parameter in self._supernet.parameters() if id(parameter) not in taken]
-        # Batch norm and biases are not decayed.
-        decayed = [parameter for parameter in weights if parameter.dim() > 1]
-        plain = [parameter for parameter in weights if parameter.dim() <= 1]
-        rate = config.learning_rate * config.batch_size / 256
-        groups = [
-            {"params": decayed, "initial_lr": rate, "weight_decay": config.weight_decay},
-            {"params": plain, "initial_lr": rate},
-            {"params": thresholds, "initial_lr": config.threshold_learning_rate},
-        ]
-        return torch.optim.RMSprop(groups, lr=rate, alpha=0.9, momentum=0.9, eps=1e-3)
+        return self._step
 
     def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Found:
         """Trains from where the run stands to its end, and decides.
@@ -178,18 +157,18 @@ class Search:
             TrainingError: the loss is no longer finite, or memory does not suffice.
             KeyboardInterrupt: it was to stop; a checkpoint has been written.
         """
-        config, state = self._config, self._state
-        batches = training_batches(self._data, config.batch_size, config.seed, state.step, self.steps, config.workers)
+        config = self._config
+        batches = training_batches(self._data, config.batch_size, config.seed, self._step, self.steps, config.workers)
         saved = time.monotonic()
         try:
             for images, labels in batches:
                 step = self._train_step(images, labels)
-                state.step += 1
-                if state.step % METRICS_EVERY == 0 or state.step == self.steps:
-                    state.metrics.append(step)
+                self._step += 1
+                if self._step % METRICS_EVERY == 0 or self._step == self.steps:
+                    self._metrics.append(step)
                 on_step(step)
                 stopping = stop()
-                if stopping or state.step == self.steps or time.monotonic() - saved > config.checkpoint_seconds:
+                if stopping or self._step == self.steps or time.monotonic() - saved > config.checkpoint_seconds:
                     self._save()
                     saved = time.monotonic()
                 if stopping:
@@ -199,41 +178,41 @@ class Search:
         return self._decide()
 
     def _train_step(self, images: Tensor, labels: Tensor) -> Step:
-        config, state, supernet = self._config, self._state, self._supernet
-        in_dropout = state.step < self._dropout_steps
+        config, supernet = self._config, self._supernet
+        in_dropout = self._step < self._dropout_steps
         # What is random in a step depends on its number alone, so that a resumed run draws what an uninterrupted one draws.
-        torch.manual_seed(hash((config.seed, state.step, 1)) % 2**63)
+        torch.manual_seed(hash((config.seed, self._step)) % 2**63)
         images = images.to(self._device, memory_format=torch.channels_last, non_blocking=True)
         labels = labels.to(self._device, non_blocking=True)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * config.decay ** (state.step / self._steps_per_epoch // config.decay_epochs)
+        for group in self._weights.param_groups:
+            group["lr"] = self._rate * config.decay ** (self._step / self._steps_per_epoch // config.decay_epochs)
 
         supernet.train()
-        decisions = supernet.decide()
-        runtime_ms = self._runtime(decisions)
-        limits = self._draw_limits() if in_dropout else None
+        runtime_ms = self._runtime(supernet.decide(superkernel.probability))
         with self._accelerator.autocast():
-            logits = supernet(images, decisions, limits)
-        loss = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-        weight = 0.0 if in_dropout else state.runtime_weight
-        self._optimizer.zero_grad(set_to_none=True)
-        self._accelerator.backward(eq9_loss(loss, runtime_ms, weight))
+            if in_dropout:
+                logits = supernet(images, limits=self._draw_limits())
+            else:
+                logits = supernet(images, supernet.decide(superkernel.sampled_indicator))
+        entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+        weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms.item())
+        loss = entropy if in_dropout else eq9_loss(entropy, runtime_ms, weight)
         if not math.isfinite(loss.item()):
             raise TrainingError(
-                f"the loss is no longer finite at step {state.step + 1}",
+                f"the loss is no longer finite at step {self._step + 1}",
                 where=str(self._folder),
                 hint="try a smaller --learning-rate; the last checkpoint is kept",
             )
-        self._optimizer.step()
+        self._weights.zero_grad()
+        self._thresholds.zero_grad()
+        self._accelerator.backward(loss)
+        self._weights.step()
+        if not in_dropout:
+            self._thresholds.step()
         with torch.no_grad():
-            for threshold in supernet.thresholds():
-                threshold.clamp_(*THRESHOLD_RANGE)
-        if config.target_ms is not None and not in_dropout:
-            state.runtime_weight += TARGET_GAIN * math.log(runtime_ms.item() / config.target_ms)
-            state.runtime_weight = min(max(state.runtime_weight, -LARGEST_WEIGHT), LARGEST_WEIGHT)
-        choices = hard_architecture(supernet.space, decisions).choices
+            choices = hard_architecture(supernet.space, supernet.decide()).choices
         phase = "dropout" if in_dropout else "search"
-        return Step(state.step + 1, self.steps, phase, loss.item(), runtime_ms.item(), weight, choices)
+        return Step(self._step + 1, self.steps, phase, entropy.item(), runtime_ms.item(), weight, choices)
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
@@ -269,7 +248,7 @@ class Search:
             accuracy=share,
             network=network,
             supernet=supernet,
-            metrics=tuple(self._state.metrics),
+            metrics=tuple(self._metrics),
             moved=float((thresholds != 0).float().mean()),
         )
 
@@ -283,20 +262,27 @@ class Search:
     def _save(self) -> None:
         state: dict[str, Any] = {
             **self._identity(),
-            "step": self._state.step,
-            "runtime_weight": self._state.runtime_weight,
-            "metrics": [vars(step) for step in self._state.metrics],
-            "supernet": self._supernet.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "step": self._step,
+            "metrics": [vars(step) for step in self._metrics],
+            **{name: part.state_dict() for name, part in self._parts().items()},
         }
         checkpoint.save(state, self._folder / CHECKPOINT)
-        write_metrics(self._state.metrics, self._folder / METRICS)
+        write_metrics(self._metrics, self._folder / METRICS)
 
     def _resume(self) -> None:
         state = checkpoint.load(self._folder / CHECKPOINT, self._identity())
-        self._supernet.load_state_dict(state["supernet"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._state = _State(state["step"], state["runtime_weight"], [Step(**step) for step in state["metrics"]])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self._step = state["step"]
+        self._metrics = [Step(**step) for step in state["metrics"]]
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "supernet": self._supernet,
+            "weights": self._weights,
+            "thresholds": self._thresholds,
+            "runtime_weight": self._runtime_weight,
+        }
 
 
 def write_metrics(metrics: list[Step], path: Path) -> None:
@@ -311,6 +297,6 @@ def write_metrics(metrics: list[Step], path: Path) -> None:
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:
-    """Batch size and epochs for a number of training images: the paper's 1024 and 8, on small data about 1,200 smaller steps."""
-    batch_size = batch_size or min(1024, 2 ** max(1, int(math.log2(max(2, images / 16)))))
-    return batch_size, max(8, math.ceil(1200 / max(1, images // batch_size)))
+    """Batch size and epochs for a number of training images: the paper's 1024 and 8, on small data smaller and more of them."""
+    batch_size = batch_size or min(1024, 2 ** math.ceil(math.log2(max(4, images)) / 2))
+    return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))

@@ -60,21 +60,25 @@ class SuperMBConv(MBConvBlock):
 
         Args:
             x: as above.
-            decision: by default `decide`.
+            decision: the indicators that its subsets are multiplied by; None uses all of them.
             limit: the largest choice to compute: what is beyond it is cut off, not multiplied by zero.
         """
         if limit == SKIP:
             return x
-        chosen = decision or self.decide()
-        w = superkernel.eq1_kernel(self.depthwise.weight, self.shells, chosen.use_kernel)
-        v = superkernel.eq3_channels(self.project.weight, self.channels, chosen.use_expansion)
+        w: Tensor = self.depthwise.weight
+        v: Tensor = self.project.weight
+        gate = None
+        if decision is not None:
+            w = superkernel.eq1_kernel(w, self.shells, decision.use_kernel)
+            v = superkernel.eq3_channels(v, self.channels, decision.use_expansion)
+            gate = decision.use_layer if self.skippable else None
         hidden = self.spec.hidden_channels
         if limit is not None:
             hidden, border = self.spec.in_channels * limit.expansion, (self.spec.kernel - limit.kernel) // 2
             inner = slice(border, self.spec.kernel - border)
             w, v = w[:hidden, :, inner, inner], v[:, :hidden]
         y: Tensor = x if self.expand is None else self.expand(x, self.expand.weight[:hidden])
-        y = self.project(self.depthwise(y, w), v, chosen.use_layer if self.skippable else None)
+        y = self.project(self.depthwise(y, w), v, gate)
         return x + y if self.spec.residual else y
 
 
@@ -102,10 +106,18 @@ class Supernet(nn.Module):
         """The decisions of all searchable layers under this indicator function."""
         return [block.decide(g) for block in self.searchable]
 
-    def forward(self, images: Tensor, decisions: Sequence[Decision], limits: Sequence[Choice] | None = None) -> Tensor:
-        """(batch, channels, height, width) to logits (batch, classes), under decisions and limits of the searchable layers."""
-        x = images
-        remaining = iter(zip(decisions, limits or (None,) * len(decisions), strict=True))
+    def forward(
+        self, images: Tensor, decisions: Sequence[Decision] | None = None, limits: Sequence[Choice] | None = None
+    ) -> Tensor:
+        """(batch, channels, height, width) to logits (batch, classes).
+
+        Args:
+            images: as above.
+            decisions: of the searchable layers; by default everything is in use.
+            limits: the largest choice of each searchable layer to compute; by default the largest of all.
+        """
+        nothing = [None] * len(self.space.searchable)
+        x, remaining = images, zip(decisions or nothing, limits or nothing, strict=True)
         for block in self.blocks:
             x = block(x, *next(remaining)) if isinstance(block, SuperMBConv) else block(x)
         return x

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
 )
-@click.option("--mixed-precision", type=click.Choice(["no", "fp16", "bf16"]), default="no", show_default=True, help="On a GPU.")
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU.")
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none.")
 @db_option
 @json_option
@@ -94,7 +94,7 @@ def search(
     if target_ms is not None:
         check_target(model, target_ms)
     data = load_data(data_name, model.space, seed)
-    sensible_batch, sensible_epochs = sensible_schedule(len(data.train), batch_size)
+    sensible_batch, sensible_epochs = sensible_schedule(data.train_images, batch_size)
     given: dict[str, Any] = {"learning_rate": learning_rate}
     config = SearchConfig(
         table=latency_table.name,
@@ -139,7 +139,7 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
     run = Search(model, data, config, folder)
     aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
     note(
-        f"{len(data.train)} training and {len(data.held_out)} held-out images in {len(data.classes)} classes; "
+        f"{data.train_images} training and {data.held_out_images} held-out images in {len(data.classes)} classes; "
         f"{run.steps} steps of {config.batch_size}, aiming at {aim}" + (f"; from step {run.resumed_at}" if run.resumed_at else "")
     )
     start, first = time.monotonic(), run.resumed_at

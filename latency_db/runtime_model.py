@@ -84,11 +84,10 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
         raise TableError("the calibration networks all have the same sum of layers", hint=CALIBRATE_HINT)
     keep = np.ones(len(networks), dtype=bool)
     if len(networks) >= FEWEST_TO_LEAVE_OUT_FROM:
-        slope, intercept, *_ = theilslopes(measured, sums)
-        distances = np.abs(measured - slope * sums - intercept)
+        around = measured - theilslopes(measured, sums).slope * sums
         # Figures that lie on a line to the last digit must not be told apart by rounding.
-        least = 1e-6 * float(np.median(measured))
-        keep = distances <= max(OUT_OF_LINE * median_abs_deviation(measured - slope * sums, scale="normal"), least)
+        usual = max(float(median_abs_deviation(around, scale="normal")), 1e-6 * float(np.median(measured)))
+        keep = np.abs(around - np.median(around)) <= OUT_OF_LINE * usual
     x, y = sums[keep], measured[keep]
     line = LinearRegression().fit(x[:, None], y)
     if line.coef_[0] <= 0:

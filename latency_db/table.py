@@ -31,7 +31,7 @@ class Row(SpecModel):
     ms: Milliseconds
     spread_ms: Annotated[float, Field(ge=0)] | None = None
     visits: Annotated[int, Field(ge=1)] = 1
-    flag: str | None = None
+    flag: Annotated[str, Field(pattern=r"^\P{C}+$")] | None = None
 
 
 class CalibrationNetwork(SpecModel):

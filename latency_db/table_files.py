@@ -22,7 +22,7 @@ WORDS = {"layer", "flag"}
 
 def to_json(table: LatencyTable) -> str:
     """The text of a JSON file; latencies in ms."""
-    return table.model_dump_json(indent=1) + "\n"
+    return json.dumps(table.model_dump(mode="json"), indent=1) + "\n"
 
 
 def to_csv(table: LatencyTable) -> str:
@@ -30,12 +30,11 @@ def to_csv(table: LatencyTable) -> str:
 
     The first cell is quoted like any other, so that it survives being saved by a spreadsheet.
     """
-    import pandas as pd
-
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([CSV_MARK + table.model_dump_json(exclude={"rows"})])
-    rows = pd.DataFrame([{"layer": key, **row.model_dump()} for key, row in table.rows.items()], columns=list(CSV_COLUMNS))
-    rows.to_csv(text, index=False, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([CSV_MARK + json.dumps(table.model_dump(mode="json", exclude={"rows"}))])
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows((key, row.ms, row.spread_ms, row.visits, row.flag) for key, row in table.rows.items())
     return text.getvalue()
 
 
@@ -72,23 +71,23 @@ def read_table(path: Path) -> LatencyTable:
 
 def _json_of_csv(text: str, where: str) -> str:
     """The table as JSON, each row on its line of the CSV file, so that one validation serves both and names the line."""
-    import pandas as pd
-
-    first = next(csv.reader(text.splitlines()[:1]), [""])[0]
-    if not first.startswith(CSV_MARK):
-        problem = f"the first cell must begin with {CSV_MARK!r} and hold the conditions, as `spnas table export` writes it"
-        raise InputError(problem, where=f"{where}:1")
+    reader = csv.reader(io.StringIO(text), strict=True)
     try:
-        rows = pd.read_csv(
-            io.StringIO(text), skiprows=1, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"not valid CSV: {' '.join(str(error).split())}", where=where) from error
-    columns = set(rows.columns)
-    if not NEEDED_COLUMNS <= columns <= set(CSV_COLUMNS) or len(columns) < len(rows.columns):
-        raise InputError(f"the columns must be {', '.join(CSV_COLUMNS)}; layer and ms are needed", where=f"{where}:2")
-    lines = [_json_of_row({str(name): str(cell) for name, cell in row.items()}) for row in rows.fillna("").to_dict("records")]
-    return f'{first.removeprefix(CSV_MARK).rstrip().removesuffix("}")}, "rows": {{\n\n' + ",\n".join(lines) + "}}"
+        head = "".join(next(reader, [])[:1])
+        if not head.startswith(CSV_MARK):
+            problem = f"the first cell must begin with {CSV_MARK!r} and hold the conditions, as `spnas table export` writes it"
+            raise InputError(problem, where=f"{where}:1")
+        columns = next(reader, [])
+        if not NEEDED_COLUMNS <= set(columns) <= set(CSV_COLUMNS) or len(set(columns)) < len(columns):
+            raise InputError(f"the columns must be {', '.join(CSV_COLUMNS)}; layer and ms are needed", where=f"{where}:2")
+        rows = []
+        for cells in reader:
+            if len(cells) != len(columns):
+                raise InputError(f"{len(cells)} cells for {len(columns)} columns", where=f"{where}:{reader.line_num}")
+            rows.append(_json_of_row(dict(zip(columns, cells, strict=True))))
+    except csv.Error as error:
+        raise InputError(f"not valid CSV: {error}", where=f"{where}:{reader.line_num}") from error
+    return f'{head.removeprefix(CSV_MARK).rstrip().removesuffix("}")}, "rows": {{\n\n' + ",\n".join(rows) + "}}"
 
 
 def _json_of_row(cells: dict[str, str]) -> str:

@@ -127,13 +127,13 @@ def test_two_runs_at_once_do_not_meet(folder):
     ("arguments", "code", "words"),
     [
         (("profile", "--space", "nowhere"), 2, "digits, imagenet"),
-        (("profile", "--device", "nobody"), 3, "host"),
+        (("profile", "--device", "nobody"), 3, "nobody"),
         (("profile", "--calibrate", "3"), 2, "at least 5"),
         (("profile", "--space", "tiny.yaml", "--delegate", "gpu"), 2, "allowed: xnnpack, none"),
         (("profile", "--space", "tiny.yaml", "--db", "no/such/folder/x.db"), 6, "folder"),
         (("profile", "--space", "tiny.yaml", "--db", "tiny.yaml"), 6, "--db"),
         (("validate", "--table", "nothing"), 6, "pixel1"),
-        (("validate", "--table", "pixel1", "--networks", "2"), 6, "other conditions"),
+        (("validate", "--table", "pixel1", "--device", "host", "--networks", "2"), 6, "other conditions"),
         (("validate", "--table", "pixel1", "--rounds", "3"), 2, "even"),
     ],
 )

@@ -1,6 +1,5 @@
 """Latency tables: what is accepted, how they travel, how they are found, compared and merged."""
 
-import json
 import subprocess
 import sys
 
@@ -16,14 +15,12 @@ from latency_db.table_compare import diff, merge
 from latency_db.table_files import find_table, read_table, to_csv, to_json, write_table
 from profiling.errors import InputError, MissingRowsError, StoreError, TableError
 from profiling.layers import MBConv, Stem
-from profiling.space import load_architecture, load_space
+from profiling.space import SearchSpace, load_architecture, load_space
 
 # --- the published table ---
 
 
-@pytest.mark.parametrize(
-    ("choice", "sum_ms"), [("3x3-3", 65.6914), ("3x3-6", 110.6524), ("5x5-3", 76.3622), ("5x5-6", 131.4578)]
-)
+@pytest.mark.parametrize(("choice", "sum_ms"), [("3x3-3", 65.6914), ("3x3-6", 110.6524), ("5x5-3", 76.3622), ("5x5-6", 131.4578)])
 def test_pixel1_gives_the_sums_that_were_worked_out_from_the_authors_file(choice, sum_ms):
     model = RuntimeModel(published_table("pixel1"))
     assert model.predict(model.space.uniform(choice)).total_ms == pytest.approx(sum_ms, abs=1e-4)
@@ -86,10 +83,10 @@ def test_the_command_names_the_parameters_of_a_space_that_ships(conditions):
 
 
 def test_another_space_is_named_with_its_first_difference(space, table):
-    table.require_space(space.model_copy(update={"name": "renamed"}))
+    table.require_space(SearchSpace.model_validate(space.model_dump() | {"name": "renamed"}))
     with pytest.raises(TableError, match="the space small, not to imagenet: resolution is 16 there and 224 here"):
         table.require_space(load_space("imagenet"))
-    wider = space.model_copy(update={"stages": space.stages[:-1]})
+    wider = SearchSpace.model_validate(space.model_dump() | {"stages": space.stages[:-1]})
     with pytest.raises(TableError, match="their stages differ"):
         table.require_space(wider)
 
@@ -104,14 +101,12 @@ def test_other_conditions_are_named_all(table, conditions):
 
 milliseconds = st.floats(min_value=1e-9, max_value=1e6, exclude_max=True)
 flags = st.none() | st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=20)
-rows_strategy = st.builds(
-    Row, ms=milliseconds, spread_ms=st.none() | st.floats(0, 1e6), visits=st.integers(1, 10**6), flag=flags
-)
+rows_strategy = st.builds(Row, ms=milliseconds, spread_ms=st.none() | st.floats(0, 1e6), visits=st.integers(1, 10**6), flag=flags)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 
 
 @pytest.mark.parametrize("ending", [".json", ".csv"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_table_comes_back_from_a_file_as_it_was(tmp_path, table, ending, data):
     """To the last digit, whatever stands in flags, names and sources."""
@@ -193,7 +188,7 @@ def test_a_bad_row_is_refused_with_its_line(tmp_path, table, cells, words):
         ('"threads": 1', '"threads": 0', "greater than or equal to 1"),
         ('"precision": "fp32"', '"precision": "fp64"', "'fp32', 'fp16' or 'int8'"),
         ('"name": "small-host"', '"name": "../up"', "name: string should match"),
-        ('"rows": {', '"rows": [', "not valid JSON"),
+        ('"rows": {', 'rows": {', "not valid JSON"),
     ],
 )
 def test_a_bad_json_file_is_refused_with_its_line(tmp_path, table, old, new, words):
@@ -213,11 +208,12 @@ def test_a_bad_json_file_is_refused_with_its_line(tmp_path, table, old, new, wor
     [
         ("", "first cell must begin"),
         ("layer,ms\nx,1\n", "first cell must begin"),
-        ('"# spnas latency table: {"', "not valid CSV"),
+        ('"# spnas latency table: {}', "not valid CSV: unexpected end of data"),
         ('"# spnas latency table: {}"\nlayer,us\nx,1\n', "columns must be layer, ms"),
         ('"# spnas latency table: {}"\nlayer,ms,ms\nx,1,1\n', "columns must be layer, ms"),
+        ('"# spnas latency table: {}"\nlayer,ms\n\n', "3: 0 cells for 2 columns"),
         ('"# spnas latency table: {}"\nlayer,ms\nx,1\n', "not valid JSON|is missing"),
-        ('"# spnas latency table: {}"\nlayer,ms\nx,1,2,3\n', "not valid CSV: .* line 3"),
+        ('"# spnas latency table: {}"\nlayer,ms\nx,1,2,3\n', "3: 4 cells for 2 columns"),
     ],
 )
 def test_a_csv_file_that_is_none_of_ours_is_refused(tmp_path, text, words):
@@ -264,7 +260,7 @@ def test_finding_a_table_loads_neither_pandas_nor_numpy(tmp_path):
     script = (
         "import sys; from pathlib import Path; from latency_db.table_files import find_table; "
         "from latency_db.runtime_model import RuntimeModel; RuntimeModel(find_table('pixel1', Path('none.db'))).range_ms(); "
-        "sys.exit(', '.join(m for m in ('numpy', 'pandas', 'sklearn', 'torch') if m in sys.modules))"
+        "sys.exit(', '.join(m for m in ('numpy', 'pandas', 'sklearn', 'torch') if m in sys.modules) or 0)"
     )
     result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"loaded {result.stderr}"

@@ -1,0 +1,165 @@
+"""The runtime model: sums, calibration, intervals, range."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import t as student
+
+from latency_db.runtime_model import RuntimeModel, fit_calibration
+from latency_db.table import CalibrationNetwork, LatencyTable, Row
+from profiling.errors import MissingRowsError, TableError
+from profiling.layers import Stem
+from profiling.space import Architecture, SearchSpace, load_space
+
+
+def networks(sums, measured) -> tuple[CalibrationNetwork, ...]:
+    return tuple(
+        CalibrationNetwork(key=f"network-{index}", sum_ms=float(x), measured_ms=float(y))
+        for index, (x, y) in enumerate(zip(sums, measured, strict=True))
+    )
+
+
+def calibrated(table, sums, measured) -> LatencyTable:
+    return table.model_copy(update={"calibration": networks(sums, measured)})
+
+
+def test_eq10_is_the_sum_of_the_rows_and_a_skipped_layer_costs_nothing(table, architecture):
+    prediction = RuntimeModel(table).predict(architecture)
+    by_hand = sum(table.rows[layer.key].ms for layer in architecture.network.layers)
+    assert prediction.total_ms == prediction.sum_ms == pytest.approx(by_hand)
+    assert (prediction.low_ms, prediction.high_ms) == (None, None)
+    assert [layer.choice for layer in prediction.layers] == ["fixed", "fixed", *architecture.choices, "fixed"]
+    assert [layer.ms for layer in prediction.layers if layer.choice == "skip"] == [0, 0]
+
+
+def test_costs_and_fixed_layers_are_what_search_needs_to_make_the_same_sum(table, architecture):
+    model = RuntimeModel(table)
+    total = model.fixed_ms + sum(costs[choice] for costs, choice in zip(model.costs, architecture.choices, strict=True))
+    assert total == pytest.approx(model.predict(architecture).sum_ms)
+    assert [list(costs) for costs in model.costs] == [list(slot.choices) for slot in table.space.searchable]
+
+
+def test_fixed_layers_given_as_one_figure_take_the_place_of_their_rows(table, architecture):
+    whole, together = RuntimeModel(table), RuntimeModel(table.model_copy(update={"fixed": Row(ms=50.0)}))
+    difference = together.predict(architecture).sum_ms - whole.predict(architecture).sum_ms
+    assert difference == pytest.approx(50.0 - whole.fixed_ms)
+
+
+def test_a_network_without_places_is_predicted_from_the_same_rows(table, architecture):
+    model = RuntimeModel(calibrated(table, range(1, 11), np.arange(1, 11) * 1.1 + 0.2))
+    by_places, by_layers = model.predict(architecture), model.predict_network(architecture.network)
+    assert by_layers.total_ms == pytest.approx(by_places.total_ms)
+    assert by_layers.low_ms == pytest.approx(by_places.low_ms)
+    with pytest.raises(MissingRowsError, match="stem-r224"):
+        model.predict_network(type(architecture.network).of(Stem(224, 3, 32, 2, 3)))
+
+
+def test_the_range_is_that_of_all_networks_tried_one_by_one(table):
+    """1,600 networks, with rows that are not in the order of the choices."""
+    keys = list(table.rows)
+    table = table.model_copy(update={"rows": {key: Row(ms=1 + (7 * index) % 15) for index, key in enumerate(keys)}})
+    model = RuntimeModel(table)
+    totals = {
+        choices: model.fixed_ms + sum(costs[choice] for costs, choice in zip(model.costs, choices, strict=True))
+        for choices in product(*(slot.choices for slot in table.space.searchable))
+    }
+    assert len(totals) == 5**3 * 4 * 5
+    assert model.range_ms() == pytest.approx((min(totals.values()), max(totals.values())))
+    fastest, slowest = model.extremes()
+    assert totals[fastest.choices] == pytest.approx(min(totals.values()))
+    assert totals[slowest.choices] == pytest.approx(max(totals.values()))
+
+
+def test_an_architecture_of_another_space_is_refused(table):
+    with pytest.raises(TableError, match="the space small, not to imagenet"):
+        RuntimeModel(table).predict(load_space("imagenet").uniform("3x3-3"))
+
+
+def test_an_architecture_of_the_same_space_under_another_name_is_taken(table, architecture):
+    renamed = SearchSpace.model_validate(table.space.model_dump() | {"name": "renamed"})
+    model = RuntimeModel(table)
+    assert model.predict(Architecture(space=renamed, choices=architecture.choices)) == model.predict(architecture)
+
+
+# --- calibration ---
+
+
+def test_calibration_finds_the_line_that_the_networks_lie_on(table, architecture):
+    sums = np.linspace(1, 9, 12)
+    model = RuntimeModel(calibrated(table, sums, 1.07 * sums + 0.3))
+    assert (model.calibration.scale, model.calibration.offset_ms) == (pytest.approx(1.07), pytest.approx(0.3))
+    assert model.calibration.left_out == ()
+    prediction = model.predict(architecture)
+    assert prediction.total_ms == pytest.approx(1.07 * prediction.sum_ms + 0.3)
+    assert prediction.high_ms - prediction.low_ms < 1e-9
+
+
+def test_without_calibration_networks_there_is_no_interval(table):
+    calibration = fit_calibration(())
+    assert (calibration.scale, calibration.offset_ms, calibration.interval) == (1.0, 0.0, None)
+
+
+def test_the_interval_is_that_of_linear_regression():
+    """Against the textbook's matrix form: t · s · √(1 + x₀ᵀ (XᵀX)⁻¹ x₀)."""
+    generator = np.random.default_rng(4)
+    x = generator.uniform(5, 11, 9)
+    y = 1.06 * x + 0.05 + generator.normal(0, 0.05, 9)
+    calibration = fit_calibration(networks(x, y))
+    design = np.column_stack([np.ones(9), x])
+    (offset, scale), [squares], *_ = np.linalg.lstsq(design, y)
+    assert (calibration.scale, calibration.offset_ms) == (pytest.approx(scale), pytest.approx(offset))
+    for sum_ms in (5.0, 8.0, 20.0):
+        at = np.array([1.0, sum_ms])
+        variance = squares / 7 * (1 + at @ np.linalg.inv(design.T @ design) @ at)
+        assert calibration.half_width_ms(sum_ms) == pytest.approx(student.ppf(0.975, 7) * variance**0.5)
+
+
+@pytest.mark.parametrize(("count", "outlier"), [(6, False), (20, False), (20, True)])
+def test_95_of_100_new_networks_lie_within_the_interval(count, outlier):
+    """By simulation: 300 calibrations, 20 new networks each, also where one calibration network was measured 40 % too slow."""
+    generator = np.random.default_rng(11)
+    inside = []
+    for _ in range(300):
+        x = generator.uniform(5, 11, count)
+        y = 1.06 * x + 0.05 + generator.normal(0, 0.05, count)
+        if outlier:
+            y[generator.integers(count)] *= 1.4
+        calibration = fit_calibration(networks(x, y))
+        for sum_ms in generator.uniform(5, 11, 20):
+            measured = 1.06 * sum_ms + 0.05 + generator.normal(0, 0.05)
+            predicted = calibration.scale * sum_ms + calibration.offset_ms
+            inside.append(abs(measured - predicted) <= calibration.half_width_ms(sum_ms))
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+
+
+def test_one_bad_network_does_not_spoil_the_calibration_and_is_named():
+    """A line of least squares through all twenty would be off by more than 2 % on average."""
+    generator = np.random.default_rng(5)
+    x = np.linspace(5, 11, 20)
+    y = 1.06 * x + generator.normal(0, 0.04, 20)
+    y[17] *= 1.5
+    calibration = fit_calibration(networks(x, y))
+    assert calibration.left_out == ("network-17",)
+    assert np.abs(calibration.scale * x + calibration.offset_ms - 1.06 * x).max() / 8 < 0.006
+    plain = np.polyval(np.polyfit(x, y, 1), x)
+    assert np.mean(np.abs(plain / (1.06 * x) - 1)) > 0.02
+
+
+@pytest.mark.parametrize(
+    ("sums", "measured", "words"),
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], "at least 5 networks, not 4"),
+        ([2] * 6, [1, 2, 3, 4, 5, 6], "all have the same sum"),
+        ([1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1], "more layers would take less time"),
+    ],
+)
+def test_networks_that_make_no_calibration_are_refused(table, sums, measured, words):
+    with pytest.raises(TableError, match=words):
+        RuntimeModel(calibrated(table, sums, measured))
+
+
+def test_a_calibration_that_makes_a_latency_negative_is_refused(table, space):
+    model = RuntimeModel(calibrated(table, range(20, 30), np.arange(20, 30) * 5 - 99))
+    with pytest.raises(TableError, match=r"layers of .* ms make a network of -"):
+        model.predict(space.uniform("3x3-3"))

@@ -74,7 +74,7 @@ class HostDevice:
         """
         cores = ",".join(str(core) for core in select_cores(settings.cores))
         command = [
-            sys.executable, "-m", "profiling.host_benchmark", "--model", str(model.path),
+            sys.executable, "-P", host_benchmark.__file__, "--model", str(model.path),
             "--threads", str(settings.threads), "--delegate", settings.delegate, "--cores", cores,
             "--runs", str(settings.runs), "--min-seconds", str(settings.min_seconds),
             "--warmup-runs", str(settings.warmup_runs), "--warmup-seconds", str(settings.warmup_seconds),
@@ -93,11 +93,10 @@ def run_process(command: list[str], timeout_s: float, *, where: str) -> subproce
     Raises:
         ToolOutputError: it hung (and was killed), was ended by a signal, or failed.
     """
-    package_parent = str(Path(__file__).parent.parent)
     try:
         finished = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, process_group=0,
-            stdin=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": package_parent},
+            stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise ToolOutputError("hang", f"the benchmark process did not end within {timeout_s:g} s", where=where) from error
@@ -118,28 +117,28 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
     """
     try:
         result: dict[str, Any] = json.loads(stdout.splitlines()[-1])
-        timed = np.asarray(result["timed_ns"], dtype=np.float64) / 1e6
-        warmup = np.asarray(result["warmup_ns"], dtype=np.float64) / 1e6
-        delegated, init_ms = bool(result["delegated"]), float(result["init_ns"]) / 1e6
+        delegated = bool(result["delegated"])
+        timed, warmup = (np.asarray(result[phase], dtype=np.float64) / 1e6 for phase in ("timed_ns", "warmup_ns"))
+        p5, median, p95 = (float(value) for value in np.percentile(timed, (5, 50, 95)))
+        figures = Figures(
+            count=len(timed),
+            mean_ms=float(timed.mean()),
+            min_ms=float(timed.min()),
+            max_ms=float(timed.max()),
+            std_ms=float(timed.std()),
+            p5_ms=p5,
+            median_ms=median,
+            p95_ms=p95,
+            init_ms=float(result["init_ns"]) / 1e6,
+            first_ms=float(warmup[0]),
+            warmup_ms=float(warmup.mean()),
+        )
     except (ValueError, LookupError, TypeError) as error:
         raise ToolOutputError("truncated", "the benchmark process printed no whole result", where=where) from error
     if delegated != (settings.delegate == "xnnpack"):
         ran = "with XNNPACK" if delegated else "without XNNPACK"
         raise ToolOutputError("fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", where=where)
-    p5, median, p95 = (float(value) for value in np.percentile(timed, (5, 50, 95)))
-    return Figures(
-        count=len(timed),
-        mean_ms=float(timed.mean()),
-        min_ms=float(timed.min()),
-        max_ms=float(timed.max()),
-        std_ms=float(timed.std()),
-        p5_ms=p5,
-        median_ms=median,
-        p95_ms=p95,
-        init_ms=init_ms,
-        first_ms=float(warmup[0]),
-        warmup_ms=float(warmup.mean()),
-    )
+    return figures
 
 
 def select_cores(wanted: str) -> list[int]:

@@ -204,11 +204,13 @@ class Session:
 
     def _measure_canary(self) -> None:
         assert self._canary is not None
-        measurement, error = self._visit(self._canary, len(self._canary_ms))
-        if error is not None:
-            raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
-        assert measurement.figures is not None
-        self._canary_ms.append(measurement.figures.low_ms)
+        for _ in range(ATTEMPTS):
+            measurement, error = self._visit(self._canary, len(self._canary_ms))
+            if measurement.figures is not None:
+                self._canary_ms.append(measurement.figures.low_ms)
+                return
+        assert error is not None
+        raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
 
     def _report(self, figures: dict[str, dict[int, float]], planned: dict[str, int], failures: Counter[str], key: str) -> None:
         done = sum(len(values) for values in figures.values())

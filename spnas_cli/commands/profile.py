@@ -9,7 +9,7 @@ import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device
 from spnas_cli.options import db_option, json_option
-from spnas_cli.output import duration, note, print_json, print_table
+from spnas_cli.output import duration, note, print_facts, print_json
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome, Watch
@@ -138,7 +138,8 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         ("time", time),
     ]
-    print_table(f"Latency table {table.name} in {db}", ("", ""), rows)
+    click.echo(f"Latency table {table.name} in {db}")
+    print_facts(rows)
     note(f"\nNext: spnas validate --table {table.name} --device {table.conditions.device}{_db_hint(db)}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import duration, note, print_json, print_table, progress
+from spnas_cli.output import duration, note, print_facts, print_json, progress
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -183,9 +183,8 @@ def _brief(choices: tuple[str, ...]) -> str:
 
 
 def _leave(found: Found, model: RuntimeModel, config: SearchConfig, folder: Path) -> None:
-    from search.figures import draw_kernels, draw_network, draw_progress
-
     from search import checkpoint
+    from search.figures import draw_kernels, draw_network, draw_progress
 
     (folder / "architecture.json").write_text(found.architecture.to_json(), encoding="utf-8")
     weights = {"space": model.space.digest, "choices": list(found.architecture.choices), "network": found.network.state_dict()}
@@ -216,5 +215,6 @@ def _show(found: Found, config: SearchConfig, folder: Path, as_json: bool) -> No
         ("thresholds that moved", f"{found.moved:.0%}"),
         ("figures", f"{folder / 'progress.png'}, {folder / 'network.png'}, {folder / 'kernels.png'}"),
     ]
-    print_table(f"Network found, in {folder / 'architecture.json'}", ("", ""), rows, left=2)
+    click.echo(f"Network found, in {folder / 'architecture.json'}")
+    print_facts(rows)
     note(f"\nNext: spnas predict {folder / 'architecture.json'} --table {config.table}")

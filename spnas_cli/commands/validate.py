@@ -9,7 +9,7 @@ import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import duration, note, print_json, print_table
+from spnas_cli.output import duration, note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from latency_db.campaign import Validation
@@ -37,7 +37,7 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     help="Where to draw predicted against measured latency. [default: validation-TABLE.png beside the database]",
 )
 @click.option("--device", "device_name", metavar="NAME", help="Where to measure. [default: the table's device]")
-@measuring_options(rounds=6, seed=1)
+@measuring_options(rounds=4, seed=1)
 @db_option
 @json_option
 def validate(
@@ -115,7 +115,8 @@ def _show(validation: Validation, name: str, figure: Path) -> None:
             f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting",
         ),
     ]
-    print_table(f"Runtime model of {name} on {report.networks} networks it has not seen", ("", ""), rows)
+    click.echo(f"Runtime model of {name} on {report.networks} networks it has not seen")
+    print_facts(rows)
     if validation.others:
         columns = ("network", "predicted ms", "95 % interval", "measured ms", "error")
         print_table(

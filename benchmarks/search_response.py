@@ -1,8 +1,8 @@
 """Does a search answer to the runtime weight, and does it meet its target?
 
 Searches on digits with three runtime weights a factor 3 apart, whose networks must be of strictly decreasing predicted latency,
-and with targets at 30, 50 and 70 % of the way from the fastest to the slowest network, each of which must be met within 2 %. Every
-threshold must move in every search. Exits with 1 where this does not hold.
+and with targets at 30, 50 and 70 % of the way from the fastest to the slowest network, each of which must be met within 2 %.
+Every threshold must move in every search. Exits with 1 where this does not hold.
 
 Without --table the table is measured on this machine first.
 """

@@ -14,7 +14,7 @@ from profiling.space import SKIP, Architecture, SearchSpace, Slot
 CONFIDENCE = 0.95
 FEWEST_NETWORKS = 5
 # With fewer networks the usual distance from the line is too uncertain to call one of them out of line.
-FEWEST_TO_LEAVE_OUT_FROM = 8
+FEWEST_TO_LEAVE_OUT_FROM = 10
 OUT_OF_LINE = 6.0
 CALIBRATE_HINT = "measure them again: spnas profile --calibrate 20"
 
@@ -65,7 +65,7 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
     """Fits the line by least squares; without any network it is the identity and there is no interval.
 
     A single bad measurement would tilt a line of least squares, so networks that lie farther than six robust standard deviations
-    from the line of Theil and Sen are left out first, where there are at least eight. Clean data lose next to nothing by it.
+    from the line of Theil and Sen are left out first, where there are at least ten. Clean data lose next to nothing by it.
 
     Raises:
         TableError: there are one to four networks, all have the same sum, or the line does not rise.

@@ -59,6 +59,8 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
         line, interval = "none: the sum of the layers is the prediction", "none, for want of calibration networks"
     else:
         line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
+        if calibration.left_out:
+            line += f", {len(calibration.left_out)} left out as out of line"
         interval = f"{prediction.low_ms:.4f} to {prediction.high_ms:.4f} ms"
     click.echo()
     print_facts(

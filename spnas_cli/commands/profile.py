@@ -94,21 +94,24 @@ def profile(
     where = ", ".join(device_names)
     note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
 
-    def work(device_name: str, watch: Watch) -> tuple[LatencyTable, Outcome]:
+    def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with Store(db) as store, TfliteBuilder() as builder, measuring.device(device_name) as device:
             words = filter(None, (space.name, *parts, device.name, *measuring.not_default))
-            return run_profile(
+            table, outcome = run_profile(
                 device, space, store, builder, measuring.settings, watch,
                 name=name or "-".join(words), visits=measuring.rounds, calibrate=calibrate, seed=measuring.seed,
             )  # fmt: skip
+        again = f"--device {device_name}" + (f" --benchmark-tool {tool}" if (tool := measuring.benchmark_tool) else "")
+        return again, table, outcome
 
     profiled, errors = on_each_device(device_names, work)
     if as_json:
-        summaries = [{"table": table.name, **asdict(outcome)} for table, outcome in profiled]
+        summaries = [{"table": table.name, **asdict(outcome)} for _, table, outcome in profiled]
         print_json(summaries[0] if len(device_names) == 1 else summaries)
     else:
-        for table, outcome in profiled:
+        for again, table, outcome in profiled:
             _show(table, outcome, db)
+            note(f"\nNext: spnas validate --table {table.name} {again}{_db_hint(db)}")
     for error in errors[1:]:
         click.echo(f"Error: {error}", err=True)
     if errors:
@@ -140,7 +143,6 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     ]
     click.echo(f"Latency table {table.name} in {db}")
     print_facts(rows)
-    note(f"\nNext: spnas validate --table {table.name} --device {table.conditions.device}{_db_hint(db)}")
 
 
 def _db_hint(db: Path) -> str:

@@ -189,6 +189,9 @@ class Search:
 
         supernet.train()
         runtime_ms = self._runtime(supernet.decide(superkernel.probability))
+        self._refuse_if_not_finite(runtime_ms)
+        with torch.no_grad():
+            choices = hard_architecture(supernet.space, supernet.decide()).choices
         with self._accelerator.autocast():
             if in_dropout:
                 logits = supernet(images, limits=self._draw_limits())
@@ -197,22 +200,23 @@ class Search:
         entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
         weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms.item())
         loss = entropy if in_dropout else eq9_loss(entropy, runtime_ms, weight)
-        if not math.isfinite(loss.item()):
-            raise TrainingError(
-                f"the loss is no longer finite at step {self._step + 1}",
-                where=str(self._folder),
-                hint="try a smaller --learning-rate; the last checkpoint is kept",
-            )
+        self._refuse_if_not_finite(loss)
         self._weights.zero_grad()
         self._thresholds.zero_grad()
         self._accelerator.backward(loss)
         self._weights.step()
         if not in_dropout:
             self._thresholds.step()
-        with torch.no_grad():
-            choices = hard_architecture(supernet.space, supernet.decide()).choices
         phase = "dropout" if in_dropout else "search"
         return Step(self._step + 1, self.steps, phase, entropy.item(), runtime_ms.item(), weight, choices)
+
+    def _refuse_if_not_finite(self, value: Tensor) -> None:
+        if not math.isfinite(value.item()):
+            raise TrainingError(
+                f"the loss is no longer finite at step {self._step + 1}",
+                where=str(self._folder),
+                hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
+            )
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""

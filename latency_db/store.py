@@ -74,7 +74,9 @@ class Store:
             )
             try:
                 self._check()
-                if not read_only:
+                if read_only:
+                    self._connection.execute("PRAGMA query_only = ON")
+                else:
                     self._make_ready_for_writing()
             except BaseException:
                 self._connection.close()
@@ -282,8 +284,12 @@ class Store:
 def _mode(path: Path, read_only: bool) -> str:
     if not read_only:
         return "mode=rwc"
+    folder_writable = os.access(path.resolve().parent, os.W_OK)
+    if folder_writable and os.access(path, os.W_OK):
+        # The last one out clears SQLite's log away, which a connection that may not write would leave behind.
+        return "mode=rw"
     # Without a log to read, a file in a folder that cannot be written needs no lock: nobody can be writing it.
-    closed = not os.access(path.resolve().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    closed = not folder_writable and not path.with_name(f"{path.name}-wal").exists()
     return "mode=ro&immutable=1" if closed else "mode=ro"
 
 

@@ -50,7 +50,7 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
     from rich.markup import escape
 
     rows = [
-        (str(layer.position), layer.choice, layer.key, f"{layer.ms:.4f}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
+        (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
     ]
     print_table(f"{escape(arch)} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)

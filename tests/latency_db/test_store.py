@@ -144,6 +144,18 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path, kind, 
     assert path.read_bytes() == before
 
 
+def test_a_file_that_another_program_holds_is_waited_for_then_refused(path, begin, monkeypatch):
+    monkeypatch.setattr("latency_db.store.BUSY_TIMEOUT_S", 0.1)
+    with Store(path) as store:
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="is held by another program; wait until it ends"):
+            begin(store)
+        holder.execute("COMMIT")
+        holder.close()
+        store.add(begin(store), measurement())
+
+
 def test_a_record_changed_by_hand_is_an_error_in_words(path, begin):
     with Store(path) as store:
         store.add(begin(store), measurement())
@@ -158,6 +170,18 @@ def test_no_folder_and_no_file(tmp_path):
     with pytest.raises(StoreError, match="cannot be opened"):
         Store(tmp_path / "spnas.db", read_only=True)
     assert not (tmp_path / "spnas.db").exists(), "looking for a database must not make one"
+
+
+def test_a_reader_leaves_nothing_behind_and_writes_nothing(path, table):
+    with Store(path) as store:
+        store.save_table(table)
+    before = path.read_bytes()
+    with Store(path, read_only=True) as store:
+        assert store.tables() == [table]
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.save_table(table.model_copy(update={"name": "other"}))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
 
 
 def as_somebody_without_rights(function, *arguments):

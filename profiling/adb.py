@@ -174,6 +174,7 @@ class AdbDevice:
                 finished = self._processes.run(arguments, tool, timeout_s=settings.timeout_s, probes=self._climate.probes)
             except VanishedError:
                 self._processes.kill_all()
+                self._files.look_again()
                 continue
             self._climate.note(finished.probes)
             self._state_is_fresh = True

@@ -7,6 +7,7 @@ import re
 import secrets
 import shlex
 import socket
+from typing import ClassVar
 
 import psutil
 
@@ -21,21 +22,26 @@ STALE_S = 1800
 class PhoneLock:
     """Holds the lock from its making to `release`.
 
+    A lock of this process that it no longer holds was left on a phone that went away before the release.
+
     Raises:
         NoDeviceError: another run holds it, which is alive as far as can be told.
     """
 
+    _held: ClassVar[set[str]] = set()
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        # The process's start tells it from a later one with the same number.
-        self._process = f"{os.getpid()} {psutil.Process().create_time():.2f} {socket.gethostname()}"
+        self._process = _describe_process(os.getpid())
         self.owner = f"{secrets.token_hex(8)} {self._process}"
+        self._held.add(self.owner)
         holder, age_s = self._try()
         if holder != self.owner and self._is_stale(holder, age_s):
             # Renamed first: of two that find it stale, one alone moves it away.
             connection.shell(f"mv {FOLDER} {FOLDER}-{self.owner[:16]} && rm -r {FOLDER}-{self.owner[:16]}")
             holder, age_s = self._try()
         if holder != self.owner:
+            self._held.discard(self.owner)
             raise NoDeviceError(
                 f"another run measures on this phone: {_describe(holder)}, active {age_s} s ago",
                 where=connection.serial,
@@ -50,6 +56,7 @@ class PhoneLock:
 
     def release(self) -> None:
         """Gives the lock back if it is still this one."""
+        self._held.discard(self.owner)
         self._connection.shell(f"{self.renewal} && rm -r {FOLDER}")
 
     def _try(self) -> tuple[str, int]:
@@ -64,13 +71,21 @@ class PhoneLock:
     def _is_stale(self, holder: str, age_s: int) -> bool:
         if age_s > STALE_S:
             return True
-        found = re.fullmatch(r"\w+ (\d+) ([\d.]+) (.+)", holder)
-        if found is None or found[3] != socket.gethostname():
+        process = holder.partition(" ")[2]
+        found = re.fullmatch(r"(\d+) [\d.]+ (.+)", process)
+        if found is None or found[2] != socket.gethostname():
             return False
+        if process == self._process:
+            return holder not in self._held
         try:
-            return f"{psutil.Process(int(found[1])).create_time():.2f}" != found[2]
+            return process != _describe_process(int(found[1]))
         except psutil.NoSuchProcess:
             return True
+
+
+def _describe_process(pid: int) -> str:
+    """A process of this computer; its start tells it from a later one with the same number."""
+    return f"{pid} {psutil.Process(pid).create_time():.2f} {socket.gethostname()}"
 
 
 def _describe(holder: str) -> str:

@@ -20,7 +20,7 @@ from profiling.errors import MeasurementError, NoDeviceError, ToolOutputError
 
 # The phone answers after so many seconds at the latest. Too short disturbs what it measures; too long hides a dead link.
 ANSWER_S = 5
-_LOCK_LOST, _NO_FOLDER = 3, 4
+_LOCK_LOST, _FOLDER_GONE, _NO_ROOM = 3, 4, 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Finished:
 
 
 class VanishedError(Exception):
-    """The process is gone without an exit code: the phone has restarted, or something killed it together with its shell."""
+    """The process is gone without an exit code: the phone has restarted, or something killed it or removed our folder."""
 
 
 class PhoneProcesses:
@@ -125,14 +125,14 @@ class PhoneProcesses:
         # The brackets keep this text, which the shell has among its arguments, from being taken for the process.
         alive = f'read -r pid <pid && grep -q "spnas-run[-]{identity}" /proc/$pid/cmdline'
         return {
-            "start": f"""cd {self._folder} || exit {_NO_FOLDER}
+            "start": f"""cd {self._folder} || exit {_FOLDER_GONE}
                 id={identity}
                 if [ "$(cat run/id 2>/dev/null)" != $id ]; then
                     {{ {self._before}; }} || exit {_LOCK_LOST}
-                    rm -rf run && mkdir run && echo $id >run/id && cd run || exit {_NO_FOLDER}
+                    rm -rf run && mkdir run && echo $id >run/id && cd run || exit {_NO_ROOM}
                     setsid sh -c {shlex.quote(wrapper)} "spnas-run-$id" </dev/null >/dev/null 2>&1 &
                 fi
-                cd {here} || exit {_NO_FOLDER}
+                cd {here} || exit {_FOLDER_GONE}
                 sleep {answer_s} </dev/null >/dev/null 2>&1 &
                 echo $! >waiting
                 [ -e rc ] || {{ [ -e pid ] && ! {{ {alive}; }}; }} || wait $!
@@ -147,6 +147,8 @@ class PhoneProcesses:
         }
 
     def _refuse_no_start(self, start: Reply) -> None:
+        if start.exit_code == _FOLDER_GONE:
+            raise VanishedError
         if start.exit_code == _LOCK_LOST:
             raise NoDeviceError(
                 "another run has taken this phone over", where=self._connection.serial, hint="let one of them end first"

@@ -88,6 +88,7 @@ class Phone:
         self.new_boot_id()
         self.set_properties(properties(self.serial))
         self.set("adbd_up", "")
+        self.set("starts", "0")
         self._write_sys()
         try:
             self._boot(data, outlive)
@@ -131,6 +132,7 @@ class Phone:
 
     def adbd_comes_back(self) -> None:
         self.set("adbd_up", "")
+        self._wait_for(self._answers, "the answer of adbd")
 
     def silence(self) -> None:
         """The link goes dead without closing, as Wi-Fi does out of range."""

@@ -30,6 +30,7 @@ FLAGS = {
     "help": (False, "Help"),
 }
 FAULT = Path("/phone/fault")
+STARTS = Path("/phone/starts")
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only fills the input; its threads would be noise
 
 
@@ -114,6 +115,7 @@ def megabytes() -> float:
 
 def main(tool: str, arguments: list[str]) -> None:
     fault = Fault()
+    STARTS.write_text(f"{int(STARTS.read_text()) + 1}\n")
     if fault.kind == "library":
         print(f'CANNOT LINK EXECUTABLE "{tool}": library "libfault.so" not found: needed by main executable', file=sys.stderr)
         sys.exit(1)

@@ -107,8 +107,9 @@ def test_profile_then_validate_and_predict(folder):
 
 def test_two_runs_at_once_do_not_meet(folder):
     """The second one names the first and stops; the first goes on."""
+    long = (*PROFILE, "--rounds", "1000")
     first = subprocess.Popen(
-        [sys.executable, "-m", "spnas_cli", "-q", *PROFILE], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "spnas_cli", "-q", *long], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(folder.glob("*.lock")):

@@ -66,7 +66,7 @@ class PhoneLock:
         replies = self._connection.batch({"take": take, "holder": f"cat {FOLDER}/owner", "age": age})
         seconds = replies["age"].text.splitlines()[-1:]
         holder = replies["holder"].text if replies["holder"].exit_code == 0 else ""
-        return holder, int(seconds[0]) if seconds and seconds[0].lstrip("-").isdigit() else 0
+        return holder, int(seconds[0]) if seconds and seconds[0].lstrip("-").isdecimal() else 0
 
     def _is_stale(self, holder: str, age_s: int) -> bool:
         if age_s > STALE_S:

@@ -29,7 +29,7 @@ class Wakefulness:
         # A phone on which nobody ever changed the setting says null.
         before, awake = replies["setting"].text.replace("null", "0"), parse_awake(replies["power"].text)
         # Without a valid journal there is nothing to put back to, and then nothing is changed.
-        if self._parse(replies["journal"].text) is None and before.isdigit():
+        if self._parse(replies["journal"].text) is None and before.isdecimal():
             self._connection.shell(f"echo {before} {'awake' if awake else 'asleep'} >{JOURNAL}.new && mv {JOURNAL}.new {JOURNAL}")
         self._connection.shell(f"[ -e {JOURNAL} ] && svc power stayon true; input keyevent {_WAKE_UP}")
 
@@ -46,5 +46,5 @@ class Wakefulness:
     def _parse(journal: str) -> tuple[int, bool] | None:
         """The setting and whether the screen was on. The file may be anybody's, so only what it can mean is taken from it."""
         words = journal.split()
-        valid = len(words) == 2 and words[0].isdigit() and words[1] in ("awake", "asleep")
+        valid = len(words) == 2 and words[0].isdecimal() and words[1] in ("awake", "asleep")
         return (int(words[0]), words[1] == "awake") if valid else None

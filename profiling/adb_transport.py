@@ -83,4 +83,4 @@ class Transport:
     def _sdk(self) -> int:
         """0 where the phone does not say: the oldest way works everywhere."""
         answer = adb_shell_v2.run_marked(self._link, "getprop ro.build.version.sdk", TIMEOUT_S).text
-        return int(answer) if answer.isdigit() else 0
+        return int(answer) if answer.isdecimal() else 0

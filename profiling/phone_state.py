@@ -173,7 +173,7 @@ def parse_clocks(text: str) -> dict[int, Clock]:
                 allowed_khz=None if allowed is None else int(allowed),
                 governor=files.get(f"{policy}/scaling_governor"),
             )
-            clocks.update({int(core): clock for core in cores.split() if core.isdigit()})
+            clocks.update({int(core): clock for core in cores.split() if core.isdecimal()})
     return clocks
 
 
@@ -206,7 +206,7 @@ def parse_cores(online: str, speeds: str) -> dict[int, int | None]:
     highest = {
         int(found[1]): int(value)
         for path, value in _parse_files(speeds).items()
-        if value.isdigit() and (found := re.search(r"/cpu(\d+)/", path))
+        if value.isdecimal() and (found := re.search(r"/cpu(\d+)/", path))
     }
     cores = {int(core) for core in _core_list(online)}
     return {core: highest.get(core) for core in sorted(cores or highest)}
@@ -267,6 +267,8 @@ def cores_of(mask: str) -> list[int]:
         ValueError: not such a mask.
     """
     bits = int(mask.replace(",", ""), 16)
+    if bits < 0:
+        raise ValueError(mask)
     return [core for core in range(bits.bit_length()) if bits >> core & 1]
 
 
@@ -304,7 +306,7 @@ def _core_list(text: str) -> list[int]:
     cores: list[int] = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
+        if not first.isdecimal() or (last and not last.isdecimal()):
             return []
         cores += range(int(first), int(last or first) + 1)
     return cores

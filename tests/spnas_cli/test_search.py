@@ -1,0 +1,116 @@
+"""`spnas search` from end to end in processes of its own, with real digits and a table made from multiply-adds."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from latency_db.table import LatencyTable, Row
+from profiling.conditions import Conditions
+from profiling.space import SearchSpace, load_architecture
+
+SPACE = SearchSpace.model_validate(
+    {
+        "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
+        "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
+    },
+    strict=False,
+)  # fmt: skip
+SETTINGS = ["--data", "digits", "--epochs", "4", "--batch-size", "64"]
+FILES = {
+    "architecture.json",
+    "checkpoint.pt",
+    "config.yaml",
+    "kernels.png",
+    "metrics.csv",
+    "network.png",
+    "network.pt",
+    "progress.png",
+}
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    """Each layer's latency is its hidden channels times its kernel's area, in µs: plausible, not measured."""
+    conditions = Conditions(
+        device="none", model="none", os_build="none", soc="none", runtime="none", tool="none",
+        threads=1, cores="any", precision="fp32", delegate="none",
+    )  # fmt: skip
+    rows = {
+        layer.key: Row(ms=1e-3 * getattr(layer, "hidden_channels", 8) * getattr(layer, "kernel", 1) ** 2)
+        for layer in SPACE.layers
+    }
+    table = LatencyTable(
+        name="made-up", space=SPACE, conditions=conditions, rows=rows, created_at="2026-01-01T00:00:00Z", source="a test"
+    )
+    path = tmp_path / "table.json"
+    path.write_text(table.model_dump_json(), encoding="utf-8")
+    return path
+
+
+def spnas(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "spnas_cli", "search", *map(str, arguments)]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(spnas(*arguments), capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritten(table, tmp_path):
+    folder = tmp_path / "run"
+    result = run("--table", table, *SETTINGS, "--target-ms", "1.5", "--json", "-o", folder)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert set(found) == {"architecture", "predicted_ms", "target_ms", "accuracy"}
+    assert 0.98 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert list(load_architecture(str(folder / "architecture.json")).choices) == found["architecture"]
+    assert yaml.safe_load((folder / "config.yaml").read_text())["target_ms"] == 1.5
+    assert "10 classes, the table a head of 12" in result.stderr
+    again = run("--table", table, *SETTINGS, "--target-ms", "1.5", "-o", folder)
+    assert (again.returncode, len(again.stderr.strip().splitlines())) == (2, 1)
+    assert "add --resume" in again.stderr
+
+
+def test_killed_and_interrupted_the_same_command_goes_on_to_the_same_end(table, tmp_path):
+    """kill -9 once, Ctrl-C once; the metrics are those of a run that nothing happened to, bit for bit."""
+    command = ["--table", table, *SETTINGS, "--runtime-weight", "0.1"]
+    assert run(*command, "-o", tmp_path / "whole").returncode == 0
+    folder = tmp_path / "run"
+    for sent, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        process = subprocess.Popen(spnas(*command, "--resume", "-o", folder), stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        while "training and" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(0.5)
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (code, 0), errors
+        assert "Traceback" not in errors
+    last = run(*command, "--resume", "-o", folder)
+    assert last.returncode == 0, last.stderr
+    assert (folder / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "digits"], "either --target-ms or --runtime-weight"),
+        (["--data", "digits", "--target-ms", "0.001"], "cannot be reached: the networks of small take"),
+        (["--data", "digit", "--target-ms", "1.5"], "neither a data set"),
+        (["--data", "digits", "--target-ms", "1.5", "--space", "digits"], "digits"),
+        (["--data", "digits", "--target-ms", "1.5", "--batch-size", "2000"], "2000"),
+    ],
+    ids=str,
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(table, tmp_path, arguments, words):
+    result = run("--table", table, *arguments, "-o", tmp_path / "run")
+    assert result.returncode in (2, 6)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()

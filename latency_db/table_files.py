@@ -30,11 +30,12 @@ def to_csv(table: LatencyTable) -> str:
 
     The first cell is quoted like any other, so that it survives being saved by a spreadsheet.
     """
+    import pandas as pd
+
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([CSV_MARK + json.dumps(table.model_dump(mode="json", exclude={"rows"}))])
-    writer.writerow(CSV_COLUMNS)
-    writer.writerows((key, row.ms, row.spread_ms, row.visits, row.flag) for key, row in table.rows.items())
+    csv.writer(text, lineterminator="\n").writerow([CSV_MARK + json.dumps(table.model_dump(mode="json", exclude={"rows"}))])
+    rows = pd.DataFrame([{"layer": key, **row.model_dump()} for key, row in table.rows.items()], columns=CSV_COLUMNS)
+    rows.to_csv(text, index=False, lineterminator="\n")
     return text.getvalue()
 
 

@@ -159,7 +159,7 @@ class AdbDevice:
 
         When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
         """
-        self._mask = self._choose_cores(settings)
+        self._mask, self._state_is_fresh = self._choose_cores(settings), False
         file = _model_file(model)
         tool = self._files.path(self._tool_file())
         resolved = replace(settings, cores=self._mask)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -22,16 +23,29 @@ def adb_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             pytest.fail(reason)
         pytest.skip(reason)
     port = free_port()
-    home = tmp_path_factory.mktemp("adb-home")
-    adb(port, "start-server", home=home)
+    environment = os.environ | {"HOME": str(tmp_path_factory.mktemp("adb-home"))}
+    # It ends with the tests, also when those are killed.
+    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    command = [*guard, "adb", "-P", str(port), "nodaemon", "server"]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 15
+    while not listens(port):
+        assert server.poll() is None, "the adb server ended"
+        assert time.monotonic() < deadline, "the adb server does not listen"
+        time.sleep(0.05)
     yield port
-    adb(port, "kill-server", home=home)
+    server.kill()
+    server.wait()
 
 
-def adb(port: int, *arguments: str, home: Path | None = None) -> str:
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def adb(port: int, *arguments: str) -> str:
     """Runs the program adb against the server at this port."""
-    environment = os.environ | ({"HOME": str(home)} if home else {})
-    done = subprocess.run(
-        ["adb", "-P", str(port), *arguments], env=environment, capture_output=True, text=True, check=True, timeout=30
-    )
-    return done.stdout
+    return subprocess.run(["adb", "-P", str(port), *arguments], capture_output=True, text=True, check=True, timeout=30).stdout

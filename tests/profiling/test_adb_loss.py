@@ -76,6 +76,7 @@ def test_a_run_outlives_the_daemon_and_is_fetched_not_made_again(
     assert any("is back" in note for note in notes)
 
 
+@pytest.mark.parametrize("device", ["tcp"], indirect=True)
 def test_a_session_with_ten_losses_at_random_moments_is_complete_and_makes_no_visit_twice(
     device: AdbDevice, phone: Phone, models: list[BuiltModel], notes: list[str]
 ) -> None:

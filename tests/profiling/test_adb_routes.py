@@ -175,6 +175,7 @@ class TestUsb:
 class TestList:
     @pytest.fixture
     def server(self, adb_port: int, phone: Phone) -> Iterator[AdbServer]:
+        adb(adb_port, "disconnect")  # phones of earlier tests
         adb(adb_port, "connect", phone.address)
         yield AdbServer(("127.0.0.1", adb_port))
         adb(adb_port, "disconnect")

@@ -115,7 +115,7 @@ def search(
         have, head = len(data.classes), model.space.classes
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
-    _leave(found, model, config, folder)
+    _leave(found, model, config, data.classes, folder)
     _show(found, config, folder, as_json)
 
 
@@ -182,13 +182,19 @@ def _brief(choices: tuple[str, ...]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
 
 
-def _leave(found: Found, model: RuntimeModel, config: SearchConfig, folder: Path) -> None:
-    from search import checkpoint
+def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tuple[str, ...], folder: Path) -> None:
     from search.figures import draw_kernels, draw_network, draw_progress
+    from search.saved_network import SavedNetwork
 
     (folder / "architecture.json").write_text(found.architecture.to_json(), encoding="utf-8")
-    weights = {"space": model.space.digest, "choices": list(found.architecture.choices), "network": found.network.state_dict()}
-    checkpoint.save(weights, folder / "network.pt")
+    SavedNetwork(
+        name=folder.resolve().name,
+        layers=tuple(layer for _, layer in found.architecture.placed_layers()),
+        classes=classes,
+        state=found.network.state_dict(),
+        top1=found.accuracy,
+        origin="weights of the supernet, batch norm re-estimated",
+    ).save(folder / "network.pt")
     draw_progress(found.metrics, config.target_ms, folder / "progress.png")
     draw_network(model, found.architecture, folder / "network.png")
     draw_kernels(found.supernet, found.architecture, folder / "kernels.png")

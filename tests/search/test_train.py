@@ -162,9 +162,7 @@ def test_a_checkpoint_of_another_network_recipe_or_data_is_refused(start, tmp_pa
     with pytest.raises(InputError, match="belongs to another config"):
         start(recipe="modern")
     with pytest.raises(InputError, match="belongs to another data"):
-        start(
-            data=load_data("digits", FORM, 0).__class__(**vars(load_data("digits", FORM, 0)) | {"classes": tuple("abcdefghij")})
-        )
+        start(data=replace(load_data("digits", FORM, 0), classes=tuple("abcdefghij")))
     assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
 
 

@@ -16,12 +16,13 @@ from latency_db.runtime_model import Prediction, RuntimeModel
 from latency_db.store import Campaign, Store
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from latency_db.validation import ValidationReport, validate
-from profiling.device import BuiltModel, Device, RunSettings
+from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
 from profiling.layers import NetworkSpec
 from profiling.session import Progress, Session
 from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.stats import is_noisy, robust_low, spread
+from profiling.supply import ModelSupply
 from profiling.tflite_build import TfliteBuilder
 
 
@@ -201,30 +202,28 @@ def _measure(
 ) -> tuple[dict[str, dict[int, float]], Outcome]:
     """Builds, pushes and measures what is missing; the figures of all visits in ms, by key and number of the visit."""
     start = time.monotonic()
-    waited_before = builder.seconds
+    canary = canary_network(campaign.space)
+    by_key = {spec.key: spec for spec in specs}
     with store.writing(device.name):
         earlier = store.measurements(campaign)
         # A failed attempt of an earlier run is no reason not to try again in this one.
         resumed = [measurement for measurement in earlier if measurement.status == "ok"]
-        models = builder.build([*specs, canary_network(campaign.space)], settings.precision, watch.on_built)
-        wanted = {spec.key: models[spec.key] for spec in specs}
-        device.push(list(models.values()))
-        session = Session(device, settings, canary=models[canary_network(campaign.space).key], on_progress=watch.on_progress)
+        supply = ModelSupply(builder, device, {**by_key, canary.key: canary}, settings.precision, watch.on_built)
+        session = Session(device, supply, settings, canary=canary.key, on_progress=watch.on_progress)
         low_ms: dict[str, dict[int, float]] = defaultdict(dict)
         measured = 0
         for measurement in resumed:
             if measurement.figures is not None:
                 low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-        for measurement in session.measure(list(wanted.values()), visits=visits, seed=seed, done=resumed):
+        for measurement in session.measure(list(by_key), visits=visits, seed=seed, done=resumed):
             store.add(campaign, measurement)
             measured += 1
             if measurement.figures is not None:
                 low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-    _require_all(wanted, low_ms, visits)
-    flagged = tuple(key for key in wanted if is_noisy(list(low_ms[key].values())))
-    seconds = builder.seconds - waited_before
-    outcome = Outcome(len(wanted), measured, len(resumed), flagged, time.monotonic() - start, session.device_s, seconds)
-    return low_ms, outcome
+    _require_all(list(by_key), low_ms, visits)
+    flagged = tuple(key for key in by_key if is_noisy(list(low_ms[key].values())))
+    wall_s = time.monotonic() - start
+    return low_ms, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:
@@ -235,7 +234,7 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(wanted: dict[str, BuiltModel], low_ms: dict[str, dict[int, float]], visits: int) -> None:
+def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], visits: int) -> None:
     failed = [key for key in wanted if len(low_ms[key]) < visits]
     if failed:
         raise MeasurementError(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from profiling.layers import LayerSpec
+from search.accuracy import accuracies
 from search.average import average_decay, averaged_model
 from search.data import Data, held_out_batches
 from search.engine import Engine, write_metrics
@@ -21,7 +22,6 @@ from search.network import BN_MOMENTUM, BatchNorm, Network
 from search.optimizers import make_optimizer
 from search.recipe import Augmentation, TrainConfig
 from search.saved_network import SavedNetwork, require_layers
-from search.scores import score
 from search.vision import transforms
 
 ACCURACY = "accuracy.csv"
@@ -198,7 +198,7 @@ class Training:
         return loss, loss
 
     def _evaluate(self, epoch: int, step: int) -> Evaluation:
-        average, last = score([self._average.module, self._network], self._held_out(), len(self._data.classes))
+        average, last = accuracies([self._average.module, self._network], self._held_out(), len(self._data.classes))
         return Evaluation(epoch, step, average.top1, average.top5, last.top1, last.top5)
 
     def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:

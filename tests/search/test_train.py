@@ -1,4 +1,4 @@
-"""Training of networks: they learn, are averaged and scored as they should be, and go on exactly where they stopped."""
+"""Training of networks: they learn, are averaged and judged as they should be, and go on exactly where they stopped."""
 
 import math
 from dataclasses import replace
@@ -10,13 +10,13 @@ from PIL import Image
 from torch import nn
 
 from profiling.errors import InputError
+from search.accuracy import accuracies
 from search.average import averaged_model
 from search.data import ImageForm, held_out_batches, load_data, training_batches
 from search.engine import CHECKPOINT, METRICS
 from search.network import Network
 from search.recipe import Augmentation, TrainConfig, load_recipe
 from search.saved_network import SavedNetwork, load_network
-from search.scores import score
 from search.train import ACCURACY, Training, augmentation, mixture
 
 FORM = ImageForm(12, 1)
@@ -53,7 +53,7 @@ def test_digits_are_learned_and_the_file_holds_what_was_measured(start, tmp_path
     trained.saved.save(path)
     saved = load_network(path)
     assert saved.origin == "trained for 14 epochs on digits by the recipe mnasnet"
-    (again,) = score([saved.build()], held_out_batches(load_data("digits", FORM, 0), 50, 0), 10)
+    (again,) = accuracies([saved.build()], held_out_batches(load_data("digits", FORM, 0), 50, 0), 10)
     assert (again.top1, again.top5) == (saved.top1, trained.top5) == (trained.top1, trained.top5)
     assert [evaluation.epoch for evaluation in trained.evaluations] == list(range(1, 15))
 
@@ -116,12 +116,12 @@ def test_the_average_equals_a_slow_reference():
         np.testing.assert_allclose(tensor.numpy(), reference[name], rtol=1e-5, atol=1e-6)
 
 
-def test_scores_count_what_a_loop_over_images_counts():
+def test_accuracies_count_what_a_loop_over_images_counts():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(200, 8, generator=generator)
     labels = torch.randint(7, (200,), generator=generator)  # none of the last class
     batches = [(logits[first : first + 30], labels[first : first + 30]) for first in range(0, 200, 30)]
-    found, negated = score([nn.Identity(), nn.Hardtanh(-1e-9, 1e-9)], batches, 8)
+    found, negated = accuracies([nn.Identity(), nn.Hardtanh(-1e-9, 1e-9)], batches, 8)
     ranks = [sorted(range(8), key=lambda index: -row[index]).index(label) for row, label in zip(logits, labels, strict=True)]
     assert found.top1 == sum(rank == 0 for rank in ranks) / 200
     assert found.top5 == sum(rank < 5 for rank in ranks) / 200
@@ -129,7 +129,7 @@ def test_scores_count_what_a_loop_over_images_counts():
     assert found.top1_by_class[3] == sum(of_class) / len(of_class)
     assert found.top1_by_class[7] is None
     assert negated.images == found.images
-    assert score([nn.Identity()], [(logits[:, :5], labels % 5)], 5)[0].top5 is None
+    assert accuracies([nn.Identity()], [(logits[:, :5], labels % 5)], 5)[0].top5 is None
 
 
 def test_starting_weights_are_taken_over_and_said_so(start, layers):

@@ -1,4 +1,4 @@
-"""How often networks are right: top-1 and top-5, of all images and of each class."""
+"""Accuracy of networks: top-1 and top-5, on all images and on each class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANY = 5
 
 
 @dataclass(frozen=True)
-class Score:
+class Accuracy:
     """How often a network is right on some images.
 
     Attributes:
@@ -42,8 +42,8 @@ class Score:
 
 
 @torch.no_grad()
-def score(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Score, ...]:
-    """The scores of several networks on the same images, which are read once.
+def accuracies(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Accuracy, ...]:
+    """The accuracy of several networks on the same images, which are read once.
 
     Args:
         networks: to logits (batch, classes); they are left in evaluation mode.
@@ -58,4 +58,4 @@ def score(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]
             guessed = network(images).topk(min(MANY, classes)).indices == labels[:, None]
             rows = torch.stack([torch.ones_like(labels), guessed[:, 0].long(), guessed.any(1).long()])
             counts[index].index_add_(1, labels.cpu(), rows.cpu())
-    return tuple(Score(*(tuple(row) for row in count)) for count in counts.tolist())
+    return tuple(Accuracy(*(tuple(row) for row in count)) for count in counts.tolist())

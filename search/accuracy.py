@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from accelerate import PartialState
 from torch import Tensor, nn
+
+from search.data import Data, held_out_batches
+from search.saved_network import SavedNetwork
 
 MANY = 5
 
@@ -59,3 +63,11 @@ def accuracies(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Te
             rows = torch.stack([torch.ones_like(labels), guessed[:, 0].long(), guessed.any(1).long()])
             counts[index].index_add_(1, labels.cpu(), rows.cpu())
     return tuple(Accuracy(*(tuple(row) for row in count)) for count in counts.tolist())
+
+
+def evaluate(saved: SavedNetwork, data: Data, batch_size: int, workers: int) -> Accuracy:
+    """The accuracy of a network on the held-out images of a data set, whose classes are its own."""
+    device = PartialState().device
+    batches = ((images.to(device), labels.to(device)) for images, labels in held_out_batches(data, batch_size, workers))
+    (accuracy,) = accuracies([saved.build().to(device)], batches, len(data.classes))
+    return accuracy

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import duration, note, print_facts, print_json, progress
-from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options
+from spnas_cli.output import note, print_facts, print_json
+from spnas_cli.runs import (
+    data_option,
+    folder_option,
+    prepare_folder,
+    showing_progress,
+    stopping_between_steps,
+    training_options,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -21,22 +28,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @table_option
-@click.option(
-    "--data",
-    "data_name",
-    metavar="NAME|FOLDER",
-    required=True,
-    help="digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`.",
-)
+@data_option
 @click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Latency to end at, in ms.")
 @click.option(
     "--runtime-weight", type=click.FloatRange(0), metavar="λ", help="Fixed weight of the runtime term, as in the paper (Eq. 9)."
 )
-@click.option(
-    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run."
-)
+@folder_option
 @click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
-@training_options
+@training_options(epochs="8, more on small data", learning_rate="0.016")
 @db_option
 @json_option
 def search(
@@ -101,7 +100,7 @@ def search(
         precision=mixed_precision,
         **{name: value for name, value in given.items() if value is not None},
     )
-    prepare_folder(folder, config, resume)
+    prepare_folder(folder, resume)
     if len(data.classes) != model.space.classes:
         have, head = len(data.classes), model.space.classes
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
@@ -114,23 +113,19 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
     from search.loop import Search, Step
 
     run = Search(model, data, config, folder)
+    write_config(config, folder)
     aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
     note(
         f"{data.train_images} training and {data.held_out_images} held-out images in {len(data.classes)} classes; "
         f"{run.steps} steps of {config.batch_size}, aiming at {aim}" + (f"; from step {run.resumed_at}" if run.resumed_at else "")
     )
-    start, first = time.monotonic(), run.resumed_at
-    with progress("search") as [line], stopping_between_steps() as stop:
+    with showing_progress("search", run.resumed_at) as show, stopping_between_steps() as stop:
 
         def on_step(step: Step) -> None:
-            remaining = (time.monotonic() - start) / (step.step - first) * (step.steps - step.step)
             terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
-            text = f"{step.phase}: {terms}, {_brief(step.choices)}"
-            line.update(step.step, step.steps, text, remaining)
+            show(step.step, step.steps, f"{step.phase}: {terms}, {_brief(step.choices)}")
 
-        found = run.run(on_step, stop)
-    note(f"Trained in {duration(time.monotonic() - start)}.")
-    return found
+        return run.run(on_step, stop)
 
 
 def _brief(choices: tuple[str, ...]) -> str:

@@ -38,14 +38,14 @@ def test_eq1_keeps_exactly_the_centred_kernel(kernels, expansions):
         for row, column in itertools.product(range(size), repeat=2):
             if max(abs(row - size // 2), abs(column - size // 2)) <= kernel // 2:
                 expected[:, :, row, column] = w[:, :, row, column]
-        np.testing.assert_array_equal(superkernel.eq1_kernel(w, shells, use_kernel), expected)
+        np.testing.assert_array_equal(w * superkernel.eq1_kernel_mask(use_kernel, shells), expected)
 
 
 @pytest.mark.parametrize(("kernels", "expansions"), NESTS)
 def test_eq2_compares_each_shell_per_weight_with_the_whole_kernel(kernels, expansions):
     size = kernels[-1]
     w = torch.randn(6, 1, size, size, dtype=torch.float64)
-    norms = superkernel.kernel_norms(w, superkernel.shell_masks(kernels).double())
+    [norms] = superkernel.kernel_norms([w], superkernel.shell_masks(kernels).double())
     whole = sum(value**2 for value in w.flatten().tolist()) / w.numel()
     for index, (inner, outer) in enumerate(itertools.pairwise(kernels)):
         ring = [
@@ -60,8 +60,8 @@ def test_eq2_compares_each_shell_per_weight_with_the_whole_kernel(kernels, expan
 def test_eq3_groups_are_the_first_channels_and_their_norms_are_per_weight(kernels, expansions):
     inputs, outputs = 3, 5
     v = torch.randn(outputs, inputs * expansions[-1], 1, 1, dtype=torch.float64)
-    channels = superkernel.channel_masks(inputs, expansions).double()
-    norms = superkernel.expansion_norms(v, channels)
+    groups = superkernel.group_masks(expansions).double()
+    [norms] = superkernel.expansion_norms([v], groups)
     for index, (fewer, more) in enumerate(itertools.pairwise(expansions)):
         group = v[:, inputs * fewer : inputs * more].square().mean() / v.square().mean()
         assert norms[index].item() == pytest.approx(group.item())
@@ -69,7 +69,7 @@ def test_eq3_groups_are_the_first_channels_and_their_norms_are_per_weight(kernel
         use = torch.tensor([1.0] * (index + 1) + [0.0] * (len(expansions) - index - 1), dtype=torch.float64)
         expected = v.clone()
         expected[:, inputs * expansion :] = 0
-        assert torch.equal(superkernel.eq3_channels(v, channels, use), expected)
+        assert torch.equal(superkernel.eq3_channels(v, superkernel.eq3_group_mask(use, groups)), expected)
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), max_size=4))
@@ -80,7 +80,7 @@ def test_a_subset_is_in_use_only_when_all_inside_it_are(wanted):
 
 def test_norms_do_not_depend_on_the_scale_that_batch_norm_undoes():
     w, shells = torch.randn(6, 1, 5, 5), superkernel.shell_masks((3, 5))
-    torch.testing.assert_close(superkernel.kernel_norms(w, shells), superkernel.kernel_norms(100 * w, shells))
+    torch.testing.assert_close(superkernel.kernel_norms([w], shells), superkernel.kernel_norms([100 * w], shells))
 
 
 def test_the_literal_place_of_eq3_gets_no_gradient_from_the_cross_entropy():

@@ -78,6 +78,37 @@ def test_a_subset_is_in_use_only_when_all_inside_it_are(wanted):
     assert use == [1.0] + [float(all(wanted[: index + 1])) for index in range(len(wanted))]
 
 
+@pytest.mark.parametrize(("kernels", "expansions"), NESTS)
+def test_gradients_of_the_relaxed_equations_match_finite_differences(kernels, expansions):
+    """Eq. 1 to 3 in one function of weights and thresholds, with the sigmoid in place of the indicator."""
+    torch.manual_seed(0)
+    size, inputs = kernels[-1], 2
+    shells, groups = superkernel.shell_masks(kernels).double(), superkernel.group_masks(expansions).double()
+
+    def equations(w, v, gamma, t_k, t_e, t_skip):
+        g = superkernel.probability
+        use_kernel = superkernel.eq2_use_kernel(superkernel.kernel_norms([w], shells), t_k, g)
+        use_expansion = superkernel.eq3_use_expansion(superkernel.expansion_norms([v], groups), t_e, g)
+        use_layer = superkernel.eq3_use_layer(superkernel.layer_norms([gamma]), t_skip, g)
+        kernel_mask = superkernel.eq1_kernel_mask(use_kernel, shells)[0]
+        group_mask = superkernel.eq3_group_mask(use_expansion, groups)[0]
+        return w * kernel_mask, superkernel.eq3_channels(v, group_mask), gamma * use_layer
+
+    shapes = [(3, 1, size, size), (2, inputs * expansions[-1], 1, 1), (2,), (1, len(kernels) - 1), (1, len(expansions) - 1), (1,)]
+    values = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(equations, values)
+
+
+def test_layers_are_decided_alone():
+    """All layers at once is each of them by itself."""
+    torch.manual_seed(0)
+    shells, groups = superkernel.shell_masks((3, 5)), superkernel.group_masks((3, 6))
+    w = [torch.randn(channels, 1, 5, 5) for channels in (6, 12)]
+    v = [torch.randn(4, channels, 1, 1) for channels in (6, 12)]
+    for norms, one, masks in ((superkernel.kernel_norms, w, shells), (superkernel.expansion_norms, v, groups)):
+        torch.testing.assert_close(norms(one, masks), torch.cat([norms([each], masks) for each in one]))
+
+
 def test_norms_do_not_depend_on_the_scale_that_batch_norm_undoes():
     w, shells = torch.randn(6, 1, 5, 5), superkernel.shell_masks((3, 5))
     torch.testing.assert_close(superkernel.kernel_norms([w], shells), superkernel.kernel_norms([100 * w], shells))

@@ -17,7 +17,7 @@ from profiling.errors import (
 )
 from spnas_cli import __version__
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate")
+COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "report")
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,

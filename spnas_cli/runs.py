@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -86,7 +89,7 @@ def prepare_folder(folder: Path, resume: bool) -> None:
 
 
 def write_config(config: TrainingConfig, folder: Path) -> None:
-    """Writes the settings of a run into its folder, once it is certain that they are those of the checkpoint in it.
+    """Writes settings and command of a run into its folder, once it is certain that they are those of the checkpoint in it.
 
     Raises:
         InputError: it cannot be written.
@@ -95,8 +98,19 @@ def write_config(config: TrainingConfig, folder: Path) -> None:
 
     try:
         (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        write_command(folder)
     except OSError as error:
         raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+
+
+def write_command(folder: Path) -> None:
+    """Keeps the command as it was typed beside its results, for `spnas report`."""
+    (folder / "command.txt").write_text(shlex.join(["spnas", *sys.argv[1:]]) + "\n", encoding="utf-8")
+
+
+def write_result(folder: Path, result: Mapping[str, object]) -> None:
+    """Keeps what a command prints with `--json`, for `spnas report` and for people."""
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

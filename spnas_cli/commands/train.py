@@ -17,6 +17,7 @@ from spnas_cli.runs import (
     stopping_between_steps,
     training_options,
     write_config,
+    write_result,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from search.train import Step, Trained, Training
 
 SUPERNET = "supernet:"
+NO_TOP5 = "no matter: five guesses are all that there are"
 
 
 @click.command()
@@ -146,24 +148,24 @@ def _leave(trained: Trained, folder: Path) -> None:
 
 def _show(trained: Trained, config: TrainConfig, folder: Path, as_json: bool) -> None:
     last = trained.evaluations[-1]
+    result = {
+        "network": config.network,
+        "origin": trained.saved.origin,
+        "epochs": config.epochs,
+        "top1": last.top1,
+        "top5": last.top5,
+        "last_top1": last.last_top1,
+        "last_top5": last.last_top5,
+    }
+    write_result(folder, result)
     if as_json:
-        print_json(
-            {
-                "network": str(folder / "network.pt"),
-                "origin": trained.saved.origin,
-                "epochs": config.epochs,
-                "top1": last.top1,
-                "top5": last.top5,
-                "last_top1": last.last_top1,
-                "last_top5": last.last_top5,
-            }
-        )
+        print_json(result)
         return
     click.echo(f"Network trained, in {folder / 'network.pt'}")
     print_facts(
         [
             ("top-1", f"{last.top1:.2%} on held-out images ({last.last_top1:.2%} before the weights are averaged)"),
-            ("top-5", "every guess of five is right, with so few classes" if last.top5 is None else f"{last.top5:.2%}"),
+            ("top-5", NO_TOP5 if last.top5 is None else f"{last.top5:.2%}"),
             ("origin", trained.saved.origin),
             ("figure", str(folder / "progress.png")),
         ]

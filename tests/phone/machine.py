@@ -89,6 +89,7 @@ class Phone:
         self.set_properties(properties(self.serial))
         self.set("adbd_up", "")
         self.set("starts", "0")
+        (self.folder / "state" / "models").touch()
         self._write_sys()
         try:
             self._boot(data, outlive)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import duration, note, print_facts, print_json, progress
+from spnas_cli.output import duration, is_main_process, note, print_facts, print_json, progress
 from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def search(
     from latency_db.runtime_model import RuntimeModel
     from latency_db.table_files import find_table
     from profiling.space import load_space
+    from search import processes
     from search.config import SearchConfig
     from search.data import load_data
     from search.loop import check_target, sensible_schedule, table_digest
@@ -83,7 +84,7 @@ def search(
     model = RuntimeModel(latency_table)
     if target_ms is not None:
         check_target(model, target_ms)
-    data = load_data(data_name, model.space, seed)
+    data = processes.one_first(lambda: load_data(data_name, model.space, seed))
     sensible_batch, sensible_epochs = sensible_schedule(data.train_images, batch_size)
     given: dict[str, Any] = {"learning_rate": learning_rate}
     config = SearchConfig(
@@ -101,13 +102,14 @@ def search(
         precision=mixed_precision,
         **{name: value for name, value in given.items() if value is not None},
     )
-    prepare_folder(folder, config, resume)
+    processes.from_main(lambda: prepare_folder(folder, config, resume))
     if len(data.classes) != model.space.classes:
         have, head = len(data.classes), model.space.classes
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
-    _leave(found, model, config, data.classes, folder)
-    _show(found, config, folder, as_json)
+    if is_main_process():
+        _leave(found, model, config, data.classes, folder)
+        _show(found, config, folder, as_json)
 
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:

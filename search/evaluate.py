@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from search import processes
 from search.network import BN_MOMENTUM, BatchNorm
 
 
@@ -31,10 +32,12 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
 @torch.no_grad()
 def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The share of images whose class is the network's first guess (top-1), 0 to 1."""
+    """The share of images whose class is the network's first guess (top-1), 0 to 1; over the images of all processes."""
     network.eval()
-    right = total = 0
+    right_and_total = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device)
     for images, labels in batches:
-        right += int((network(images).argmax(1) == labels).sum())
-        total += len(labels)
-    return right / total
+        right = (network(images).argmax(1) == labels).sum()
+        right_and_total += torch.stack((right, torch.full_like(right, len(labels))))
+    processes.add_up([right_and_total])
+    right, total = right_and_total.tolist()
+    return float(right / total)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from profiling.layers import LayerSpec
+from search import processes
 from search.accuracy import accuracies
 from search.average import average_decay, averaged_model
 from search.data import Data, held_out_batches
 from search.engine import Engine, Stateful, write_metrics
 from search.loop import sensible_schedule
-from search.network import BN_MOMENTUM, BatchNorm, Network
+from search.network import BN_MOMENTUM, BatchDropout, BatchNorm, Network
 from search.optimizers import make_optimizer
 from search.recipe import Augmentation, Recipe, TrainConfig
 from search.saved_network import SavedNetwork, require_layers
@@ -130,7 +131,7 @@ class Training:
             self._start_from(initial)
         self._network.to(engine.device)
         for module in self._network.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, BatchDropout):
                 module.p = config.dropout
         self._norms = [module for module in self._network.modules() if isinstance(module, BatchNorm)]
         self._mix = mixture(config.augmentation, len(data.classes))
@@ -164,7 +165,8 @@ class Training:
     def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
-        write_metrics(self._evaluations, self._folder / ACCURACY)
+        if processes.index() == 0:
+            write_metrics(self._evaluations, self._folder / ACCURACY)
         last = self._evaluations[-1]
         saved = SavedNetwork(
             name=self._config.network,

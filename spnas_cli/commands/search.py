@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import note, print_facts, print_json
+from spnas_cli.output import is_main_process, note, print_facts, print_json
 from spnas_cli.runs import (
     data_option,
     folder_option,
@@ -73,6 +73,7 @@ def search(
     from latency_db.runtime_model import RuntimeModel
     from latency_db.table_files import find_table
     from profiling.space import load_space
+    from search import processes
     from search.config import SearchConfig
     from search.data import load_data
     from search.loop import check_target, sensible_schedule, table_digest
@@ -83,7 +84,7 @@ def search(
     model = RuntimeModel(latency_table)
     if target_ms is not None:
         check_target(model, target_ms)
-    data = load_data(data_name, model.space, seed)
+    data = processes.one_first(lambda: load_data(data_name, model.space, seed))
     sensible_batch, sensible_epochs = sensible_schedule(data.train_images, batch_size)
     given: dict[str, Any] = {"learning_rate": learning_rate}
     config = SearchConfig(
@@ -101,30 +102,32 @@ def search(
         precision=mixed_precision,
         **{name: value for name, value in given.items() if value is not None},
     )
-    prepare_folder(folder, resume)
+    processes.from_main(lambda: prepare_folder(folder, resume))
     if len(data.classes) != model.space.classes:
         have, head = len(data.classes), model.space.classes
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
-    _leave(found, model, config, data.classes, folder)
-    result = {
-        "architecture": list(found.architecture.choices),
-        "predicted_ms": found.predicted_ms,
-        "target_ms": config.target_ms,
-        "accuracy": found.accuracy,
-    }
-    write_result(folder, result)
-    if as_json:
-        print_json(result)
-    else:
-        _show(found, config, folder)
+    if is_main_process():
+        _leave(found, model, config, data.classes, folder)
+        result = {
+            "architecture": list(found.architecture.choices),
+            "predicted_ms": found.predicted_ms,
+            "target_ms": config.target_ms,
+            "accuracy": found.accuracy,
+        }
+        write_result(folder, result)
+        if as_json:
+            print_json(result)
+        else:
+            _show(found, config, folder)
 
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
+    from search import processes
     from search.loop import Search, Step
 
     run = Search(model, data, config, folder)
-    write_config(config, folder)
+    processes.from_main(lambda: write_config(config, folder))
     aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
     note(
         f"{data.train_images} training and {data.held_out_images} held-out images in {len(data.classes)} classes; "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.options import json_option
-from spnas_cli.output import note, print_facts, print_json
+from spnas_cli.output import is_main_process, note, print_facts, print_json
 from spnas_cli.runs import (
     data_option,
     folder_option,
@@ -87,6 +87,7 @@ def train(
       spnas train run/architecture.json --data path/to/images --init supernet:run --epochs 30 -o trained
       spnas train mobilenet-v2 --data path/to/imagenet --recipe modern --workers 8 --mixed-precision bf16 -o trained
     """
+    from search import processes
     from search.named_network import load_images, load_layers
     from search.recipe import TrainConfig, load_recipe
     from search.saved_network import load_network
@@ -96,7 +97,7 @@ def train(
     chosen = load_recipe(recipe)
     source = None if init is None else _source(init)
     initial = None if source is None else load_network(source)
-    data = load_images(layers, data_name, seed, augmentation(chosen.augmentation))
+    data = processes.one_first(lambda: load_images(layers, data_name, seed, augmentation(chosen.augmentation)))
     sensible_batch, sensible_epochs = sensible_training(chosen, data.train_images, batch_size)
     config = TrainConfig(
         **dict(chosen.adapted(epochs or sensible_epochs, learning_rate)),
@@ -109,12 +110,13 @@ def train(
         workers=workers,
         precision=mixed_precision,
     )
-    prepare_folder(folder, resume)
+    processes.from_main(lambda: prepare_folder(folder, resume))
     training = Training(layers, data, config, folder, initial)
-    write_config(config, folder)
+    processes.from_main(lambda: write_config(config, folder))
     trained = _train(training, data, config)
-    _leave(trained, folder)
-    _show(trained, config, folder, as_json)
+    if is_main_process():
+        _leave(trained, folder)
+        _show(trained, config, folder, as_json)
 
 
 def _source(init: str) -> Path:

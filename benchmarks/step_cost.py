@@ -2,13 +2,13 @@
 
 Three networks of the paper's space train on the same images with the same optimizer, one step after the other in turn: the
 superkernel supernet, by the very function that `spnas search` trains it with, at steps spread over the phases of its default
-schedule; the plain network that is all 5x5-6; and a supernet as earlier methods have it (Eq. 5), in which every choice of a layer,
-`skip` among them, is a path with weights of its own and the outputs are added up by the softmax of α. All are made of the same
-blocks in the same layout.
+schedule; the plain network that is all 5x5-6; and a supernet as earlier methods have it (Eq. 5), in which every choice of a
+layer, `skip` among them, is a path with weights of its own and the outputs are added up by the softmax of α. All are made of the
+same blocks in the same layout.
 
-Ratios of times are of steps in the same round, the median over the rounds, and the mean where what is dropped differs from step to
-step. Activation memory is what autograd keeps for going back, each storage counted once and parameters not at all; it is computed
-from shapes alone, so that it is exact and the same on every machine. Exits with 1 where a bound is missed.
+Ratios of times are of steps in the same round: the median over the rounds, and the mean where what is dropped differs from step
+to step. Activation memory is what autograd keeps for going back, each storage counted once and parameters not at all; it is
+computed from shapes alone, so that it is exact and the same on every machine. Exits with 1 where a bound is missed.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ def test_weights_and_thresholds_both_move_in_one_step(double):
     supernet, objective = double
     before = [parameter.detach().clone() for parameter in learning(supernet)]
     weights, thresholds = make_weight_optimizer(supernet, 0.01, 1e-5), ThresholdDescent(supernet.thresholds(), 0.01)
-    objective(superkernel.sampled_indicator).backward()
+    objective(superkernel.indicator).backward()
     weights.step()
     thresholds.step()
     for parameter, value in zip(learning(supernet), before, strict=True):

@@ -1,9 +1,9 @@
 """Does a search keep its memory? `spnas search` from a folder of JPEG images at 224×224, on the paper's space and Pixel 1 table.
 
 Makes the folder, runs the command for 50 steps and looks at the memory of the process (RSS) after every step. It differs from
-step to step, as freed memory is not always given back at once. So in each of the two phases, after some steps to warm up, the line
-of Theil and Sen through it is asked whether it rises: with 95 % confidence, by a step more than a tenth of what a batch of images
-takes. Exits with 1 where it does, or where a figure is missing.
+step to step, as freed memory is not always given back at once. So in each of the two phases, after some steps to warm up, the
+line of Theil and Sen through it is asked whether it rises: with 95 % confidence, by more a step than a tenth of what a batch of
+images takes. Exits with 1 where it does, or where a figure is missing.
 """
 
 from __future__ import annotations

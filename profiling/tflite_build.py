@@ -11,13 +11,13 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import platformdirs
 
@@ -26,6 +26,10 @@ from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
 
+if TYPE_CHECKING:
+    from profiling.tflite_worker import Array, LayerWeights
+
+Result = TypeVar("Result")
 # To be raised whenever `tflite_worker` would build a different file from the same network.
 BUILD_VERSION = 2
 
@@ -95,14 +99,28 @@ class TfliteBuilder:
             self.seconds += time.monotonic() - start
         return models
 
-    def _submit(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+    def convert(
+        self, network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+    ) -> bytes:
+        """A network with weights of its own, as `tflite_worker.convert` makes it; nothing is cached.
+
+        Raises:
+            ConversionError: as there, or the worker died.
+        """
+        job = self._workers_pool().submit(_convert_weights, network, precision, weights, representative)
+        return self._result(job, network)
+
+    def _workers_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
-        return self._pool.submit(_convert_into, network, precision, self._path(network, precision))
+        return self._pool
 
-    def _result(self, job: Future[BuiltModel], network: NetworkSpec) -> BuiltModel:
+    def _submit(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+        return self._workers_pool().submit(_convert_into, network, precision, self._path(network, precision))
+
+    def _result(self, job: Future[Result], network: NetworkSpec) -> Result:
         try:
             return job.result()
         except BrokenProcessPool as error:
@@ -155,6 +173,15 @@ def _prepare_worker() -> None:
             os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_weights(
+    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+) -> bytes:
+    """Runs in a worker."""
+    from profiling.tflite_worker import convert
+
+    return convert(network, precision, weights, representative)
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:

@@ -39,13 +39,30 @@ ImageDataset = Dataset[tuple[Tensor, int] | InputError]
 
 @dataclass(frozen=True)
 class Data:
-    """Training and held-out images in the form of a space, how many there are, and the names of the classes."""
+    """Training and held-out images in the form of a space, how many there are, and the names of the classes.
+
+    Attributes:
+        centre_crop: of the shorter side of an original image, the share that the square in its centre has which becomes a
+            held-out image, 0 to 1.
+    """
 
     train: ImageDataset
     train_images: int
     held_out: ImageDataset
     held_out_images: int
     classes: tuple[str, ...]
+    centre_crop: float = 1.0
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """What images must become for a network: their height and width in pixels, and 1 or 3 channels."""
+
+    resolution: int
+    image_channels: int
+
+
+Form = SearchSpace | ImageForm
 
 
 class SmallImages(ImageDataset):
@@ -58,7 +75,7 @@ class SmallImages(ImageDataset):
         seed: of the shifts; None leaves the images where they are.
     """
 
-    def __init__(self, images: Tensor, labels: Sequence[int], space: SearchSpace, seed: int | None) -> None:
+    def __init__(self, images: Tensor, labels: Sequence[int], space: Form, seed: int | None) -> None:
         self._size, self._seed = space.resolution, seed
         self._margin = 0 if seed is None else space.resolution // 8
         steps = [_colours(space), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
@@ -83,11 +100,11 @@ class ImageFiles(ImageDataset):
         seed: of random crops and mirroring, for training; None resizes and crops the centre.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, int]], space: SearchSpace, seed: int | None) -> None:
+    def __init__(self, files: Sequence[tuple[Path, int]], space: Form, seed: int | None) -> None:
         self._files, self._seed = files, seed
         size = space.resolution
         if seed is None:
-            crop = [transforms.Resize(size * 8 // 7, antialias=True), transforms.CenterCrop(size)]
+            crop = [transforms.Resize(_uncropped(size), antialias=True), transforms.CenterCrop(size)]
         else:
             crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
         middle = [0.5] * space.image_channels
@@ -107,7 +124,12 @@ class ImageFiles(ImageDataset):
             return self._transform(image), label
 
 
-def _colours(space: SearchSpace) -> Callable[[Any], Any]:
+def _uncropped(size: int) -> int:
+    """To how many pixels the shorter side of an image file is scaled before its centre is cut out."""
+    return size * 8 // 7
+
+
+def _colours(space: Form) -> Callable[[Any], Any]:
     made: Callable[[Any], Any] = transforms.Grayscale() if space.image_channels == 1 else transforms.RGB()
     return made
 
@@ -151,13 +173,16 @@ def training_batches(
     return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
-def held_out_batches(data: Data, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every held-out image once, in order.
+def held_out_batches(
+    data: Data, batch_size: int, workers: int, images: int | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every held-out image once, in order; or so many of them, evenly spread over the classes, which stand one after another.
 
     Raises:
         InputError: an image cannot be read.
     """
-    items = [(0, index) for index in range(data.held_out_images)]
+    count = min(images or data.held_out_images, data.held_out_images)
+    items = [(0, index * data.held_out_images // count) for index in range(count)]
     return _batches(data.held_out, [items[first : first + batch_size] for first in range(0, len(items), batch_size)], workers)
 
 
@@ -191,7 +216,7 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def load_data(name_or_folder: str, space: SearchSpace, seed: int) -> Data:
+def load_data(name_or_folder: str, space: Form, seed: int) -> Data:
     """The images of a named data set, or of a folder.
 
     A folder holds one folder of images per class; or `train` and `val` folders that do (as ImageNet is laid out). Without `val`,
@@ -211,7 +236,7 @@ def load_data(name_or_folder: str, space: SearchSpace, seed: int) -> Data:
     raise InputError(f"neither a data set ({names}) nor a folder of images", where=name_or_folder)
 
 
-def _digits(space: SearchSpace, seed: int) -> Data:
+def _digits(space: Form, seed: int) -> Data:
     """scikit-learn's 1,797 handwritten digits of 8×8 pixels."""
     from sklearn.datasets import load_digits
 
@@ -228,7 +253,7 @@ def _digits(space: SearchSpace, seed: int) -> Data:
     )
 
 
-def _downloaded(name: str, space: SearchSpace, seed: int) -> Data:
+def _downloaded(name: str, space: Form, seed: int) -> Data:
     root = Path(platformdirs.user_cache_dir("spnas")) / "data"
     kind = DOWNLOADED[name]
     try:
@@ -255,7 +280,7 @@ def _downloaded(name: str, space: SearchSpace, seed: int) -> Data:
     )
 
 
-def _folder(folder: Path, space: SearchSpace, seed: int) -> Data:
+def _folder(folder: Path, space: Form, seed: int) -> Data:
     root = folder / "train" if (folder / "train").is_dir() else folder
     classes, train = _scan(root)
     val = next((folder / name for name in VALIDATION_FOLDERS if root != folder and (folder / name).is_dir()), None)
@@ -267,7 +292,14 @@ def _folder(folder: Path, space: SearchSpace, seed: int) -> Data:
         if val_classes != classes:
             odd = ", ".join(sorted(set(classes) ^ set(val_classes)))
             raise InputError(f"the classes differ from those of {root}: {odd}", where=str(val))
-    return Data(ImageFiles(train, space, seed), len(train), ImageFiles(held_out, space, None), len(held_out), tuple(classes))
+    return Data(
+        ImageFiles(train, space, seed),
+        len(train),
+        ImageFiles(held_out, space, None),
+        len(held_out),
+        tuple(classes),
+        space.resolution / _uncropped(space.resolution),
+    )
 
 
 def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequence[str] = ()) -> tuple[list[int], list[int]]:

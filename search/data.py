@@ -173,9 +173,7 @@ def training_batches(
     return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
-def held_out_batches(
-    data: Data, batch_size: int, workers: int, images: int | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def held_out_batches(data: Data, batch_size: int, workers: int, images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Every held-out image once, in order; or so many of them, evenly spread over the classes, which stand one after another.
 
     Raises:

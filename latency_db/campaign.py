@@ -23,6 +23,7 @@ from profiling.session import Progress, Session
 from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.stats import is_noisy, robust_low, spread
 from profiling.tflite_build import TfliteBuilder
+from profiling.tflite_file import TfliteFile
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def profile(
     store.check_name_is_free(name, campaign)
     store.add_networks(campaign, networks)
     specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     table = LatencyTable(
         name=name,
         space=space,
@@ -173,7 +174,7 @@ def validate_table(
     campaign = store.campaign("validate", table.space, conditions, parameters)
     store.add_networks(campaign, [*drawn.values(), *named.values()])
     specs = [architecture.network for architecture in (*drawn.values(), *named.values())]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
 
     def measured(name: str, architecture: Architecture) -> MeasuredNetwork:
         values = list(low_ms[architecture.network.key].values())
@@ -187,14 +188,14 @@ def validate_table(
     return Validation(report, rows, tuple(measured(name, architecture) for name, architecture in named.items()), outcome)
 
 
-def _measure(
+def measure(
     device: Device,
     campaign: Campaign,
     store: Store,
     builder: TfliteBuilder,
     settings: RunSettings,
     watch: Watch,
-    specs: Iterable[NetworkSpec],
+    specs: Iterable[NetworkSpec | TfliteFile],
     *,
     visits: int,
     seed: int,

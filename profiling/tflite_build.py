@@ -25,6 +25,7 @@ from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
+from profiling.tflite_file import TfliteFile
 
 # To be raised whenever `tflite_worker` would build a different file from the same network.
 BUILD_VERSION = 2
@@ -63,12 +64,15 @@ class TfliteBuilder:
             self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def build(
-        self, networks: Iterable[NetworkSpec], precision: Precision, on_built: Callable[[int, int], None] | None = None
+        self,
+        networks: Iterable[NetworkSpec | TfliteFile],
+        precision: Precision,
+        on_built: Callable[[int, int], None] | None = None,
     ) -> dict[str, BuiltModel]:
         """The models of all networks, by key; those that the cache lacks are converted in parallel.
 
         Args:
-            networks: a single layer is a network of one.
+            networks: a single layer is a network of one; a file that was built elsewhere is taken as it is.
             precision: of all of them.
             on_built: called with the number of models that are ready and the number of all.
 
@@ -76,10 +80,10 @@ class TfliteBuilder:
             ConversionError: a model could not be built, a worker died, or the disk is full. What was built stays in the cache.
         """
         wanted = {network.key: network for network in networks}
-        models = {key: model for key, network in wanted.items() if (model := self._from_cache(network, precision))}
+        models = {key: model for key, network in wanted.items() if (model := self._find(network, precision))}
         report = on_built or (lambda done, total: None)
         report(len(models), len(wanted))
-        missing = [network for key, network in wanted.items() if key not in models]
+        missing = [network for key, network in wanted.items() if key not in models and isinstance(network, NetworkSpec)]
         if not missing:
             return models
         start = time.monotonic()
@@ -116,6 +120,9 @@ class TfliteBuilder:
         parts = (*(layer.key for layer in network.layers), precision, version("tensorflow"), str(BUILD_VERSION))
         digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
         return self._cache / f"{digest}.tflite"
+
+    def _find(self, network: NetworkSpec | TfliteFile, precision: Precision) -> BuiltModel | None:
+        return network.model if isinstance(network, TfliteFile) else self._from_cache(network, precision)
 
     def _from_cache(self, network: NetworkSpec, precision: Precision) -> BuiltModel | None:
         path = self._path(network, precision)

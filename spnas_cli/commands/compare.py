@@ -76,7 +76,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     metavar="FOLDER",
     help="Folder for compare.csv, compare.json and figures.",
 )
-@measuring_options(rounds=10)
+@measuring_options(rounds=20)
 @db_option
 @json_option
 def compare(

@@ -21,7 +21,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     rows = [asdict(row) for row in comparison.rows]
     content = {"conditions": comparison.conditions.model_dump(mode="json"), "networks": rows}
     (folder / "compare.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    pd.DataFrame(rows).to_csv(folder / "compare.csv", index=False)
+    # Whole numbers stay whole beside those that are missing.
+    pd.DataFrame(rows).convert_dtypes().to_csv(folder / "compare.csv", index=False)
     measured = [row for row in comparison.rows if row.measured_ms is not None]
     if any(row.top1 is not None for row in measured):
         draw_accuracy(comparison, folder / "accuracy.png")

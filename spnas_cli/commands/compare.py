@@ -148,7 +148,8 @@ def _show(comparison: Comparison, output: Path | None) -> None:
     conditions, outcome = comparison.conditions, comparison.outcome
     columns = ("network", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
     print_table(f"Networks on {conditions.device}", columns, [[escape(cell) for cell in _cells(row)] for row in comparison.rows])
-    remarks = [(row.name, text) for row in comparison.rows for text in (row.note, row.top1_from) if text]
+    remarks = [(row.name, row.note) for row in comparison.rows if row.note]
+    remarks += [("top-1", source) for source in sorted({row.top1_from for row in comparison.rows if row.top1_from})]
     if remarks:
         click.echo()
         print_facts(remarks)
@@ -172,5 +173,5 @@ def _cells(row: ComparedNetwork) -> tuple[str, ...]:
         text(row.parameters, "{:.2f} M", 1e-6),
         text(row.multiply_adds, "{:.1f} M", 1e-6),
         *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.low_ms, row.high_ms)),
-        text(row.top1, "{:.2f} %", 100),
+        text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
     )

@@ -10,6 +10,7 @@ import click
 from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
+from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
     from latency_db.comparison import ComparedNetwork, Comparison
@@ -74,7 +75,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Folder for compare.csv, compare.json and figures.",
+    help="Folder for compare.csv, compare.json and figures; spnas report makes a page of it.",
 )
 @measuring_options(rounds=20)
 @db_option
@@ -111,7 +112,7 @@ def compare(
 
     from latency_db.comparison import compare as run_comparison
     from latency_db.comparison import require_comparable
-    from latency_db.comparison_files import write_comparison
+    from latency_db.comparison_files import prepare_folder, write_comparison
     from latency_db.store import Store
     from latency_db.table_files import find_table
     from profiling.tflite_build import TfliteBuilder
@@ -122,7 +123,7 @@ def compare(
     require_comparable(entrants)
     latency_table = None if table is None else find_table(table, db)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+        prepare_folder(output)
     note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
     with (
         Store(db) as store,
@@ -136,6 +137,7 @@ def compare(
         )  # fmt: skip
     if output is not None:
         write_comparison(comparison, output)
+        write_command(output)
     if as_json:
         print_json([asdict(row) for row in comparison.rows])
     else:

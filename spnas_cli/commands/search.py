@@ -10,7 +10,7 @@ import click
 
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, progress
-from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options
+from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options, write_result
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -107,7 +107,17 @@ def search(
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
     _leave(found, model, config, data.classes, folder)
-    _show(found, config, folder, as_json)
+    result = {
+        "architecture": list(found.architecture.choices),
+        "predicted_ms": found.predicted_ms,
+        "target_ms": config.target_ms,
+        "accuracy": found.accuracy,
+    }
+    write_result(folder, result)
+    if as_json:
+        print_json(result)
+    else:
+        _show(found, config, folder)
 
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
@@ -141,10 +151,12 @@ def _brief(choices: tuple[str, ...]) -> str:
 
 
 def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tuple[str, ...], folder: Path) -> None:
+    from latency_db.table_files import write_table
     from search.figures import draw_kernels, draw_network, draw_progress
     from search.saved_network import SavedNetwork
 
     (folder / "architecture.json").write_text(found.architecture.to_json(), encoding="utf-8")
+    write_table(model.table, folder / "table.json")
     SavedNetwork(
         name=folder.resolve().name,
         layers=tuple(layer for _, layer in found.architecture.placed_layers()),
@@ -158,17 +170,7 @@ def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tup
     draw_kernels(found.supernet, found.architecture, folder / "kernels.png")
 
 
-def _show(found: Found, config: SearchConfig, folder: Path, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "architecture": list(found.architecture.choices),
-                "predicted_ms": found.predicted_ms,
-                "target_ms": config.target_ms,
-                "accuracy": found.accuracy,
-            }
-        )
-        return
+def _show(found: Found, config: SearchConfig, folder: Path) -> None:
     target = (
         "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {found.predicted_ms / config.target_ms - 1:+.2%})"
     )

@@ -103,9 +103,10 @@ def test_every_kind_of_network_side_by_side_and_again(folder):
 
     frame = pandas.read_csv(path / "out" / "compare.csv").set_index("name")
     assert frame.measured_ms["net.pt"] == rows["net.pt"]["measured_ms"]
-    assert json.loads((path / "out" / "compare.json").read_text())["networks"][-1] == chamnet
-    assert (path / "out" / "accuracy.png").stat().st_size > 10_000
-    assert (path / "out" / "widths.png").stat().st_size > 10_000
+    assert json.loads((path / "out" / "compare.json").read_text()) == [*rows.values(), chamnet]
+    assert (path / "out" / "compare.png").stat().st_size > 10_000
+    assert (path / "out" / "width.png").stat().st_size > 10_000
+    assert {"config.yaml", "command.txt"} < {file.name for file in (path / "out").iterdir()}
 
     again = compare(*command)
     assert json.loads(again.stdout) == json.loads(result.stdout)
@@ -144,6 +145,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
         (("mnasnet", "--width", "1,wide"), "no list of factors"),
         (("mnasnet", "--width", "0"), "above 0"),
         (("mnasnet", "-o", "text.tflite"), "is a file"),
+        (("mnasnet", "-o", "."), "holds something else"),
     ],
     ids=" ".join,
 )

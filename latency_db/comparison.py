@@ -185,8 +185,9 @@ def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | No
     try:
         return model.predict_network(entrant.model).total_ms, None
     except MissingRowsError as error:
-        of = len(set(entrant.model.layers))
-        return None, f"no prediction: the table lacks {len(set(error.keys))} of its {of} layers"
+        lacking, of = len(set(error.keys)), len(set(entrant.model.layers))
+        how = "one of a space that has them would do (spnas profile --space FILE)"
+        return None, f"no prediction: the table lacks {lacking} of its {of} different layers; {how}"
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

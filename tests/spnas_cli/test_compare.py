@@ -23,7 +23,7 @@ from spnas_cli.main import cli
 SMALL = {"resolution": 32, "classes": 10}
 SCALING = ("--resolution", "32", "--classes", "10", "--width", "0.25,0.5")
 QUICK = ("--rounds", "2", "--runs", "3")
-FBNET = load_zoo_network("fbnet-b", width_multiplier=0.25, **SMALL)
+MOBILENET = load_zoo_network("mobilenet-v1", width_multiplier=0.25, **SMALL)
 
 
 def compare(*arguments):
@@ -38,18 +38,17 @@ def folder(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.chdir(folder)
         architecture = single_path(width_multiplier=0.25, **SMALL)
-        trained = load_zoo_network("mobilenet-v1", width_multiplier=0.25, **SMALL)
         wide = load_zoo_network("single-path-nas", width_multiplier=0.5, **SMALL)
         with TfliteBuilder(workers=1) as builder:
-            built = builder.build([FBNET, trained, wide, architecture.network, canary_network(load_space("imagenet"))], "fp32")
-        content = built[FBNET.key].path.read_bytes()
+            built = builder.build([MOBILENET, wide, architecture.network, canary_network(load_space("imagenet"))], "fp32")
+        content = built[MOBILENET.key].path.read_bytes()
         (folder / "model.tflite").write_bytes(content)
         (folder / "cut.tflite").write_bytes(content[: len(content) // 2])
         (folder / "text.tflite").write_text("no model at all")
         (folder / "arch.json").write_text(single_path(**SMALL).to_json())
-        state = Network(trained.layers, 10).state_dict()
+        state = Network(MOBILENET.layers, 10).state_dict()
         names = tuple(map(str, range(10)))
-        SavedNetwork("mine", trained.layers, names, state, 0.875, "a test").save(folder / "net.pt")
+        SavedNetwork("mine", MOBILENET.layers, names, state, 0.875, "a test").save(folder / "net.pt")
         (folder / "bad.pt").write_bytes((folder / "net.pt").read_bytes()[:1000])
         conditions = HostDevice().conditions(RunSettings())
         rows = {layer.key: Row(ms=0.1 * number) for number, layer in enumerate(architecture.space.layers, start=1)}
@@ -87,15 +86,15 @@ def test_every_kind_of_network_side_by_side_and_again(folder):
     for row in rows.values():
         assert 0 < row["low_ms"] <= row["measured_ms"] <= row["high_ms"], row["name"]
     assert rows["arch.json@0.5"]["measured_ms"] == rows["single-path-nas@0.5"]["measured_ms"], "one model under two names"
-    assert rows["model.tflite"]["multiply_adds"] == FBNET.multiply_adds
-    assert rows["net.pt"]["parameters"] == load_zoo_network("mobilenet-v1", width_multiplier=0.25, **SMALL).parameters
+    assert rows["model.tflite"]["multiply_adds"] == MOBILENET.multiply_adds
+    assert rows["net.pt"]["parameters"] == MOBILENET.parameters
 
     total_ms = RuntimeModel(table).predict(architecture).total_ms
     predicted = {name: row["predicted_ms"] for name, row in rows.items() if row["predicted_ms"] is not None}
     assert predicted == dict.fromkeys(("single-path-nas@0.25", "arch.json@0.25"), pytest.approx(total_ms))
-    # The classifier and the stem of a network twice as wide are others too; of MobileNetV1 the stem is the table's own.
-    assert "the table lacks 21 of its 21 layers" in rows["arch.json@0.5"]["note"]
-    assert "the table lacks 11 of its 12 layers" in rows["net.pt"]["note"]
+    # A network twice as wide has nothing in common with the table's; MobileNetV1 has the stem.
+    assert "the table lacks 14 of its 14 different layers" in rows["arch.json@0.5"]["note"]
+    assert "the table lacks 10 of its 11 different layers" in rows["net.pt"]["note"]
     assert "a file does not say" in rows["model.tflite"]["note"]
     top1 = {name: (row["top1"], row["top1_from"]) for name, row in rows.items() if row["top1"] is not None}
     assert top1 == {"arch.json@0.5": (0.5, "given"), "net.pt": (0.875, "trained network")}
@@ -165,8 +164,8 @@ def test_a_table_of_other_conditions_is_refused():
 
 def test_what_a_tflite_file_says_of_itself(folder):
     """Batch norm is folded: one bias for each channel where training has a scale and a bias."""
-    convolutions = [convolution for layer in FBNET.layers for convolution in layer.convolutions]
+    convolutions = [convolution for layer in MOBILENET.layers for convolution in layer.convolutions]
     found = read_tflite(folder[0] / "model.tflite")
-    assert found.multiply_adds == FBNET.multiply_adds
+    assert found.multiply_adds == MOBILENET.multiply_adds
     assert found.parameters == sum(convolution.weights + convolution.out_channels for convolution in convolutions)
     assert found.classes == 10

@@ -263,13 +263,16 @@ def measure(
         supply = ModelSupply(builder, device, {**by_key, canary.key: canary}, settings.precision, watch.on_built)
         session = Session(device, supply, settings, canary=canary.key, on_progress=watch.on_progress)
         low_ms = _low_ms(resumed)
+        reasons: dict[str, str | None] = {}
         measured = 0
         for measurement in session.measure(list(by_key), visits=visits, seed=seed, done=resumed):
             store.add(campaign, measurement)
             measured += 1
             if measurement.figures is not None:
                 low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-    _require_all(list(by_key), low_ms, visits)
+            else:
+                reasons[measurement.model] = measurement.reason
+    _require_all(list(by_key), low_ms, reasons, visits)
     flagged = tuple(key for key in by_key if is_noisy(list(low_ms[key].values())))
     wall_s = time.monotonic() - start
     return low_ms, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
@@ -292,8 +295,8 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], visits: int) -> None:
-    failed = [key for key in wanted if len(low_ms[key]) < visits]
+def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], reasons: dict[str, str | None], visits: int) -> None:
+    failed = [f"{key} ({reasons.get(key)})" for key in wanted if len(low_ms[key]) < visits]
     if failed:
         raise MeasurementError(
             f"{len(failed)} of {len(wanted)} models could not be measured: {', '.join(failed)}",

@@ -33,8 +33,8 @@ COOL_DOWN_LIMIT_S = 120.0
 EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
-# Failures that come again however often they are tried: the phone's tool's, and the host's own.
-DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback"}
+# Failures that come again however often they are tried: those of the phone's tool, of the host's own, and of the time limit.
+DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback", "too few runs"}
 
 
 @dataclass(frozen=True)

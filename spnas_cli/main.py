@@ -82,7 +82,7 @@ def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table host-digits --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 0.4 -o run
     """
     ctx.obj = -1 if quiet else verbose
 

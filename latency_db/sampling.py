@@ -85,4 +85,5 @@ def random_choices(space: SearchSpace, networks: int, generator: np.random.Gener
     bounds = np.cumsum(weights * allowed, axis=2)
     # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
     points = (1 - generator.random((networks, len(space.searchable), 1))) * bounds[:, :, -1:]
-    return np.sum(points > bounds, axis=2, dtype=np.uint8)
+    drawn: npt.NDArray[np.uint8] = np.sum(points > bounds, axis=2, dtype=np.uint8)
+    return drawn

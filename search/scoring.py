@@ -1,4 +1,4 @@
-"""What networks are worth with the supernet's weights: cheap, and good for telling better from worse, not for a final accuracy."""
+"""What networks are worth with the supernet's weights: cheap, and good for comparing them, not for a final accuracy."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ class Scorer:
 
     def _training(self) -> Iterator[tuple[Tensor, Tensor]]:
         config, steps = self._config, self._steps
-        return self._moved(
-            training_batches(self._data, config.batch_size, config.seed, steps.start, steps.stop, config.workers)
-        )
+        return self._moved(training_batches(self._data, config.batch_size, config.seed, steps.start, steps.stop, config.workers))
 
     def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._moved(held_out_batches(self._data, self._config.batch_size, self._config.workers, self._indices))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import Architecture
-from search.decode import hard_architecture, log_likelihoods, within_budget
+from search.decode import TOLERANCE, hard_architecture, log_likelihoods, within_budget
 from search.scoring import Score, Scorer
 from search.supernet import Supernet
 
@@ -68,7 +69,8 @@ def select(
     origins = gather(model, supernet, target_ms, seen)
     scores = scorer.score(list(origins))
     decided = scores[0]
-    allowed = [score for score in scores if score.predicted_ms <= (target_ms or decided.predicted_ms)]
+    least_ms = 0.0 if target_ms is None else min(decided.predicted_ms, target_ms * (1 - TOLERANCE))
+    allowed = [score for score in scores if least_ms <= score.predicted_ms <= (target_ms or decided.predicted_ms)]
     best = max(allowed, key=lambda score: score.choosing_accuracy, default=decided)
     chosen = best if is_clearly_better(best.choosing, decided.choosing) else decided
     ranked = sorted(scores, key=lambda score: -score.choosing_accuracy)
@@ -106,7 +108,7 @@ def is_clearly_better(these: Tensor, those: Tensor) -> bool:
     Images on which both are right or both wrong say nothing; of the others, chance gives each network half.
     """
     wins, losses = int((these & ~those).sum()), int((those & ~these).sum())
-    return wins - losses > CLEARLY * (wins + losses) ** 0.5
+    return wins - losses > CLEARLY * math.sqrt(wins + losses)
 
 
 def write_candidates(candidates: Sequence[Candidate], folder: Path) -> None:

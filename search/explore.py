@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ FIRST_GENERATION = 20
 PARENTS = 10
 MUTATED = 0.1  # of the layers
 TRIES = 2000
+ALIKE = 0.07  # difference of the logarithms of latencies that parents are not told apart by
 
 Way = Literal["random", "evolution"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -109,7 +111,7 @@ class Explorer:
         """New networks of the band, without end."""
         known = {network.choices for network in networks}
         evolving = self.way == "evolution" and len(networks) >= FIRST_GENERATION
-        parents = best_by_fronts(networks, PARENTS)
+        parents = best_by_fronts(networks, PARENTS, self.band[0])
         generator = random.Random(f"spnas-evolution-{self.seed}-{len(networks)}")
         while True:
             child = self._child(parents, known, generator) if evolving else None
@@ -168,21 +170,25 @@ def _explored(way: Way, score: Score) -> Explored:
     )
 
 
-def front(networks: Iterable[Explored]) -> list[Explored]:
+def front(networks: Iterable[Explored], latency: Callable[[Explored], float] = lambda each: each.predicted_ms) -> list[Explored]:
     """Those that no other beats: fastest first, each more accurate (by the images for choosing) than all faster ones."""
     best: list[Explored] = []
-    for network in sorted(networks, key=lambda network: (network.predicted_ms, -network.choosing_accuracy)):
+    for network in sorted(networks, key=lambda each: (latency(each), -each.choosing_accuracy)):
         if not best or network.choosing_accuracy > best[-1].choosing_accuracy:
             best.append(network)
     return best
 
 
-def best_by_fronts(networks: Sequence[Explored], count: int) -> list[Explored]:
-    """The front, then the front of what is left, and so on, until there are so many."""
+def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) -> list[Explored]:
+    """The front, then the front of what is left, and so on, until there are so many.
+
+    Latencies that differ by a few percent count as equal here. Otherwise the fastest network of a narrow band would stand in the
+    front, and have children, however bad it is; so near a target the most accurate come first.
+    """
     left = list(networks)
     best: list[Explored] = []
     while left and len(best) < count:
-        outermost = front(left)
+        outermost = front(left, lambda each: math.log(each.predicted_ms / fastest_ms) // ALIKE)
         best += outermost
         left = [network for network in left if network not in outermost]
     return best[:count]

@@ -69,7 +69,7 @@ def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float |
     slots, end = space.searchable, steps[-1].step
     figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.26 * len(slots)), 1.6])
-    colours = {choice.name: _choice_colour(space, choice) for choice in space.choices}
+    colours = {choice.name: choice_colour(space, choice) for choice in space.choices}
     # One row of cells for each layer, one column for each step that was kept; each stands for the steps up to its own.
     cells = np.array([[colours[name] for name in step.choices] for step in steps]).swapaxes(0, 1)
     columns = np.array([0, *(step.step for step in steps)])
@@ -184,10 +184,10 @@ def _colour(space: SearchSpace, layer: LayerSpec) -> Colour:
     """The colour of its choice; grey for what is no MBConv of the space's choices."""
     if not isinstance(layer, MBConv):
         return to_rgba(GREY)
-    return _choice_colour(space, Choice(layer.kernel, layer.expansion))
+    return choice_colour(space, Choice(layer.kernel, layer.expansion))
 
 
-def _choice_colour(space: SearchSpace, choice: Choice) -> Colour:
+def choice_colour(space: SearchSpace, choice: Choice) -> Colour:
     """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for what is no choice."""
     if choice == SKIP:
         return to_rgba("0.96")

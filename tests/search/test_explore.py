@@ -9,16 +9,18 @@ import torch
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
 from profiling.errors import InputError
+from profiling.space import load_architecture
 from search.explore import Explored, Explorer, best_by_fronts, front
 from search.scoring import Score
 from search.selection import near
 
 
-class OnesScorer:
-    """As if a network guessed right the more, the more 5x5 kernels it had; counts what it is asked."""
+class LikenessScorer:
+    """As if a network guessed right the more, the more layers it had in common with the paper's; keeps what it is asked."""
 
     def __init__(self, model):
         self.model, self.asked = model, []
+        self.ideal = load_architecture("single-path-nas").choices
 
     def score(self, architectures):
         self.asked += [architecture.choices for architecture in architectures]
@@ -28,7 +30,7 @@ class OnesScorer:
         ]
 
     def worth(self, choices):
-        return sum(name.startswith("5x5") for name in choices)
+        return sum(name == wanted for name, wanted in zip(choices, self.ideal, strict=True))
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def explorer(tmp_path):
     model = RuntimeModel(published_table("pixel1"))
 
     def make(way="random", run="these weights", name="explored.json"):
-        return Explorer(way, model, OnesScorer(model), near(80), 0, tmp_path / name, run)
+        return Explorer(way, model, LikenessScorer(model), near(80), 0, tmp_path / name, run)
 
     return make
 
@@ -112,7 +114,9 @@ def test_the_front_is_what_no_network_beats():
         assert len(best) == len(values)
 
 
-def test_the_best_by_fronts_come_front_by_front():
+def test_parents_come_front_by_front_and_by_accuracy_alone_where_latencies_are_alike():
     networks = [made_up(1, 0.5), made_up(2, 0.6), made_up(2, 0.4), made_up(3, 0.55), made_up(4, 0.3)]
-    assert best_by_fronts(networks, 3) == [networks[0], networks[1], networks[2]]
-    assert len(best_by_fronts(networks, 10)) == 5
+    assert best_by_fronts(networks, 3, 1.0) == networks[:3]
+    assert len(best_by_fronts(networks, 10, 1.0)) == 5
+    near_80 = [made_up(78, 0.1), made_up(79, 0.3), made_up(80, 0.2), made_up(82, 0.25)]
+    assert [each.choosing_accuracy for each in best_by_fronts(near_80, 3, 77.6)] == [0.3, 0.25, 0.2]

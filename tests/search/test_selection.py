@@ -1,20 +1,29 @@
 """What a search ends with: candidates near the target, compared fairly; and collapse, noticed once."""
 
 import csv
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from latency_db.sampling import networks_between
 from profiling.space import Architecture, load_architecture
+from search import selection
 from search.collapse import CollapseWatch, collapsed
 from search.config import SearchConfig
-from search.data import load_data
+from search.data import held_out_batches, load_data, training_batches
 from search.evaluate import accuracy, reestimate_batch_norm
 from search.loop import Search, table_digest
 from search.scoring import Score, Scorer
 from search.selection import LIKELY, SEEN, gather, is_clearly_better, near, select, write_candidates
 from search.supernet import Supernet, extract
+
+
+@pytest.fixture
+def space(make_space):
+    """Of 10,000 networks, so that there are dozens near any target."""
+    return make_space(stages=[{"layers": 3, "channels": 8, "stride": 2}, {"layers": 3, "channels": 16}])
 
 
 @pytest.fixture
@@ -41,9 +50,7 @@ def digits(space):
 
 def test_networks_side_by_side_score_as_each_alone(model, supernet, config, digits):
     """Batch norm over the same training images, accuracy over the same held-out images, one network after the other."""
-    from search.data import held_out_batches, training_batches
-
-    architectures = [model.space.uniform("3x3-3"), Architecture(space=model.space, choices=("5x5-6", "skip", "3x3-6", "skip"))]
+    architectures = [model.space.uniform("3x3-3"), Architecture(space=model.space, choices=("5x5-6", "skip", "3x3-6") * 2)]
     scores = Scorer(model, supernet, digits, config, steps=7, batches=3, most_images=10_000).score(architectures)
     for architecture, score in zip(architectures, scores, strict=True):
         network = extract(supernet, architecture)
@@ -60,16 +67,9 @@ def test_networks_side_by_side_score_as_each_alone(model, supernet, config, digi
 def test_candidates_are_the_decided_network_the_likeliest_and_those_seen_near_the_target(model, supernet):
     low, high = model.range_ms()
     target = (low + high) / 2
-    everything = [
-        Architecture(space=model.space, choices=(a, b, c, d))
-        for a in model.space.searchable[0].choices
-        for b in model.space.searchable[1].choices
-        for c in model.space.searchable[2].choices
-        for d in model.space.searchable[3].choices
-    ]
-    within = [each.choices for each in everything if near(target)[0] <= model.predict(each).total_ms <= near(target)[1]]
-    without = [each.choices for each in everything if each.choices not in within]
-    found = gather(model, supernet, target, [without[0], within[-1], within[-1], *within])
+    within = [each.choices for each in islice(networks_between(model, *near(target), 0), 12)]
+    without = next(networks_between(model, low, 0.96 * target, 0)).choices
+    found = gather(model, supernet, target, [without, within[-1], within[-1], *within])
     origins = list(found.values())
     assert origins == ["decided"] + ["likely"] * LIKELY + ["seen"] * SEEN
     assert all(0.99 * target <= model.predict(each).total_ms <= target for each, o in found.items() if o != "seen")
@@ -116,22 +116,11 @@ def test_another_network_is_chosen_only_beyond_chance_and_within_the_target(mode
     better = chosen(decided, little, much)
     assert (better.origin, better.score.choosing_accuracy, better.score.accuracy) == ("likely", 0.75, 0.0)
     # Only one that was seen, slower than the target, is much better.
-    slower = next(
-        each
-        for names in ("5x5-6", "5x5-3", "3x3-6")
-        for each in (Architecture(space=model.space, choices=(names, *c)) for c in _triples(model))
-        if target < model.predict(each).total_ms <= near(target)[1]
-    )
+    slower = next(networks_between(model, 1.01 * target, near(target)[1], 0))
     scorer = FixedScorer(model, [*[decided] * (1 + LIKELY), much])
     candidates = select(model, supernet, target, [slower.choices], scorer)
     assert candidates[0].score.architecture == slower
     assert next(each for each in candidates if each.chosen).origin == "decided"
-
-
-def _triples(model):
-    from itertools import product
-
-    return product(*(slot.choices for slot in model.space.searchable[1:]))
 
 
 def test_beyond_chance_counts_only_images_that_the_two_networks_disagree_on():
@@ -145,8 +134,9 @@ def test_beyond_chance_counts_only_images_that_the_two_networks_disagree_on():
     assert not is_clearly_better(base, ten_more)
 
 
-def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, supernet, tmp_path):
+def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, supernet, tmp_path, monkeypatch):
     low, high = model.range_ms()
+    monkeypatch.setattr(selection, "LIKELY", 4)
     rights = [guesses(range(n)) for n in (100, 160, 90, 80, 70)]
     candidates = select(model, supernet, (low + high) / 2, [], FixedScorer(model, rights))
     write_candidates(candidates, tmp_path)
@@ -158,7 +148,7 @@ def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, s
 
 
 def test_what_counts_as_a_collapse(make_space):
-    space = make_space()  # the first layer of each stage cannot be skipped, nor, as it changes the width, the third
+    space = make_space()  # of whose four layers the first of each stage cannot be skipped
     assert collapsed(space, ("5x5-6",) * 4) == "largest"
     assert collapsed(space, ("3x3-3",) * 4) == "smallest"
     assert collapsed(space, ("3x3-3", "3x3-3", "3x3-3", "skip")) == "smallest"

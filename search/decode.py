@@ -11,7 +11,7 @@ import torch
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search import superkernel
-from search.supernet import Decision, Supernet
+from search.supernet import Decisions, Supernet
 
 # Steps into which the budget is cut; rounding adds up to at most one layer count of them, 0.05 % of the budget for 20 layers.
 GRID = 40_000
@@ -20,38 +20,39 @@ ROUNDING = 1e-9
 SMALLEST = 1e-30
 
 
-def hard_architecture(space: SearchSpace, decisions: Sequence[Decision]) -> Architecture:
+def hard_architecture(space: SearchSpace, decisions: Decisions) -> Architecture:
     """The architecture that hard decisions stand for; `supernet.encode` is the way back."""
-    choices = []
-    for decision in decisions:
-        kernel = space.kernels[int(decision.use_kernel.sum().round()) - 1]
-        expansion = space.expansions[int(decision.use_expansion.sum().round()) - 1]
-        choices.append(Choice(kernel, expansion).name if decision.use_layer.item() else SKIP.name)
-    return Architecture(space=space, choices=tuple(choices))
+    counts = (decisions.use_kernel.sum(1), decisions.use_expansion.sum(1), decisions.use_layer)
+    names = [
+        Choice(space.kernels[kernels - 1], space.expansions[expansions - 1]).name if used else SKIP.name
+        # One transfer from the device for all of them.
+        for kernels, expansions, used in torch.stack(counts, dim=1).round().int().tolist()
+    ]
+    return Architecture(space=space, choices=tuple(names))
 
 
 @torch.no_grad()
 def log_likelihoods(supernet: Supernet) -> tuple[Mapping[str, float], ...]:
     """For each searchable layer the log-likelihood of each choice, its indicators taken as independent probabilities."""
-    space = supernet.space
+    space, relaxed = supernet.space, supernet.decide(superkernel.probability)
+    # Nested probabilities fall from subset to subset; a choice ends with the one that is in use while the next is not.
+    last_kernel, last_expansion = (
+        -torch.diff(p, dim=1, append=p.new_zeros(len(p), 1)) for p in (relaxed.use_kernel, relaxed.use_expansion)
+    )
+    rows = zip(space.searchable, last_kernel.tolist(), last_expansion.tolist(), relaxed.use_layer.tolist(), strict=True)
     return tuple(
-        {name: _log_likelihood(space, space.choices_by_name[name], decision) for name in slot.choices}
-        for slot, decision in zip(space.searchable, supernet.decide(superkernel.probability), strict=True)
+        {name: _log_likelihood(space, space.choices_by_name[name], *probabilities) for name in slot.choices}
+        for slot, *probabilities in rows
     )
 
 
-def _log_likelihood(space: SearchSpace, choice: Choice, relaxed: Decision) -> float:
-    """Nested probabilities fall from subset to subset; the choice ends with the one that is in use while the next is not."""
-    p_layer = relaxed.use_layer.item()
+def _log_likelihood(
+    space: SearchSpace, choice: Choice, last_kernel: list[float], last_expansion: list[float], use_layer: float
+) -> float:
     if choice == SKIP:
-        return math.log(max(1 - p_layer, SMALLEST))
-    p = p_layer
-    for uses, index in (
-        (relaxed.use_kernel, space.kernels.index(choice.kernel)),
-        (relaxed.use_expansion, space.expansions.index(choice.expansion)),
-    ):
-        following = uses[index + 1].item() if index + 1 < len(uses) else 0.0
-        p *= uses[index].item() - following
+        p = 1 - use_layer
+    else:
+        p = use_layer * last_kernel[space.kernels.index(choice.kernel)] * last_expansion[space.expansions.index(choice.expansion)]
     return math.log(max(p, SMALLEST))
 
 

@@ -181,20 +181,22 @@ class Search:
 
         supernet.train()
         with torch.no_grad():
-            runtime_ms = self._runtime(supernet.decide(superkernel.probability)).item()
+            norms = supernet.norms()
+            runtime_ms = self._runtime(supernet.decide(superkernel.probability, norms)).item()
             engine.refuse_if_not_finite(runtime_ms)
-            choices = hard_architecture(supernet.space, supernet.decide()).choices
+            choices = hard_architecture(supernet.space, supernet.decide(norms=norms)).choices
         weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms)
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             if in_dropout:
                 logits = supernet(images, limits=self._draw_limits())
             else:
-                logits = supernet(images, supernet.decide(superkernel.sampled_indicator))
+                norms = supernet.norms()
+                logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms))
             entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
             if in_dropout:
                 return entropy, entropy
-            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability)), weight), entropy
+            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability, norms)), weight), entropy
 
         entropy = engine.backward(loss, images, labels)
         self._weights.step()

@@ -17,7 +17,7 @@ from profiling.errors import (
 )
 from spnas_cli import __version__
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "validate")
+COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "validate", "report")
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,
@@ -82,7 +82,7 @@ def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table host-digits --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 0.4 -o run
     """
     ctx.obj = -1 if quiet else verbose
 

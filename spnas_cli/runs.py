@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -44,7 +47,7 @@ def training_options(command: F) -> F:
 
 
 def prepare_folder(folder: Path, config: TrainingConfig, resume: bool) -> None:
-    """Makes the folder of a run and writes its settings into it.
+    """Makes the folder of a run and writes its settings and the command into it.
 
     Raises:
         InputError: it holds something and is not to be resumed, or cannot be written.
@@ -58,8 +61,19 @@ def prepare_folder(folder: Path, config: TrainingConfig, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        write_command(folder)
     except OSError as error:
         raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+
+
+def write_command(folder: Path) -> None:
+    """Keeps the command as it was typed beside its results, for `spnas report`."""
+    (folder / "command.txt").write_text(shlex.join(["spnas", *sys.argv[1:]]) + "\n", encoding="utf-8")
+
+
+def write_result(folder: Path, result: Mapping[str, object]) -> None:
+    """Keeps what a command prints with `--json`, for `spnas report` and for people."""
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from spnas_cli.exploring import explore_options, explore_space
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, progress
-from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options
+from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options, write_result
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -38,14 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
 @training_options
-@click.option(
-    "--explore",
-    type=click.Choice(["random", "evolution"]),
-    help="After the training, score more networks within 3 % of the target, or of any latency, with the supernet's weights.",
-)
-@click.option(
-    "--explore-networks", type=click.IntRange(1), default=100, show_default=True, help="How many networks --explore scores."
-)
+@explore_options
 @db_option
 @json_option
 def search(
@@ -123,9 +117,19 @@ def search(
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
     _leave(found, model, config, data.classes, folder)
+    result = {
+        "architecture": list(found.architecture.choices),
+        "predicted_ms": found.predicted_ms,
+        "target_ms": config.target_ms,
+        "accuracy": found.accuracy,
+    }
+    write_result(folder, result)
     if explore is not None:
-        _explore(explore, explore_networks, found, model, data, config, folder)
-    _show(found, config, folder, as_json)
+        explore_space(explore, explore_networks, found, model, data, config, folder)
+    if as_json:
+        print_json(result)
+    else:
+        _show(found, config, folder)
 
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
@@ -164,11 +168,13 @@ def _brief(choices: tuple[str, ...]) -> str:
 
 
 def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tuple[str, ...], folder: Path) -> None:
+    from latency_db.table_files import write_table
     from search.figures import draw_decisions, draw_kernels, draw_network, draw_progress
     from search.saved_network import SavedNetwork
     from search.selection import write_candidates
 
     write_candidates(found.candidates, folder)
+    write_table(model.table, folder / "table.json")
     SavedNetwork(
         name=folder.resolve().name,
         layers=tuple(layer for _, layer in found.architecture.placed_layers()),
@@ -183,50 +189,7 @@ def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tup
     draw_kernels(found.supernet, found.architecture, folder / "kernels.png")
 
 
-def _explore(way: Way, count: int, found: Found, model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> None:
-    import hashlib
-
-    from search.explore import BATCH_NORM_BATCHES, EXPLORED, MOST_IMAGES, Explorer, front, write_front
-    from search.figures import draw_front
-    from search.scoring import Scorer
-    from search.selection import near
-
-    band = model.range_ms() if config.target_ms is None else near(config.target_ms)
-    steps = found.metrics[-1].steps
-    scorer = Scorer(model, found.supernet, data, config, steps=steps, batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
-    run = hashlib.sha256(config.decisive.encode()).hexdigest()[:16]
-    explorer = Explorer(way, model, scorer, band, config.seed, folder / EXPLORED, run)
-    start: tuple[float, int] | None = None
-    with progress("explore") as [line], stopping_between_steps() as stop:
-
-        def on_scored(done: int) -> None:
-            nonlocal start
-            start = start or (time.monotonic(), done)
-            more = done - start[1]
-            remaining = (time.monotonic() - start[0]) / more * (count - done) if more else None
-            line.update(done, count, f"{band[0]:.4g} to {band[1]:.4g} ms", remaining)
-
-        networks = explorer.explore(count, on_scored, stop)
-    best = front(networks)
-    write_front(model, best, folder)
-    draw_front(networks, best, found.chosen.score, config.target_ms, folder / "front.png")
-    note(
-        f"Explored: {len(networks)} networks of {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
-        f"{len(best)} of them in the front, in {folder / 'front.csv'} and {folder / 'front.png'}"
-    )
-
-
-def _show(found: Found, config: SearchConfig, folder: Path, as_json: bool) -> None:
-    if as_json:
-        print_json(
-            {
-                "architecture": list(found.architecture.choices),
-                "predicted_ms": found.predicted_ms,
-                "target_ms": config.target_ms,
-                "accuracy": found.accuracy,
-            }
-        )
-        return
+def _show(found: Found, config: SearchConfig, folder: Path) -> None:
     target = (
         "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {found.predicted_ms / config.target_ms - 1:+.2%})"
     )

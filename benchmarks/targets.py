@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument(
         "--tables", nargs=2, metavar=("DIGITS", "NESTED"), help="table files of the two spaces [default: measured]"
     )
-    parser.add_argument("--epochs", type=int, default=8, help="passes over the images a search")
+    parser.add_argument("--epochs", type=int, default=4, help="passes over the images a search [default: 4]")
     arguments = parser.parse_args()
     wrong = []
     with tempfile.TemporaryDirectory() as name:

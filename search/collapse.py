@@ -8,7 +8,6 @@ from typing import Literal
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, SearchSpace
-from search.selection import near
 
 Kind = Literal["skip", "smallest", "largest"]
 
@@ -17,7 +16,9 @@ WORDS: dict[Kind, str] = {
     "smallest": "every layer is the smallest that it can be",
     "largest": "every layer is the largest that it can be",
 }
-PATIENCE = 0.2  # of the steps in which decisions are learned
+# Of the steps in which decisions are learned; a quarter of them may pass before the first layer leaves the largest choice.
+PATIENCE = 1 / 3
+ON_TARGET = 0.1
 
 
 def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
@@ -41,9 +42,9 @@ def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
 class CollapseWatch:
     """Looks at the decisions of every step, and speaks once.
 
-    Decisions begin with everything in use and may pass through a collapse; and a target at the end of the range is only met by
-    one. So it speaks when they have stood in one for a fifth of the steps in which they are learned, far from the target if there
-    is one.
+    Decisions begin with everything in use and may pass through a collapse, and where R is on its target they are soft or right,
+    not collapsed. So it speaks when they have stood in a collapse for a third of the steps in which they are learned, with R still
+    more than a tenth from the target if there is one.
 
     Args:
         model: the runtime model.
@@ -58,19 +59,17 @@ class CollapseWatch:
     _count: int = 0
     _said: bool = False
 
-    def look(self, choices: tuple[str, ...]) -> str | None:
-        """Takes note of the decisions after one more step in which they are learned; what to tell a person, or None."""
+    def look(self, choices: tuple[str, ...], runtime_ms: float) -> str | None:
+        """Takes note of the decisions and of R after one more step in which they are learned; what to tell a person, or None."""
         kind = collapsed(self.model.space, choices)
+        if self.target_ms is not None and abs(runtime_ms / self.target_ms - 1) <= ON_TARGET:
+            kind = None
         self._count = self._count + 1 if kind is not None and kind == self._kind else 1
         self._kind = kind
         if kind is None or self._said or self._count < PATIENCE * self.steps:
             return None
-        ms = self.model.predict(Architecture(space=self.model.space, choices=choices)).total_ms
-        if self.target_ms is not None:
-            low_ms, high_ms = near(self.target_ms)
-            if low_ms <= ms <= high_ms:
-                return None
         self._said = True
+        ms = self.model.predict(Architecture(space=self.model.space, choices=choices)).total_ms
         return f"The decisions have collapsed: {WORDS[kind]}, which takes {ms:.4g} ms. {self._advice(kind)}"
 
     def _advice(self, kind: Kind) -> str:

@@ -9,12 +9,13 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
@@ -22,6 +23,7 @@ from matplotlib.patches import Patch, Rectangle
 from latency_db.runtime_model import LayerLatency, RuntimeModel
 from profiling.layers import Head, LayerSpec, MBConv, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from search.superkernel import shell_masks
 from search.supernet import Supernet
 
 if TYPE_CHECKING:
@@ -87,16 +89,16 @@ def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float |
     bottom.set_xlim(0, end)
     _mark_phases(bottom, steps, words=False)
     _mark_phases(top, steps, shade=False)
-    learned = next((step.step for step in steps if step.phase == "search"), None)
-    if learned is not None:
-        top.axvline(learned, color="0.2", linestyle=":", linewidth=1.2)
+    if steps[0].phase != steps[-1].phase:
+        last = max(step.step for step in steps if step.phase == steps[0].phase)
+        top.axvline(last, color="0.2", linestyle=":", linewidth=1.2)
     figure.savefig(path, dpi=DPI)
 
 
 def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) -> None:
     axes.plot([step.step for step in steps], [step.runtime_ms for step in steps], color="C1", linewidth=1.8, label="supernet")
     axes.set_ylabel("runtime R (ms)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.08 * max(target_ms or 0.0, *(step.runtime_ms for step in steps)))
     if target_ms is not None:
         axes.axhline(target_ms, color="0.3", linestyle="--", linewidth=1, label=f"target {target_ms:.4g} ms")
     axes.legend(frameon=False, loc="lower left")
@@ -236,26 +238,45 @@ def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Sc
 def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> None:
     """Draws the standard deviation of each superkernel over its channels, in log scale, into a PNG file (Fig. 6).
 
-    Blue frames are the kernels that the network kept; where it kept the small one, the shell outside should be pale.
+    Blue frames are the kernels that the network kept, dotted ones the borders of the others. Below each kernel stands what is
+    outside its innermost core relative to that; where the network kept the core alone, it should be the less.
     """
-    slots = architecture.space.searchable
+    space, slots = architecture.space, architecture.space.searchable
     deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.searchable]
     columns = min(KERNELS_A_ROW, len(slots))
     rows = math.ceil(len(slots) / columns)
-    figure = Figure(figsize=(1.45 * columns + 1.2, 1.75 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.35 * columns + 1.3, 1.75 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     flat = torch.cat([deviation.flatten() for deviation in deviations])
     norm = LogNorm(float(flat.min()), float(flat.max()))
-    image = None
     for axes, slot, deviation, name in zip(grid, slots, deviations, architecture.choices, strict=False):
-        image = axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
+        axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
         axes.set_title(f"{slot.position}: {name}", fontsize=8)
-        kernel = architecture.space.choices_by_name[name].kernel
-        if kernel:
-            corner = (len(deviation) - kernel) / 2 - 0.5
-            axes.add_patch(Rectangle((corner, corner), kernel, kernel, fill=False, edgecolor="C0", linewidth=2))
+        kept = space.choices_by_name[name].kernel
+        for kernel in space.kernels:
+            if kernel != kept:
+                axes.add_patch(_frame(deviation, kernel, edgecolor="0.25", linestyle=":", linewidth=1))
+        if kept:
+            axes.add_patch(_frame(deviation, kept, edgecolor="C0", linewidth=2))
+        axes.text(0.5, -0.04, _shell_to_core(deviation, space), transform=axes.transAxes, ha="center", va="top", fontsize=7)
     for axes in grid:
         axes.axis("off")
-    if image is not None:
-        figure.colorbar(image, ax=list(grid), label="std over channels", shrink=0.8)
+    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=list(grid), label="standard deviation over channels", shrink=0.9)
+    ticks = np.geomspace(norm.vmin, norm.vmax, 5)
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.minorticks_off()
     figure.savefig(path, dpi=DPI)
+
+
+def _frame(deviation: torch.Tensor, kernel: int, **style: Any) -> Rectangle:
+    """Around the kernel of this size in the middle of the superkernel."""
+    corner = (len(deviation) - kernel) / 2 - 0.5
+    return Rectangle((corner, corner), kernel, kernel, fill=False, **style)
+
+
+def _shell_to_core(deviation: torch.Tensor, space: SearchSpace) -> str:
+    """The mean outside the innermost core as a share of that inside; nothing where there is only one kernel."""
+    core = shell_masks(space.kernels)[0].bool()
+    if bool(core.all()):
+        return ""
+    return f"shell / core {float(deviation[~core].mean() / deviation[core].mean()):.2f}"

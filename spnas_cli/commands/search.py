@@ -151,7 +151,7 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
             terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
             text = f"{step.phase}: {terms}, {_brief(step.choices)}"
             line.update(step.step, step.steps, text, remaining)
-            collapse = watch.look(step.choices) if step.phase == "search" else None
+            collapse = watch.look(step.choices, step.runtime_ms) if step.phase == "search" else None
             if collapse is not None:
                 note(collapse)
 
@@ -214,6 +214,8 @@ def _show(found: Found, config: SearchConfig, folder: Path) -> None:
 def _why(found: Found) -> str:
     """Why this network and none of the others near it."""
     origin, images = found.chosen.origin, len(found.chosen.score.choosing)
+    if len(found.candidates) == 1:
+        return "as decided; there is no other network near it"
     compared = f"{len(found.candidates) - 1} others near it, compared on {images} held-out images (candidates.csv)"
     if origin == "decided":
         return f"as decided; none of {compared} was better beyond chance"

@@ -163,7 +163,7 @@ def test_a_runtime_weight_far_too_large_is_noticed_in_a_search_and_said_once(mod
     watch, said = CollapseWatch(model, None, search.deciding_steps), []
 
     def on_step(step):
-        text = watch.look(step.choices) if step.phase == "search" else None
+        text = watch.look(step.choices, step.runtime_ms) if step.phase == "search" else None
         if text is not None:
             said.append((step.step, text))
 
@@ -174,13 +174,18 @@ def test_a_runtime_weight_far_too_large_is_noticed_in_a_search_and_said_once(mod
     assert step < search.steps, "during the search, not at its end"
 
 
-def test_a_collapse_that_meets_the_target_is_none(model):
+def test_with_a_target_it_is_a_collapse_only_where_r_stays_off_the_target(model):
     _, slowest = model.range_ms()
     largest = model.space.uniform("5x5-6").choices
-    meets = CollapseWatch(model, slowest, 100)
-    assert [meets.look(largest) for _ in range(100)] == [None] * 100
-    misses = CollapseWatch(model, slowest / 2, 100)
-    said = [misses.look(largest) for _ in range(100)]
-    assert [bool(text) for text in said] == [False] * 19 + [True] + [False] * 80
-    assert "every layer is the largest" in said[19]
-    assert "--epochs" in said[19]
+    watch = CollapseWatch(model, 1.0, 99)
+    assert [watch.look(largest, ms) for ms in [1.09] * 99 + [0.91] * 99] == [None] * 198
+    said = [watch.look(largest, 1.2) for _ in range(99)]
+    assert [bool(text) for text in said] == [False] * 32 + [True] + [False] * 66
+    assert f"every layer is the largest that it can be, which takes {slowest:.4g} ms" in said[32]
+    assert "--epochs" in said[32]
+
+
+def test_decisions_that_pass_through_a_collapse_are_none(model):
+    largest, other = model.space.uniform("5x5-6").choices, model.space.uniform("3x3-6").choices
+    watch = CollapseWatch(model, None, 99)
+    assert not any(watch.look(choices, 1.0) for choices in ([largest] * 32 + [other]) * 3)

@@ -43,8 +43,8 @@ class CollapseWatch:
     """Looks at the decisions of every step, and speaks once.
 
     Decisions begin with everything in use and may pass through a collapse, and where R is on its target they are soft or right,
-    not collapsed. So it speaks when they have stood in a collapse for a third of the steps in which they are learned, with R still
-    more than a tenth from the target if there is one.
+    not collapsed. So it speaks when they have stood in a collapse for a third of the steps in which they are learned, with R more
+    than a tenth from the target if there is one.
 
     Args:
         model: the runtime model.

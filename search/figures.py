@@ -192,7 +192,7 @@ def _colour(space: SearchSpace, layer: LayerSpec) -> Colour:
 def choice_colour(space: SearchSpace, choice: Choice) -> Colour:
     """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for what is no choice."""
     if choice == SKIP:
-        return to_rgba("0.96")
+        return to_rgba("0.94")
     if choice not in space.choices:
         return to_rgba(GREY)
     red, green, blue, _ = colormaps["Set2"](space.kernels.index(choice.kernel))

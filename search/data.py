@@ -191,14 +191,15 @@ def training_batches(
     return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
-def held_out_batches(data: Data, batch_size: int, workers: int, images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every held-out image once, in order; or so many of them, evenly spread over the classes, which stand one after another.
+def held_out_batches(
+    data: Data, batch_size: int, workers: int, indices: Sequence[int] | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The held-out images with these indices, by default all, each once and in order.
 
     Raises:
         InputError: an image cannot be read.
     """
-    count = min(images or data.held_out_images, data.held_out_images)
-    items = [(0, index * data.held_out_images // count) for index in range(count)]
+    items = [(0, index) for index in (range(data.held_out_images) if indices is None else indices)]
     return _batches(data.held_out, [items[first : first + batch_size] for first in range(0, len(items), batch_size)], workers)
 
 

@@ -241,7 +241,9 @@ def _check_batches(
 ) -> tuple[int, Iterator[tuple[Pixels, Tensor | None]]]:
     """How many images, and batches of them with their labels."""
     if data is not None:
-        batches = held_out_batches(data, BATCH, workers, count)
+        # Classes stand one after another.
+        spread = [index * data.held_out_images // count for index in range(count)]
+        batches = held_out_batches(data, BATCH, workers, spread)
         return min(count, data.held_out_images), ((_pixels(images), labels) for images, labels in batches)
     generator = np.random.default_rng(seed)
     shape = (card.resolution, card.resolution, card.channels)

@@ -19,7 +19,9 @@ from profiling.errors import (
 from spnas_cli import __version__
 from spnas_cli.output import is_main_process
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "report")
+COMMANDS = (
+    "devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "export", "compare", "report",
+)  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,

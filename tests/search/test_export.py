@@ -264,6 +264,6 @@ def test_what_cannot_be_exported_is_one_clear_line(saved, photos, builder, tmp_p
         attempt(replace(saved, layers=saved.layers[:-1]))
     with pytest.raises(InputError, match="does not fit the next layer"):
         attempt(replace(saved, layers=(saved.layers[0], *saved.layers[3:])))
-    with pytest.raises(InputError, match="unknown to it: two words; not in these: two$"):
+    with pytest.raises(InputError, match=r"unknown to it: two words; not in these: two$"):
         load_known_images(replace(saved, classes=("one", "two", "zéro")), str(photos), 0)
     assert list(tmp_path.iterdir()) == []

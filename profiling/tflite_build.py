@@ -10,7 +10,7 @@ import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import platformdirs
 
@@ -27,6 +27,9 @@ from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
 from profiling.tflite_file import TfliteFile
+
+if TYPE_CHECKING:
+    from profiling.tflite_worker import Array, LayerWeights
 
 # To be raised whenever `tflite_worker` would build a different file from the same network.
 BUILD_VERSION = 2
@@ -84,6 +87,19 @@ class TfliteBuilder:
         """
         return self.wait(self.start(networks, precision), on_built=on_built)
 
+    def convert(
+        self, network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+    ) -> bytes:
+        """A network with weights of its own, as `tflite_worker.convert` makes it; nothing is cached.
+
+        Raises:
+            ConversionError: as there, or the worker died.
+        """
+        with self._lock, self._translated(network.key):
+            job = self._processes().submit(_convert_weights, network, precision, weights, representative)
+        with self._translated(network.key):
+            return job.result()
+
     def start(self, networks: Iterable[NetworkSpec | TfliteFile], precision: Precision) -> dict[str, Future[BuiltModel]]:
         """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
 
@@ -132,14 +148,18 @@ class TfliteBuilder:
             return self._jobs[path]
         if model := self._from_cache(network, precision):
             return _ready(model)
-        if self._pool is None:
+        if not self._jobs:
             self._make_cache()
+        with self._translated(network.key):
+            self._jobs[path] = self._processes().submit(_convert_into, network, precision, path)
+        return self._jobs[path]
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
             # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
-        with self._translated(network.key):
-            self._jobs[path] = self._pool.submit(_convert_into, network, precision, path)
-        return self._jobs[path]
+        return self._pool
 
     def _result(self, job: Future[BuiltModel], key: str) -> BuiltModel:
         with self._translated(key):
@@ -208,6 +228,15 @@ def _prepare_worker() -> None:
             os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_weights(
+    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+) -> bytes:
+    """Runs in a worker."""
+    from profiling.tflite_worker import convert
+
+    return convert(network, precision, weights, representative)
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:

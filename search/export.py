@@ -242,9 +242,9 @@ def _check_batches(
     """How many images, and batches of them with their labels."""
     if data is not None:
         # Classes stand one after another.
-        spread = [index * data.held_out_images // count for index in range(count)]
-        batches = held_out_batches(data, BATCH, workers, spread)
-        return min(count, data.held_out_images), ((_pixels(images), labels) for images, labels in batches)
+        most = min(count, data.held_out_images)
+        batches = held_out_batches(data, BATCH, workers, [index * data.held_out_images // most for index in range(most)])
+        return most, ((_pixels(images), labels) for images, labels in batches)
     generator = np.random.default_rng(seed)
     shape = (card.resolution, card.resolution, card.channels)
     sizes = [min(BATCH, count - first) for first in range(0, count, BATCH)]

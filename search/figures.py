@@ -46,7 +46,7 @@ def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) ->
     at = [step.step for step in steps]
     entropies = [step.cross_entropy for step in steps]
     left.plot(at, entropies, color="C0", linewidth=0.8, alpha=0.35)
-    left.plot(at, _smoothed(entropies), color="C0", linewidth=1.8)
+    left.plot(at, smoothed(entropies), color="C0", linewidth=1.8)
     left.set_ylabel("cross-entropy CE (nats)")
     _draw_runtime(right, steps, target_ms)
     for axes in (left, right):
@@ -57,7 +57,7 @@ def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) ->
     figure.savefig(path, dpi=DPI)
 
 
-def _smoothed(values: Sequence[float]) -> list[float]:
+def smoothed(values: Sequence[float]) -> list[float]:
     """A moving average over about a twentieth of the run."""
     weight, mean, smooth = 1 / max(1.0, len(values) / 20), values[0], []
     for value in values:

@@ -110,7 +110,8 @@ class Scorer:
         return self._moved(training_batches(self._data, config.batch_size, config.seed, steps.start, steps.stop, config.workers))
 
     def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._moved(held_out_batches(self._data, self._config.batch_size, self._config.workers, self._indices))
+        config = self._config
+        return self._moved(held_out_batches(self._data, config.batch_size, config.workers, self._indices, shared=False))
 
     def _moved(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in batches:

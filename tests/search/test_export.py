@@ -23,8 +23,9 @@ from profiling.space import Architecture
 from profiling.tflite_build import TfliteBuilder
 from search import export_tflite
 from search.data import ImageForm, held_out_batches, load_data, training_batches
-from search.export import Comparison, export, load_images, representative_pixels
+from search.export import Comparison, export, representative_pixels
 from search.export_onnx import OnnxModel
+from search.named_network import load_known_images
 from search.network import BatchNorm, Network
 from search.saved_network import SavedNetwork
 
@@ -87,7 +88,7 @@ def builder():
 @pytest.fixture(scope="module")
 def exports(saved, photos, builder, tmp_path_factory):
     """The network in every form."""
-    folder, data = tmp_path_factory.mktemp("exports"), load_images(str(photos), saved, 0)
+    folder, data = tmp_path_factory.mktemp("exports"), load_known_images(saved, str(photos), 0)
     return {
         name: export(
             saved, folder / f"{name}.{to}", to, "fp32" if to == "onnx" else name, builder, data,
@@ -125,7 +126,7 @@ def test_in_a_fresh_process_the_file_and_its_documentation_are_enough(exports, s
     )
     guesses = [line.removeprefix(f"{path} ") for path, line in zip(files, done.stdout.splitlines(), strict=True)]
     with torch.no_grad():
-        images = torch.cat([images for images, _ in held_out_batches(load_images(str(photos), saved, 0), 32, 0)])
+        images = torch.cat([images for images, _ in held_out_batches(load_known_images(saved, str(photos), 0), 32, 0)])
         expected = [saved.classes[index] for index in saved.build()(images).argmax(1)]
     assert np.mean([guess == want for guess, want in zip(guesses, expected, strict=True)]) >= (0.95 if name == "int8" else 1)
 
@@ -183,7 +184,7 @@ def test_weights_stay_aligned_and_the_same_export_gives_the_same_file(exports, s
     vectors = [buffer for i in range(model.BuffersLength()) if not (buffer := model.Buffers(i)).DataIsNone()]
     assert len(vectors) > 10
     assert all(buffer._tab.Vector(buffer._tab.Offset(4)) % 16 == 0 for buffer in vectors)
-    data = load_images(str(photos), saved, 0)
+    data = load_known_images(saved, str(photos), 0)
     again = export(
         saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, representative_images=1, check_images=10
     )  # fmt: skip
@@ -235,7 +236,7 @@ def test_the_bounds(precision, changes, fault):
 
 
 def test_representative_images_are_training_images_as_many_of_each_class(photos, saved):
-    data = load_images(str(photos), saved, 0)
+    data = load_known_images(saved, str(photos), 0)
     taken = representative_pixels(data, 30, 0)
     assert np.array_equal(taken, representative_pixels(data, 30, 0))
     labels = Counter()
@@ -263,6 +264,6 @@ def test_what_cannot_be_exported_is_one_clear_line(saved, photos, builder, tmp_p
         attempt(replace(saved, layers=saved.layers[:-1]))
     with pytest.raises(InputError, match="does not fit the next layer"):
         attempt(replace(saved, layers=(saved.layers[0], *saved.layers[3:])))
-    with pytest.raises(InputError, match="differ from those of the network digits of three: class 1 is two words, not two"):
-        load_images(str(photos), replace(saved, classes=("one", "two", "zéro")), 0)
+    with pytest.raises(InputError, match=r"unknown to it: two words; not in these: two$"):
+        load_known_images(replace(saved, classes=("one", "two", "zéro")), str(photos), 0)
     assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,7 @@ from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
+from profiling.tflite_file import TfliteFile
 
 if TYPE_CHECKING:
     from profiling.tflite_worker import Array, LayerWeights
@@ -69,12 +70,15 @@ class TfliteBuilder:
             self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def build(
-        self, networks: Iterable[NetworkSpec], precision: Precision, on_built: Callable[[int, int], None] | None = None
+        self,
+        networks: Iterable[NetworkSpec | TfliteFile],
+        precision: Precision,
+        on_built: Callable[[int, int], None] | None = None,
     ) -> dict[str, BuiltModel]:
         """The models of all networks, by key; those that the cache lacks are converted in parallel.
 
         Args:
-            networks: a single layer is a network of one.
+            networks: a single layer is a network of one; a file that was built elsewhere is taken as it is.
             precision: of all of them.
             on_built: called with the number of models that are ready and the number of all.
 
@@ -96,7 +100,7 @@ class TfliteBuilder:
         with self._translated(network.key):
             return job.result()
 
-    def start(self, networks: Iterable[NetworkSpec], precision: Precision) -> dict[str, Future[BuiltModel]]:
+    def start(self, networks: Iterable[NetworkSpec | TfliteFile], precision: Precision) -> dict[str, Future[BuiltModel]]:
         """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
 
         Raises:
@@ -136,14 +140,14 @@ class TfliteBuilder:
                 return models
             futures.wait([job for job in jobs.values() if not job.done()], return_when=futures.FIRST_COMPLETED)
 
-    def _start(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+    def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
+        if isinstance(network, TfliteFile):
+            return _ready(network.model)
         path = self._path(network, precision)
         if path in self._jobs:
             return self._jobs[path]
         if model := self._from_cache(network, precision):
-            found: Future[BuiltModel] = Future()
-            found.set_result(model)
-            return found
+            return _ready(model)
         if not self._jobs:
             self._make_cache()
         with self._translated(network.key):
@@ -194,6 +198,12 @@ class TfliteBuilder:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some space" if full else "is the folder writable?"
         return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
+
+
+def _ready(model: BuiltModel) -> Future[BuiltModel]:
+    job: Future[BuiltModel] = Future()
+    job.set_result(model)
+    return job
 
 
 def _hash_file(path: Path) -> Path:

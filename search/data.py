@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from profiling.errors import InputError
 from profiling.space import SearchSpace
+from search import processes
 from search.vision import datasets, transforms
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -162,6 +163,9 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
         self._images, self._batch_size, self._seed = images, batch_size, seed
+        # Each process takes its part of every batch: the order does not depend on their number.
+        part = batch_size // processes.count()
+        self._part = slice(processes.index() * part, (processes.index() + 1) * part)
         self._steps = range(first_step, last_step)
 
     def __len__(self) -> int:
@@ -177,13 +181,15 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
                 generator = torch.Generator().manual_seed(mixed(self._seed, epoch))
                 order, ordered_epoch = torch.randperm(self._images, generator=generator).tolist(), epoch
             first = position * self._batch_size
-            yield [(epoch, index) for index in order[first : first + self._batch_size]]
+            yield [(epoch, index) for index in order[first : first + self._batch_size][self._part]]
 
 
 def training_batches(
     data: Data, batch_size: int, seed: int, first_step: int, last_step: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of steps [first_step, last_step): images (batch, channels, height, width) and labels (batch,).
+    """This process's part of the batches of steps [first_step, last_step).
+
+    Images (batch / processes, channels, height, width) and labels (batch / processes,).
 
     Raises:
         InputError: an image cannot be read.
@@ -191,15 +197,24 @@ def training_batches(
     return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
-def held_out_batches(data: Data, batch_size: int, workers: int, images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every held-out image once, in order; or so many of them, evenly spread over the classes, which stand one after another.
+def held_out_batches(
+    data: Data, batch_size: int, workers: int, indices: Sequence[int] | None = None, *, shared: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Held-out images in order.
+
+    Args:
+        data: images.
+        batch_size: images a batch; the last may have fewer.
+        workers: processes that load images; 0 loads in this one.
+        indices: of the images; all when None.
+        shared: of several processes, each takes its share of the batches; or each takes all of them.
 
     Raises:
         InputError: an image cannot be read.
     """
-    count = min(images or data.held_out_images, data.held_out_images)
-    items = [(0, index * data.held_out_images // count) for index in range(count)]
-    return _batches(data.held_out, [items[first : first + batch_size] for first in range(0, len(items), batch_size)], workers)
+    items = [(0, index) for index in (range(data.held_out_images) if indices is None else indices)]
+    batches = [items[first : first + batch_size] for first in range(0, len(items), batch_size)]
+    return _batches(data.held_out, batches[processes.index() :: processes.count()] if shared else batches, workers)
 
 
 def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:

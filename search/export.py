@@ -241,8 +241,10 @@ def _check_batches(
 ) -> tuple[int, Iterator[tuple[Pixels, Tensor | None]]]:
     """How many images, and batches of them with their labels."""
     if data is not None:
-        batches = held_out_batches(data, BATCH, workers, count)
-        return min(count, data.held_out_images), ((_pixels(images), labels) for images, labels in batches)
+        # Classes stand one after another.
+        most = min(count, data.held_out_images)
+        batches = held_out_batches(data, BATCH, workers, [index * data.held_out_images // most for index in range(most)])
+        return most, ((_pixels(images), labels) for images, labels in batches)
     generator = np.random.default_rng(seed)
     shape = (card.resolution, card.resolution, card.channels)
     sizes = [min(BATCH, count - first) for first in range(0, count, BATCH)]

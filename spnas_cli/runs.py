@@ -32,6 +32,11 @@ TRAINING_OPTIONS = (
         "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
     ),
     click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU."),
+    click.option(
+        "--track",
+        type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+        help="Also send the metrics there; it must be installed. [default: metrics.csv only]",
+    ),
     click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none."),
 )
 

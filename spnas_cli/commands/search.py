@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     "data_name",
     metavar="NAME|FOLDER",
     required=True,
-    help="digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`.",
+    help="digits, fashion-mnist, cifar10; a folder with a folder of images per class, maybe below `train` and `val`; or "
+    "WebDataset shards: a folder of .tar files or a pattern, train-{000..099}.tar.",
 )
 @click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Latency to end at, in ms.")
 @click.option(
@@ -53,6 +54,7 @@ def search(
     seed: int,
     workers: int,
     mixed_precision: str,
+    track: str | None,
     resume: bool,
     db: Path,
     as_json: bool,
@@ -100,6 +102,7 @@ def search(
         seed=seed,
         workers=workers,
         precision=mixed_precision,
+        track=track,
         **{name: value for name, value in given.items() if value is not None},
     )
     processes.from_main(lambda: prepare_folder(folder, config, resume))

@@ -10,7 +10,7 @@ import re
 import socket
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from profiling.errors import InputError, StoreError
 from profiling.measurement import Measurement
 from profiling.space import Architecture, SearchSpace
 
-Purpose = Literal["profile", "validate"]
+Purpose = Literal["profile", "validate", "compare"]
 
 BUSY_TIMEOUT_S = 10.0
 # By the beginning of SQLite's own name for the fault: what is wrong, and what to do.
@@ -46,12 +46,13 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Campaign:
-    """One profile or validation under one set of conditions: what a command picks up again when it is typed again."""
+    """One profile, validation or comparison under one set of conditions: what a command picks up again when it is typed again."""
 
     id: int
     purpose: Purpose
     space: SearchSpace
     conditions: Conditions
+    parameters: Mapping[str, int | float | str]
 
 
 class Store:
@@ -157,7 +158,24 @@ class Store:
                 values,
             )
             identity = connection.execute("SELECT id FROM campaigns WHERE digest = ?", (digest,)).fetchone()[0]
-        return Campaign(identity, purpose, space, conditions)
+        return Campaign(identity, purpose, space, conditions, parameters)
+
+    def campaigns(self, purpose: Purpose) -> list[Campaign]:
+        """All campaigns of this purpose, the latest first."""
+        query = "SELECT id, space, conditions, parameters FROM campaigns WHERE purpose = ? ORDER BY id DESC"
+        with self._translated():
+            if version(self._connection) == 0:
+                return []
+            return [
+                Campaign(
+                    identity,
+                    purpose,
+                    SearchSpace.model_validate_json(space),
+                    Conditions.model_validate_json(conditions),
+                    json.loads(parameters),
+                )
+                for identity, space, conditions, parameters in self._connection.execute(query, (purpose,)).fetchall()
+            ]
 
     def add_networks(self, campaign: Campaign, architectures: Sequence[Architecture]) -> None:
         """Keeps the architectures of whole networks, so that a model's key can be turned back into what it stands for.
@@ -176,6 +194,13 @@ class Store:
         with self._translated():
             rows = self._connection.execute(query, (campaign.id,)).fetchall()
             return {model: Architecture.model_validate_json(architecture) for model, architecture in rows}
+
+    def architectures(self, keys: Iterable[str]) -> dict[str, Architecture]:
+        """The architectures of whole networks, by the keys of these; those that no campaign measured are left out."""
+        query = "SELECT architecture FROM networks WHERE model = ? ORDER BY campaign LIMIT 1"
+        with self._translated():
+            found = {key: self._connection.execute(query, (key,)).fetchone() for key in keys}
+            return {key: Architecture.model_validate_json(row[0]) for key, row in found.items() if row}
 
     def add(self, campaign: Campaign, measurement: Measurement) -> None:
         """Keeps a measurement; it is on the disk when this returns.
@@ -201,6 +226,25 @@ class Store:
                 Measurement.model_validate_json(record).model_copy(update={"output": zlib.decompress(output).decode()})
                 for record, output in rows
             ]
+
+    def sessions(self, campaign: Campaign, model: str) -> list[list[float]]:
+        """The figures in ms of all visits to a model under the conditions of a campaign, by processes as long as its own.
+
+        One list for each campaign that has some, of whatever purpose, this one among them.
+        """
+        query = """
+            SELECT measurements.campaign, measurements.low_ms FROM measurements
+            JOIN campaigns ON campaigns.id = measurements.campaign JOIN campaigns AS mine ON mine.id = ?
+            WHERE measurements.model = ? AND measurements.status = 'ok' AND campaigns.conditions = mine.conditions
+            AND json_extract(campaigns.parameters, '$.runs') = json_extract(mine.parameters, '$.runs')
+            AND json_extract(campaigns.parameters, '$.seconds') = json_extract(mine.parameters, '$.seconds')
+            ORDER BY measurements.id
+        """
+        found: dict[int, list[float]] = {}
+        with self._translated():
+            for identity, low_ms in self._connection.execute(query, (campaign.id, model)):
+                found.setdefault(identity, []).append(low_ms)
+        return list(found.values())
 
     def save_table(self, table: LatencyTable, campaign: Campaign | None = None) -> None:
         """Keeps a table under its name; a later table of the same campaign takes its place.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 # Before TensorFlow is loaded: no banner on stderr, and no look for a GPU that conversion would not use.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -22,7 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from profiling.conditions import Precision
 from profiling.errors import ConversionError
-from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
+from profiling.layers import Bottleneck, Convolution, FinalLayer, LayerSpec, NetworkSpec, Separable, Stem
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -44,22 +44,16 @@ def weight_shapes(layer: LayerSpec) -> list[tuple[tuple[int, ...], int]]:
     """For each convolution of a layer in order the shape of its kernel, as TensorFlow lays it out, and the length of its bias.
 
     A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), the classifier's (in, classes).
-
-    Raises:
-        ConversionError: this kind of layer has no TFLite form here.
     """
-    match layer:
-        case Stem():
-            return [((layer.kernel, layer.kernel, layer.in_channels, layer.out_channels), layer.out_channels)]
-        case MBConv():
-            hidden = layer.hidden_channels
-            expand = [((1, 1, layer.in_channels, hidden), hidden)] if layer.expansion > 1 else []
-            depthwise = ((layer.kernel, layer.kernel, hidden, 1), hidden)
-            return [*expand, depthwise, ((1, 1, hidden, layer.out_channels), layer.out_channels)]
-        case Head():
-            features = ((1, 1, layer.in_channels, layer.out_channels), layer.out_channels)
-            return [features, ((layer.out_channels, layer.classes), layer.classes)]
-    raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
+    return [(_kernel_shape(convolution), convolution.out_channels) for convolution in layer.convolutions]
+
+
+def _kernel_shape(convolution: Convolution) -> tuple[int, ...]:
+    if convolution.kind == "classifier":
+        return (convolution.in_channels, convolution.out_channels)
+    if convolution.kind == "depthwise":
+        return (convolution.kernel, convolution.kernel, convolution.in_channels, 1)
+    return (convolution.kernel, convolution.kernel, convolution.in_channels, convolution.out_channels)
 
 
 def random_weights(layer: LayerSpec) -> LayerWeights:
@@ -74,20 +68,28 @@ def random_weights(layer: LayerSpec) -> LayerWeights:
 
 
 def apply_layer(layer: LayerSpec, weights: LayerWeights, x: tf.Tensor) -> tf.Tensor:
-    """The layer as TensorFlow operations on x of shape (1, height, width, channels)."""
+    """The layer as TensorFlow operations on x of shape (1, height, width, channels).
+
+    Raises:
+        ConversionError: this kind of layer has no TFLite form here.
+    """
     match layer:
         case Stem():
             return tf.nn.relu6(_convolution(x, weights[0], layer.stride))
-        case MBConv():
-            *expand, depthwise, project = weights
-            y = tf.nn.relu6(_convolution(x, expand[0])) if expand else x
-            strides = (1, layer.stride, layer.stride, 1)
-            y = tf.nn.relu6(tf.nn.bias_add(tf.nn.depthwise_conv2d(y, depthwise[0], strides, "SAME"), depthwise[1]))
+        case Separable():
+            y = tf.nn.relu6(_depthwise(x, weights[0], layer.stride))
+            return tf.nn.relu6(_convolution(y, weights[1]))
+        case Bottleneck():
+            *hidden, project = weights
+            y = tf.nn.relu6(_convolution(x, hidden.pop(0))) if layer.has_expansion else x
+            for index, depthwise in enumerate(hidden):
+                y = tf.nn.relu6(_depthwise(y, depthwise, layer.stride if index == 0 else 1))
             y = _convolution(y, project)
             return x + y if layer.residual else y
-        case Head():
-            features = tf.reduce_mean(tf.nn.relu6(_convolution(x, weights[0])), axis=(1, 2))
-            return tf.nn.bias_add(tf.matmul(features, weights[1][0]), weights[1][1])
+        case FinalLayer():
+            *features, (kernel, bias) = weights
+            y = tf.nn.relu6(_convolution(x, features[0])) if features else x
+            return tf.nn.bias_add(tf.matmul(tf.reduce_mean(y, axis=(1, 2)), kernel), bias)
     raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
 
 
@@ -95,18 +97,33 @@ def _convolution(x: tf.Tensor, weights: tuple[Array, Array], stride: int = 1) ->
     return tf.nn.bias_add(tf.nn.conv2d(x, weights[0], stride, "SAME"), weights[1])
 
 
-def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights] | None = None) -> bytes:
+def _depthwise(x: tf.Tensor, weights: tuple[Array, Array], stride: int) -> tf.Tensor:
+    return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, weights[0], (1, stride, stride, 1), "SAME"), weights[1])
+
+
+def convert(
+    network: NetworkSpec,
+    precision: Precision,
+    weights: Sequence[LayerWeights] | None = None,
+    representative: Array | None = None,
+) -> bytes:
     """A network as a TFLite file.
 
     Args:
         network: its layers.
         precision: `fp32`; `fp16`, half-precision weights; or `int8`, weights, activations, input and output in 8 bits.
         weights: one entry per layer; random ones when None, which is enough for measuring latency.
+        representative: (images, height, width, channels), what ranges of `int8` are estimated on; input and output of the model
+            are then uint8, so that pixels go in as they are. Noise, and int8, when None.
 
     Raises:
-        ConversionError: TensorFlow failed, or the operators of the model are not those of the network.
+        ConversionError: TensorFlow failed, the weights are not those of the layers, or the operators of the model are not those
+            of the network.
     """
     filled = [random_weights(layer) for layer in network.layers] if weights is None else weights
+    for layer, layer_weights in zip(network.layers, filled, strict=True):
+        if [(kernel.shape, len(bias)) for kernel, bias in layer_weights] != weight_shapes(layer):
+            raise ConversionError("the weights do not have the shapes of this layer", where=layer.key)
 
     with tf.Graph().as_default() as graph:
         given = x = tf.compat.v1.placeholder(tf.float32, network.input_shape)
@@ -118,22 +135,20 @@ def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerW
     if precision == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        converter.representative_dataset = lambda: _representative_inputs(network.input_shape)
+        inputs = _noise(network.input_shape) if representative is None else representative
+        converter.representative_dataset = lambda: ([image[None]] for image in inputs)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+        converter.inference_input_type = converter.inference_output_type = tf.int8 if representative is None else tf.uint8
     try:
         model: bytes = converter.convert()
     except Exception as error:
         raise ConversionError(f"TensorFlow could not convert it: {error}".splitlines()[0], where=network.key) from error
-    check_ops(model, network, precision)
+    check_ops(model, network, precision, from_pixels=precision == "int8" and representative is not None)
     return model
 
 
-def _representative_inputs(shape: tuple[int, ...]) -> Iterator[list[Array]]:
-    generator = np.random.default_rng(0)
-    for _ in range(REPRESENTATIVE_INPUTS):
-        yield [generator.standard_normal(shape, dtype=np.float32)]
+def _noise(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).standard_normal((REPRESENTATIVE_INPUTS, *shape[1:]), dtype=np.float32)
 
 
 def model_ops(model: bytes) -> tuple[str, ...]:
@@ -147,14 +162,21 @@ def model_ops(model: bytes) -> tuple[str, ...]:
     return tuple(builtin[graph.Operators(index).OpcodeIndex()] for index in range(graph.OperatorsLength()))
 
 
-def check_ops(model: bytes, network: NetworkSpec, precision: Precision) -> None:
+def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
     """Makes sure that a model is what its network must become.
+
+    Args:
+        model: the content of the file.
+        network: what it was made from.
+        precision: of the model.
+        from_pixels: whether it takes and gives uint8, which one operator at each end makes int8 of, and int8 that.
 
     Raises:
         ConversionError: an operator is missing or there is one too many; a latency measured on such a model would be wrong.
     """
     found = tuple(op for op in model_ops(model) if op not in CONVERSION_OPS[precision])
-    if found != network.ops:
+    expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
+    if found != expected:
         raise ConversionError(
-            f"the model holds the operators {', '.join(found)} where {', '.join(network.ops)} were expected", where=network.key
+            f"the model holds the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key
         )

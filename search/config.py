@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from profiling.specfile import SpecModel
 
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -42,7 +43,7 @@ class TrainingConfig(SpecModel):
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Annotated[str, Field(pattern="^(no|bf16)$")] = "no"
     checkpoint_seconds: Positive = 60.0
-    track: Literal["tensorboard", "wandb", "mlflow"] | None = None
+    track: Tracker | None = None
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""

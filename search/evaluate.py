@@ -31,6 +31,21 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
 
 @torch.no_grad()
+def right_guesses(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Whether the class of each image is the network's first guess (top-1).
+
+    Args:
+        network: gives logits (…, batch, classes).
+        batches: images and labels, on the network's device.
+
+    Returns:
+        (…, images) of bool, in the order of the batches, on the CPU.
+    """
+    network.eval()
+    return torch.cat([(network(images).argmax(-1) == labels).cpu() for images, labels in batches], dim=-1)
+
+
+@torch.no_grad()
 def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """The share of images whose class is the network's first guess (top-1), 0 to 1; over the images of all processes."""
     network.eval()

@@ -22,7 +22,7 @@ import platformdirs
 from profiling.errors import InputError
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-HELD_OUT_NAME = re.compile(r"(?:^|[^a-z])(?:val|valid|validation|test)(?:[^a-z]|$)")
+HELD_OUT = {"val", "validation", "test"}
 LABEL_NAMES = ("label", "cls", "class")
 
 
@@ -71,8 +71,8 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def is_held_out(shard: Path) -> bool:
-    """Whether a shard says by its name, or that of its folder, that it is not to be trained on."""
-    return bool(HELD_OUT_NAME.search(shard.stem.lower()) or HELD_OUT_NAME.search(shard.parent.name.lower()))
+    """Whether a shard says by a word in its name, or by its folder, that it is not to be trained on."""
+    return bool(HELD_OUT & {*re.split(r"[^a-z]+", shard.stem.lower()), shard.parent.name.lower()})
 
 
 def read_shards(shards: Sequence[Path], endings: Sequence[str]) -> tuple[list[str], list[tuple[Member, str]]]:

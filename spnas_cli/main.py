@@ -19,7 +19,9 @@ from profiling.errors import (
 from spnas_cli import __version__
 from spnas_cli.output import is_main_process
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "validate")
+COMMANDS = (
+    "devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "export", "compare", "report",
+)  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,
@@ -91,7 +93,7 @@ def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table host-digits --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 0.4 -o run
     """
     ctx.obj = -1 if quiet or not is_main_process() else verbose
 

@@ -1,4 +1,4 @@
-"""What each process of `test_processes.py` runs: batch norm over all of them, and a short search; the main one writes a file.
+"""What each process of `test_processes.py` runs: batch norm, a short search, a short training; the main one writes a file.
 
 torchrun --standalone --nproc-per-node 2 one_of_several.py FOLDER
 """
@@ -16,6 +16,8 @@ from search.config import SearchConfig
 from search.data import load_data
 from search.loop import Search, table_digest
 from search.network import BatchNorm
+from search.recipe import TrainConfig, load_recipe
+from search.train import Training
 
 
 def batch_norm_of_all() -> dict[str, list[float]]:
@@ -60,9 +62,22 @@ def short_search(folder: Path, **settings) -> dict:
     return {"steps": steps, "found": found.architecture.choices, "accuracy": found.accuracy}
 
 
+def short_training(folder: Path) -> dict:
+    """22 steps on digits from random weights; every step and the evaluation after them."""
+    space = small_space()
+    layers = [layer for _, layer in space.uniform("5x5-3").placed_layers()]
+    recipe = load_recipe("mnasnet").adapted(epochs=1, learning_rate=0.004)
+    config = TrainConfig(**dict(recipe), network="test", data="digits", batch_size=64)
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = []
+    trained = Training(layers, load_data("digits", space, 0), config, folder).run(lambda step: steps.append(vars(step)))
+    return {"steps": steps, "evaluation": vars(trained.evaluations[-1])}
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     processes.state()
     results = {"batch norm": batch_norm_of_all(), "search": short_search(folder / "run")}
+    results["training"] = short_training(folder / "training")
     if processes.index() == 0:
         (folder / "results.json").write_text(json.dumps(results))

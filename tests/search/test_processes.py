@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import small_space, table_from_multiply_adds
-from one_of_several import batch_norm_of_all, short_search
+from one_of_several import batch_norm_of_all, short_search, short_training
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -36,6 +36,12 @@ def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
         assert tuple(same["choices"]) == step["choices"]
     assert tuple(two["search"]["found"]) == one["found"]
     assert two["search"]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
+
+    one, two = short_training(tmp_path / "one-training"), two["training"]
+    assert len(one["steps"]) == len(two["steps"]) == 22
+    for step, same in zip(one["steps"], two["steps"], strict=True):
+        assert same == pytest.approx(step, abs=1e-4)
+    assert two["evaluation"] == pytest.approx(one["evaluation"], abs=0.01)
 
 
 def test_a_step_in_parts_differs_by_its_batch_norm_alone(tmp_path, monkeypatch):

@@ -42,7 +42,8 @@ def sample(number: int, kind: str = "cls"):
     return f"{number:06d}", {"png": png(number)} | files
 
 
-def test_shards_by_folder_and_by_pattern_hold_the_images_that_were_put_in(tmp_path, space):
+def test_shards_by_folder_and_by_pattern_hold_the_images_that_were_put_in(tmp_path, make_space):
+    space = make_space(image_channels=3)
     for shard in range(12):
         kind = "json" if shard % 2 else "cls"
         write_shard(tmp_path / "set" / f"train-{shard:03d}.tar", [sample(6 * shard + i, kind) for i in range(6)])

@@ -26,6 +26,7 @@ from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.stats import is_noisy, robust_low, spread
 from profiling.supply import ModelSupply
 from profiling.tflite_build import TfliteBuilder
+from profiling.tflite_file import TfliteFile
 
 # Of the calibration, measured again in a validation: enough for a median that one of them cannot spoil.
 DRIFT_NETWORKS = 5
@@ -97,7 +98,7 @@ def profile(
     store.check_name_is_free(name, campaign)
     store.add_networks(campaign, networks)
     specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     table = LatencyTable(
         name=name,
         space=space,
@@ -185,7 +186,7 @@ def validate_table(
     campaign = store.campaign("validate", table.space, conditions, parameters)
     store.add_networks(campaign, [*drawn.values(), *named.values(), *again.values()])
     specs = [architecture.network for architecture in (*drawn.values(), *named.values(), *again.values())]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     return _assess(table, drawn, named, low_ms), outcome
 
 
@@ -239,14 +240,14 @@ def _assess(
     return Validation(report, rows, others, drift_pct)
 
 
-def _measure(
+def measure(
     device: Device,
     campaign: Campaign,
     store: Store,
     builder: TfliteBuilder,
     settings: RunSettings,
     watch: Watch,
-    specs: Iterable[NetworkSpec],
+    specs: Iterable[NetworkSpec | TfliteFile],
     *,
     visits: int,
     seed: int,

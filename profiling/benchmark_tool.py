@@ -82,6 +82,8 @@ _STATISTICS = re.compile(
 _NO_RUNS = re.compile(_COUNT + r"0\s*$")
 # Each phase begins with this, and ends with its statistics.
 _PHASE = "Running benchmark for "
+# What the tool prints first, and what the app for Android prints in its place.
+_BEGIN = re.compile(r"STARTING!|Running TensorFlow Lite benchmark with args")
 # Colours, as `logcat -v color` and terminals have them.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # The lines of a summary, each with its unit in microseconds. LiteRT 2's own tool (litert/tools) prints a block of lines.
@@ -289,8 +291,8 @@ def _line_around(text: str, found: re.Match[str]) -> str:
 def _last_run(text: str) -> str:
     """What the last of several processes printed: logcat keeps those before it, and some scripts run one after the other."""
     text = _COLOUR.sub("", text)
-    start = text.rfind("STARTING!")
-    return text[start:] if text.find("STARTING!") < start else text
+    begins = [found.start() for found in _BEGIN.finditer(text)]
+    return text[begins[-1] :] if len(begins) > 1 else text
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from search.supernet import Decisions, Supernet
 # Steps into which the budget is cut; rounding adds up to at most one layer count of them, 0.05 % of the budget for 20 layers.
 GRID = 40_000
 TOLERANCE = 0.01
+ROUNDING = 1e-9
 SMALLEST = 1e-30
 
 
@@ -55,11 +56,12 @@ def _log_likelihood(
     return math.log(max(p, SMALLEST))
 
 
-def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Architecture:
-    """The architecture of the highest total score whose predicted latency lies within 1 % below the target.
+def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Iterator[Architecture]:
+    """The architectures whose predicted latency lies within 1 % below the target, the highest total score first.
 
-    It is found exactly, up to the grid, by dynamic programming over latency: additive scores on additive costs are a
-    multiple-choice knapsack. Where the space has no network in that band, the slowest one below the target is taken.
+    They are found exactly, up to the grid, by dynamic programming over latency: additive scores on additive costs are a
+    multiple-choice knapsack. Of those with the same latency, up to the grid, only the best comes. Where the space has no network
+    in that band, the slowest one below the target comes alone.
 
     Args:
         model: gives the costs, with its calibration.
@@ -67,7 +69,8 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
         target_ms: at least the latency of the fastest network.
     """
     line = model.calibration
-    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, target_ms * (1 - TOLERANCE)))
+    least_ms, most_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
+    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, least_ms))
     step = max(budget, 1e-9) / GRID
     shifts = [{name: round(ms / step) for name, ms in costs.items()} for costs in model.costs]
     places = GRID + len(shifts)  # with room for what was rounded up
@@ -82,19 +85,23 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
         best = reached.max(axis=0)
         taken.append(reached.argmax(axis=0))
 
-    def trace(place: int) -> Architecture:
+    def trace(place: int) -> tuple[Architecture, float]:
         names = []
         for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
             names.append(list(layer_shifts)[chosen[place]])
             place -= layer_shifts[names[-1]]
-        return Architecture(space=model.space, choices=tuple(reversed(names)))
+        architecture = Architecture(space=model.space, choices=tuple(reversed(names)))
+        return architecture, model.predict(architecture).total_ms
 
     reachable = np.flatnonzero(np.isfinite(best))[::-1]
-    in_band = reachable[reachable >= least / step]
-    by_score = in_band[np.argsort(-best[in_band], kind="stable")]
-    # The best place in the band nearly always holds; at its edges the sum before rounding may lie outside.
-    for place in (*by_score, *reachable):
-        architecture = trace(int(place))
-        if model.predict(architecture).total_ms <= target_ms * (1 + 1e-9):
-            return architecture
-    return model.extremes()[0]
+    in_band = reachable[reachable >= least / step - len(shifts)]
+    none_yet = True
+    # At the edges of the band the sum before rounding may lie outside.
+    for place in in_band[np.argsort(-best[in_band], kind="stable")]:
+        architecture, ms = trace(int(place))
+        if least_ms <= ms <= most_ms:
+            none_yet = False
+            yield architecture
+    if none_yet:
+        below = (architecture for architecture, ms in map(trace, reachable.tolist()) if ms <= most_ms)
+        yield next(below, model.extremes()[0])

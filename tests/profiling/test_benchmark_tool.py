@@ -211,6 +211,8 @@ def test_of_several_runs_in_one_text_the_last_one_counts():
     alone = attempt(good, "")
     assert alone is not None
     assert attempt(other + good, "") == attempt(failed + "Segmentation fault \n" + good, "") == alone
+    begin = "Running TensorFlow Lite benchmark with args: --graph=/data/local/tmp/net.tflite"  # of the app for Android
+    assert attempt((failed + good).replace("STARTING!", begin), "") == alone
     assert attempt(good + failed, "") is None
     cut = other[: other.rindex("count=")]
     assert attempt(good + cut, "") is None, "the warm-up of a run that was cut, and the figures of the one before"

@@ -31,13 +31,11 @@ def texts(node: ast.expr) -> Iterator[str]:
 
 def messages() -> Iterator[str]:
     """The problem of every error that is made, and every `problem, hint = ...`, in the modules that speak to phones."""
-    for path in sorted((FOLDER / "profiling").glob("adb*.py")) + [FOLDER / "profiling" / "phone_state.py"]:
+    for path in [*sorted((FOLDER / "profiling").glob("adb*.py")), FOLDER / "profiling" / "phone_state.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
                 yield from texts(node.args[-1])
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "problem":
-                yield from texts(node.value)
-            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("(problem, hint)", "problem, hint"):
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("problem", "(problem, hint)", "problem, hint"):
                 yield from texts(node.value)
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and path.name == "adb_usb.py":
                 for value in node.value.values:

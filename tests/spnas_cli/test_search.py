@@ -1,5 +1,6 @@
 """`spnas search` from end to end in processes of its own, with real digits and a table made from multiply-adds."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -14,28 +15,38 @@ from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.space import SearchSpace, load_architecture
 
-SPACE = SearchSpace.model_validate(
-    {
-        "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
-        "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
-    },
-    strict=False,
-)  # fmt: skip
+SETTINGS_OF_SPACE = {
+    "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
+    "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
+}  # fmt: skip
+SPACE = SearchSpace.model_validate(SETTINGS_OF_SPACE, strict=False)
+# Of 2,500 networks, so that there are many near a target.
+DEEPER = SearchSpace.model_validate(SETTINGS_OF_SPACE | {"stages": [{"layers": 5, "channels": 8, "stride": 2}]}, strict=False)
 SETTINGS = ["--data", "digits", "--epochs", "4", "--batch-size", "64"]
 FILES = {
     "architecture.json",
+    "candidates",
+    "candidates.csv",
     "checkpoint.pt",
+    "command.txt",
     "config.yaml",
+    "decisions.png",
     "kernels.png",
     "metrics.csv",
     "network.png",
     "network.pt",
     "progress.png",
+    "result.json",
+    "table.json",
 }
 
 
 @pytest.fixture
 def table(tmp_path) -> Path:
+    return write_table(SPACE, tmp_path)
+
+
+def write_table(space: SearchSpace, folder: Path) -> Path:
     """Each layer's latency is its hidden channels times its kernel's area, in µs: plausible, not measured."""
     conditions = Conditions(
         device="none", model="none", os_build="none", soc="none", runtime="none", tool="none",
@@ -43,12 +54,12 @@ def table(tmp_path) -> Path:
     )  # fmt: skip
     rows = {
         layer.key: Row(ms=1e-3 * getattr(layer, "hidden_channels", 8) * getattr(layer, "kernel", 1) ** 2)
-        for layer in SPACE.layers
+        for layer in space.layers
     }
     table = LatencyTable(
-        name="made-up", space=SPACE, conditions=conditions, rows=rows, created_at="2026-01-01T00:00:00Z", source="a test"
+        name="made-up", space=space, conditions=conditions, rows=rows, created_at="2026-01-01T00:00:00Z", source="a test"
     )
-    path = tmp_path / "table.json"
+    path = folder / "table.json"
     path.write_text(table.model_dump_json(), encoding="utf-8")
     return path
 
@@ -114,3 +125,35 @@ def test_wrong_input_is_one_line_and_leaves_nothing(table, tmp_path, arguments, 
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp_path):
+    """First at random, stopped by Ctrl-C, then at random to the end, then on by evolution: one front over all of them."""
+    folder = tmp_path / "run"
+    command = ["--table", write_table(DEEPER, tmp_path), *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
+    process = subprocess.Popen(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE, text=True)
+    kept = folder / "explored.json"
+    while not kept.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "Interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    before = json.loads(kept.read_text())["networks"]
+    assert 0 < len(before) < 1000
+    metrics = (folder / "metrics.csv").read_bytes()
+    assert run(*command, "random", "--explore-networks", len(before) + 2).returncode == 0
+    result = run(*command, "evolution", "--explore-networks", "6")
+    assert result.returncode == 0, result.stderr
+    assert "from step" in result.stderr
+    assert (folder / "metrics.csv").read_bytes() == metrics
+    after = json.loads(kept.read_text())["networks"]
+    assert after[: len(before)] == before
+    assert [network["found_by"] for network in after[len(before) :]] == ["random"] * 2 + ["evolution"] * 6
+    assert len({tuple(network["choices"]) for network in after}) == len(after)
+    assert all(0.97 * 3 <= network["predicted_ms"] <= 1.03 * 3 for network in after)
+    assert (folder / "front.png").exists()
+    rows = list(csv.DictReader((folder / "front.csv").open()))
+    assert {path.name for path in (folder / "front").iterdir()} == {Path(row["file"]).name for row in rows}
+    for row in rows:
+        assert " ".join(load_architecture(str(folder / row["file"])).choices) == row["choices"]

@@ -109,7 +109,7 @@ def test_a_file_computes_what_the_network_computes(exports, photos, name, larges
 
 
 def test_files_shrink_with_their_precision(exports):
-    """Of a network as small as this one the int8 file is mostly scales, one a channel, so that it is little smaller than in fp16."""
+    """Of a network as small as this one the int8 file is mostly scales, one a channel: little smaller than in fp16."""
     assert max(exports["fp16"].size_bytes, exports["int8"].size_bytes) < 0.8 * exports["fp32"].size_bytes
     assert all(export.size_bytes == export.file.stat().st_size for export in exports.values())
 

@@ -165,6 +165,6 @@ def test_classes_that_differ_and_broken_images_are_named(trained, arch, tmp_path
     refused(spnas("train", arch, "--data", tmp_path / "b", "-o", tmp_path / "run"), "the classes differ", "dog, eel")
     (tmp_path / "a" / "cat" / "3.png").write_bytes(b"no image")
     settings = ["--batch-size", 4, "--epochs", 2]
-    refused(spnas("train", arch, "--data", tmp_path / "a", *settings, "-o", tmp_path / "run2"), "3.png", "cannot be read")
+    refused(spnas("-q", "train", arch, "--data", tmp_path / "a", *settings, "-o", tmp_path / "run2"), "3.png", "cannot be read")
     assert not (tmp_path / "run2" / "network.pt").exists()
     refused(spnas("evaluate", arch, "--data", "digits"), "not a checkpoint")

@@ -11,18 +11,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from statistics import median
 
 from latency_db.runtime_model import Prediction, RuntimeModel
 from latency_db.store import Campaign, Store
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from latency_db.validation import ValidationReport, validate
-from profiling.device import BuiltModel, Device, RunSettings
+from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
 from profiling.layers import NetworkSpec
+from profiling.measurement import Measurement
 from profiling.session import Progress, Session
 from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.stats import is_noisy, robust_low, spread
+from profiling.supply import ModelSupply
 from profiling.tflite_build import TfliteBuilder
+
+# Of the calibration, measured again in a validation: enough for a median that one of them cannot spoil.
+DRIFT_NETWORKS = 5
 
 
 @dataclass(frozen=True)
@@ -126,12 +132,20 @@ class MeasuredNetwork:
 
 @dataclass(frozen=True)
 class Validation:
-    """A validated runtime model: the report, the random networks that it rests on, and others measured beside them."""
+    """A validated runtime model.
+
+    Attributes:
+        report: the errors.
+        networks: the random networks that it rests on.
+        others: networks measured beside them.
+        drift_pct: how much slower (above 0) or faster the device was than when the table was measured: the median change, in
+            percent, of some networks of the calibration that were measured again in the same rounds. None without such networks.
+    """
 
     report: ValidationReport
     networks: tuple[MeasuredNetwork, ...]
     others: tuple[MeasuredNetwork, ...]
-    outcome: Outcome
+    drift_pct: float | None
 
 
 def validate_table(
@@ -146,7 +160,7 @@ def validate_table(
     visits: int,
     seed: int,
     others: dict[str, Architecture] | None = None,
-) -> Validation:
+) -> tuple[Validation, Outcome]:
     """Measures random networks that took no part in the calibration and compares them with the table's runtime model.
 
     Args:
@@ -161,19 +175,50 @@ def validate_table(
         TableError: the device's conditions are not those of the table; names every difference.
         MeasurementError: some networks could not be measured.
     """
-    model = RuntimeModel(table)
     conditions = device.conditions(settings)
     table.require_conditions(conditions)
-    calibrated_on = {network.key for network in table.calibration}
-    fresh = (a for a in random_architectures(table.space, seed) if a.network.key not in calibrated_on)
-    drawn = {architecture.network.key: architecture for architecture in islice(fresh, networks)}
+    drawn = _unseen_networks(table, networks, seed)
     named = others or {}
+    again = store.architectures(network.key for network in table.calibration[:DRIFT_NETWORKS])
     parameters: dict[str, int | float | str] = {"table": table.name, "measured_at": table.created_at, "networks": networks}
     parameters |= {"visits": visits, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
     campaign = store.campaign("validate", table.space, conditions, parameters)
-    store.add_networks(campaign, [*drawn.values(), *named.values()])
-    specs = [architecture.network for architecture in (*drawn.values(), *named.values())]
+    store.add_networks(campaign, [*drawn.values(), *named.values(), *again.values()])
+    specs = [architecture.network for architecture in (*drawn.values(), *named.values(), *again.values())]
     low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    return _assess(table, drawn, named, low_ms), outcome
+
+
+def latest_validation(table: LatencyTable, store: Store) -> Validation | None:
+    """The last validation of a table that the database holds whole, without measuring anything; None when there is none."""
+    for campaign in store.campaigns("validate"):
+        parameters = campaign.parameters
+        if (parameters["table"], parameters["measured_at"]) != (table.name, table.created_at):
+            continue
+        low_ms = _low_ms(store.measurements(campaign))
+        drawn = _unseen_networks(table, int(parameters["networks"]), int(parameters["seed"]))
+        if all(len(low_ms[key]) >= int(parameters["visits"]) for key in drawn):
+            calibrated_on = {network.key for network in table.calibration}
+            measured = {key: value for key, value in store.networks(campaign).items() if low_ms[key]}
+            others = {key: value for key, value in measured.items() if key not in drawn and key not in calibrated_on}
+            return _assess(table, drawn, others, low_ms)
+    return None
+
+
+def _unseen_networks(table: LatencyTable, networks: int, seed: int) -> dict[str, Architecture]:
+    """Random networks that the calibration of a table has not seen, by key."""
+    calibrated_on = {network.key for network in table.calibration}
+    fresh = (a for a in random_architectures(table.space, seed) if a.network.key not in calibrated_on)
+    return {architecture.network.key: architecture for architecture in islice(fresh, networks)}
+
+
+def _assess(
+    table: LatencyTable,
+    drawn: dict[str, Architecture],
+    named: dict[str, Architecture],
+    low_ms: dict[str, dict[int, float]],
+) -> Validation:
+    model = RuntimeModel(table)
 
     def measured(name: str, architecture: Architecture) -> MeasuredNetwork:
         values = list(low_ms[architecture.network.key].values())
@@ -184,7 +229,14 @@ def validate_table(
         [robust_low([ms for visit, ms in low_ms[key].items() if visit % 2 == parity]) for key in drawn] for parity in (0, 1)
     ]
     report = validate([row.prediction.total_ms for row in rows], [row.measured_ms for row in rows], *halves)
-    return Validation(report, rows, tuple(measured(name, architecture) for name, architecture in named.items()), outcome)
+    changes = [
+        robust_low(list(low_ms[network.key].values())) / network.measured_ms - 1
+        for network in table.calibration
+        if low_ms[network.key]
+    ]
+    drift_pct = median(changes) * 100 if changes else None
+    others = tuple(measured(name, architecture) for name, architecture in named.items())
+    return Validation(report, rows, others, drift_pct)
 
 
 def _measure(
@@ -201,30 +253,34 @@ def _measure(
 ) -> tuple[dict[str, dict[int, float]], Outcome]:
     """Builds, pushes and measures what is missing; the figures of all visits in ms, by key and number of the visit."""
     start = time.monotonic()
-    waited_before = builder.seconds
+    canary = canary_network(campaign.space)
+    by_key = {spec.key: spec for spec in specs}
     with store.writing(device.name):
         earlier = store.measurements(campaign)
         # A failed attempt of an earlier run is no reason not to try again in this one.
         resumed = [measurement for measurement in earlier if measurement.status == "ok"]
-        models = builder.build([*specs, canary_network(campaign.space)], settings.precision, watch.on_built)
-        wanted = {spec.key: models[spec.key] for spec in specs}
-        device.push(list(models.values()))
-        session = Session(device, settings, canary=models[canary_network(campaign.space).key], on_progress=watch.on_progress)
-        low_ms: dict[str, dict[int, float]] = defaultdict(dict)
+        supply = ModelSupply(builder, device, {**by_key, canary.key: canary}, settings.precision, watch.on_built)
+        session = Session(device, supply, settings, canary=canary.key, on_progress=watch.on_progress)
+        low_ms = _low_ms(resumed)
         measured = 0
-        for measurement in resumed:
-            if measurement.figures is not None:
-                low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-        for measurement in session.measure(list(wanted.values()), visits=visits, seed=seed, done=resumed):
+        for measurement in session.measure(list(by_key), visits=visits, seed=seed, done=resumed):
             store.add(campaign, measurement)
             measured += 1
             if measurement.figures is not None:
                 low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-    _require_all(wanted, low_ms, visits)
-    flagged = tuple(key for key in wanted if is_noisy(list(low_ms[key].values())))
-    seconds = builder.seconds - waited_before
-    outcome = Outcome(len(wanted), measured, len(resumed), flagged, time.monotonic() - start, session.device_s, seconds)
-    return low_ms, outcome
+    _require_all(list(by_key), low_ms, visits)
+    flagged = tuple(key for key in by_key if is_noisy(list(low_ms[key].values())))
+    wall_s = time.monotonic() - start
+    return low_ms, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
+
+
+def _low_ms(measurements: Iterable[Measurement]) -> dict[str, dict[int, float]]:
+    """The figures in ms by key and number of the visit; an empty entry for any other key."""
+    low_ms: dict[str, dict[int, float]] = defaultdict(dict)
+    for measurement in measurements:
+        if measurement.figures is not None:
+            low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
+    return low_ms
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:
@@ -235,7 +291,7 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(wanted: dict[str, BuiltModel], low_ms: dict[str, dict[int, float]], visits: int) -> None:
+def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], visits: int) -> None:
     failed = [key for key in wanted if len(low_ms[key]) < visits]
     if failed:
         raise MeasurementError(

@@ -10,7 +10,7 @@ import re
 import socket
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ class Campaign:
     purpose: Purpose
     space: SearchSpace
     conditions: Conditions
+    parameters: Mapping[str, int | float | str]
 
 
 class Store:
@@ -157,7 +158,24 @@ class Store:
                 values,
             )
             identity = connection.execute("SELECT id FROM campaigns WHERE digest = ?", (digest,)).fetchone()[0]
-        return Campaign(identity, purpose, space, conditions)
+        return Campaign(identity, purpose, space, conditions, parameters)
+
+    def campaigns(self, purpose: Purpose) -> list[Campaign]:
+        """All campaigns of this purpose, the latest first."""
+        query = "SELECT id, space, conditions, parameters FROM campaigns WHERE purpose = ? ORDER BY id DESC"
+        with self._translated():
+            if version(self._connection) == 0:
+                return []
+            return [
+                Campaign(
+                    identity,
+                    purpose,
+                    SearchSpace.model_validate_json(space),
+                    Conditions.model_validate_json(conditions),
+                    json.loads(parameters),
+                )
+                for identity, space, conditions, parameters in self._connection.execute(query, (purpose,)).fetchall()
+            ]
 
     def add_networks(self, campaign: Campaign, architectures: Sequence[Architecture]) -> None:
         """Keeps the architectures of whole networks, so that a model's key can be turned back into what it stands for.
@@ -176,6 +194,13 @@ class Store:
         with self._translated():
             rows = self._connection.execute(query, (campaign.id,)).fetchall()
             return {model: Architecture.model_validate_json(architecture) for model, architecture in rows}
+
+    def architectures(self, keys: Iterable[str]) -> dict[str, Architecture]:
+        """The architectures of whole networks, by the keys of these; those that no campaign measured are left out."""
+        query = "SELECT architecture FROM networks WHERE model = ? ORDER BY campaign LIMIT 1"
+        with self._translated():
+            found = {key: self._connection.execute(query, (key,)).fetchone() for key in keys}
+            return {key: Architecture.model_validate_json(row[0]) for key, row in found.items() if row}
 
     def add(self, campaign: Campaign, measurement: Measurement) -> None:
         """Keeps a measurement; it is on the disk when this returns.

@@ -122,6 +122,11 @@ class AdbDevice:
         """The serial number that the phone itself tells."""
         return self._connection.serial
 
+    @property
+    def shares_cpu(self) -> bool:
+        """A phone computes by itself."""
+        return False
+
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.
 
@@ -249,7 +254,7 @@ class AdbDevice:
                 where=key,
                 hint="choose other cores with --cores; the phone has taken some of those asked for away",
             )
-        return RunResult(figures, output)
+        return RunResult(figures, output, finished.seconds)
 
 
 def _model_file(model: BuiltModel) -> LocalFile:

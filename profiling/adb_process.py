@@ -1,8 +1,8 @@
 """One process at a time on a phone, detached from the link that started it: a lost cable ends nothing, and a hang can be killed.
 
-The process has a folder on the phone with the files `id`, `pid`, `cpus`, `out`, `err` and `rc`. The script that starts it may be
-sent again: when the folder has its id, it only waits. It answers within seconds also while the process runs, so that a link that
-has fallen silent is noticed; when the process ends, it answers at once.
+The process has a folder on the phone with the files `id`, `pid`, `cpus`, `times`, `out`, `err` and `rc`. The script that starts
+it may be sent again: when the folder has its id, it only waits. It answers within seconds also while the process runs, so that a
+link that has fallen silent is noticed; when the process ends, it answers at once.
 """
 
 from __future__ import annotations
@@ -25,12 +25,16 @@ _LOCK_LOST, _FOLDER_GONE, _NO_ROOM = 3, 4, 5
 
 @dataclass(frozen=True)
 class Finished:
-    """What a process left: its output and exit code, the mask of the cores that it was allowed, and the answers to the probes."""
+    """What a process left: its output and exit code, the mask of the cores that it was allowed, and the answers to the probes.
+
+    `seconds` are those of the phone's own clock, None where the phone does not show it.
+    """
 
     stdout: str
     stderr: str
     exit_code: int
     cpus: str
+    seconds: float | None
     probes: Mapping[str, Reply]
 
 
@@ -80,6 +84,7 @@ class PhoneProcesses:
                     stderr=replies["err"].stdout.decode(errors="replace"),
                     exit_code=int(replies["rc"].text),
                     cpus=replies["cpus"].text.rpartition(":")[2].strip(),
+                    seconds=_difference(replies["times"].text),
                     probes={name: replies[name] for name in probes},
                 )
             if replies["alive"].exit_code != 0:
@@ -118,8 +123,11 @@ class PhoneProcesses:
         look = ["sh", "-c", 'grep Cpus_allowed: /proc/$$/status >cpus; exec "$0" "$@"']
         wrapper = f"""echo $$ >pid
             exec >out 2>err
+            read -r begin rest </proc/uptime
             {shlex.join([*arguments[:start], *look, *arguments[start:]])}
             echo $? >rc.new
+            read -r end rest </proc/uptime
+            echo $begin $end >times
             mv rc.new rc
             {{ read -r waiting <waiting && kill $waiting; }} 2>/dev/null"""
         # The brackets keep this text, which the shell has among its arguments, from being taken for the process.
@@ -144,6 +152,7 @@ class PhoneProcesses:
             "out": f"[ -e {here}/rc ] && cat {here}/out",
             "err": f"[ -e {here}/rc ] && cat {here}/err",
             "cpus": f"cat {here}/cpus",
+            "times": f"cat {here}/times",
         }
 
     def _refuse_no_start(self, start: Reply) -> None:
@@ -159,3 +168,12 @@ class PhoneProcesses:
                 where=self._connection.serial,
                 hint="free some storage on it",
             )
+
+
+def _difference(text: str) -> float | None:
+    """Of two readings of a clock that stand in one line."""
+    try:
+        begin, end = map(float, text.split())
+    except ValueError:
+        return None
+    return max(0.0, end - begin)

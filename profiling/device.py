@@ -55,10 +55,17 @@ class BuiltModel:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one benchmark process gave: figures, and all that it printed."""
+    """What one benchmark process gave.
+
+    Attributes:
+        figures: of its timed runs.
+        output: all that it printed.
+        process_s: seconds from its start to its end by the device's own clock; None where whoever called knows as well.
+    """
 
     figures: Figures
     output: str
+    process_s: float | None = None
 
 
 class DeviceSummary(SpecModel):
@@ -88,6 +95,10 @@ class Device(Protocol):
     @property
     def name(self) -> str:
         """What `--device` calls it: `host`, or a serial number."""
+
+    @property
+    def shares_cpu(self) -> bool:
+        """Whether it computes with this program's own CPU, so that whatever that does meanwhile disturbs what is measured."""
 
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.

@@ -6,7 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from profiling.adb import open_phone
+from profiling.adb import RECONNECT_LIMIT_S, open_phone
 from profiling.adb_discovery import list_phones
 from profiling.adb_routes import Via
 from profiling.benchmark_binary import DEFAULT_VERSION
@@ -31,6 +31,7 @@ def open_device(
     via: Via = "auto",
     tool: str = DEFAULT_VERSION,
     max_temperature_c: float | None = None,
+    reconnect_limit_s: float = RECONNECT_LIMIT_S,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Device:
     """The device of this name: `host`, or a phone; see `profiling.adb.open_phone` for what only concerns phones.
@@ -41,4 +42,6 @@ def open_device(
     """
     if name == NAME:
         return HostDevice()
-    return open_phone(name, via=via, tool=tool, max_temperature_c=max_temperature_c, notify=notify)
+    return open_phone(
+        name, via=via, tool=tool, max_temperature_c=max_temperature_c, reconnect_limit_s=reconnect_limit_s, notify=notify
+    )

@@ -32,6 +32,11 @@ class HostDevice:
         """`host`."""
         return NAME
 
+    @property
+    def shares_cpu(self) -> bool:
+        """It does."""
+        return True
+
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.
 

@@ -7,17 +7,50 @@ never used for another layer. Two layers of a network with the same key are meas
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
-from typing import ClassVar, Self
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Literal, Self
 
 from typing_extensions import override
 
 from profiling.errors import InputError
 
 
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution of a layer; the classifier is one of 1×1 on a single pixel, with a bias and no batch norm.
+
+    Attributes:
+        kernel: height and width of the kernel.
+        in_channels, out_channels: of its input and output; each depthwise output has one input.
+        out_resolution: height and width of the output in pixels.
+        kind: what it is.
+    """
+
+    kernel: int
+    in_channels: int
+    out_channels: int
+    out_resolution: int
+    kind: Literal["full", "depthwise", "classifier"] = "full"
+
+    @property
+    def weights(self) -> int:
+        """How many weights the kernel has."""
+        return self.kernel**2 * self.out_channels * (1 if self.kind == "depthwise" else self.in_channels)
+
+    @property
+    def parameters(self) -> int:
+        """The weights, with the scale and the bias of batch norm for each output, or the bias of the classifier."""
+        return self.weights + self.out_channels * (1 if self.kind == "classifier" else 2)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image; biases, activations, pooling and additions are not counted, as in the papers of these networks."""
+        return self.weights * self.out_resolution**2
+
+
 @dataclass(frozen=True, order=True)
 class LayerSpec:
-    """One layer, input square, NHWC, `SAME` padding, ReLU6 after every convolution but the last of an MBConv.
+    """One layer, input square, NHWC, `SAME` padding, ReLU6 after every convolution but the last of a bottleneck.
 
     Attributes:
         resolution: height and width of the input in pixels.
@@ -34,6 +67,7 @@ class LayerSpec:
         "kernel": "k",
         "expansion": "e",
         "residual": "x",
+        "depthwise": "d",
         "classes": "c",
     }
 
@@ -84,9 +118,24 @@ class LayerSpec:
         return (1, self.resolution, self.resolution, self.in_channels)
 
     @property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """Its convolutions in the order of their execution: all that has weights."""
+        raise NotImplementedError
+
+    @property
     def ops(self) -> tuple[str, ...]:
         """The TFLite operators that this layer must become, in order; anything else is a wrong model."""
-        raise NotImplementedError
+        return tuple(CONVOLUTION_OPS[convolution.kind] for convolution in self.convolutions)
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters; batch norm has two a channel, as PyTorch counts them."""
+        return sum(convolution.parameters for convolution in self.convolutions)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image; see `Convolution.multiply_adds`."""
+        return sum(convolution.multiply_adds for convolution in self.convolutions)
 
 
 @dataclass(frozen=True, order=True)
@@ -105,15 +154,37 @@ class Stem(LayerSpec):
 
     @property
     @override
-    def ops(self) -> tuple[str, ...]:
-        return ("CONV_2D",)
+    def convolutions(self) -> tuple[Convolution, ...]:
+        return (Convolution(self.kernel, self.in_channels, self.out_channels, self.out_resolution),)
 
 
 @dataclass(frozen=True, order=True)
-class MBConv(LayerSpec):
-    """A mobile inverted bottleneck convolution: 1×1 expansion (none at ratio 1), k×k depthwise, linear 1×1 (paper, 3.1)."""
+class Separable(LayerSpec):
+    """A k×k depthwise and a 1×1 convolution, each with its activation: the layer of MobileNetV1."""
 
-    KIND: ClassVar[str] = "mbconv"
+    KIND: ClassVar[str] = "separable"
+
+    stride: int
+    kernel: int
+
+    @property
+    @override
+    def out_resolution(self) -> int:
+        return same_padding_resolution(self.resolution, self.stride)
+
+    @property
+    @override
+    def convolutions(self) -> tuple[Convolution, ...]:
+        size = self.out_resolution
+        return (
+            Convolution(self.kernel, self.in_channels, self.in_channels, size, "depthwise"),
+            Convolution(1, self.in_channels, self.out_channels, size),
+        )
+
+
+@dataclass(frozen=True, order=True)
+class Bottleneck(LayerSpec):
+    """A 1×1 expansion, a k×k depthwise convolution and a linear 1×1 one; `residual` adds the input to what comes out."""
 
     stride: int
     kernel: int
@@ -123,7 +194,7 @@ class MBConv(LayerSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
-            raise InputError("a residual MBConv needs stride 1 and as many output as input channels", where=self.key)
+            raise InputError(f"a residual {self.KIND} layer needs stride 1 and as many output as input channels", where=self.key)
 
     @property
     def hidden_channels(self) -> int:
@@ -136,17 +207,63 @@ class MBConv(LayerSpec):
         return same_padding_resolution(self.resolution, self.stride)
 
     @property
+    def has_expansion(self) -> bool:
+        """Whether there is a convolution before the depthwise one."""
+        raise NotImplementedError
+
+    @property
+    def depthwise_count(self) -> int:
+        """How many depthwise convolutions there are, one after the other; the stride is that of the first."""
+        return 1
+
+    @property
+    @override
+    def convolutions(self) -> tuple[Convolution, ...]:
+        hidden, size = self.hidden_channels, self.out_resolution
+        expand = (Convolution(1, self.in_channels, hidden, self.resolution),) if self.has_expansion else ()
+        depthwise = (Convolution(self.kernel, hidden, hidden, size, "depthwise"),) * self.depthwise_count
+        return (*expand, *depthwise, Convolution(1, hidden, self.out_channels, size))
+
+    @property
     @override
     def ops(self) -> tuple[str, ...]:
-        expand = ("CONV_2D",) if self.expansion > 1 else ()
-        return (*expand, "DEPTHWISE_CONV_2D", "CONV_2D", *(("ADD",) if self.residual else ()))
+        return (*super().ops, *(("ADD",) if self.residual else ()))
 
 
 @dataclass(frozen=True, order=True)
-class Head(LayerSpec):
-    """A 1×1 convolution to `out_channels`, global average pooling and the classifier."""
+class MBConv(Bottleneck):
+    """A mobile inverted bottleneck convolution; at ratio 1 it has no expansion (paper, 3.1)."""
 
-    KIND: ClassVar[str] = "head"
+    KIND: ClassVar[str] = "mbconv"
+
+    @property
+    @override
+    def has_expansion(self) -> bool:
+        return self.expansion > 1
+
+
+@dataclass(frozen=True, order=True)
+class FBNetBlock(Bottleneck):
+    """What FBNet has where an MBConv differs: an expansion also at ratio 1, and `depthwise` depthwise convolutions in a row."""
+
+    KIND: ClassVar[str] = "fbnet"
+
+    depthwise: int
+
+    @property
+    @override
+    def has_expansion(self) -> bool:
+        return True
+
+    @property
+    @override
+    def depthwise_count(self) -> int:
+        return self.depthwise
+
+
+@dataclass(frozen=True, order=True)
+class FinalLayer(LayerSpec):
+    """The end of a network: the classifier takes the mean of each of `out_channels` channels over the image."""
 
     classes: int
 
@@ -156,12 +273,48 @@ class Head(LayerSpec):
         return 1
 
     @property
+    def classifier(self) -> Convolution:
+        """The classifier, the last of the convolutions."""
+        return Convolution(1, self.out_channels, self.classes, 1, "classifier")
+
+    @property
     @override
     def ops(self) -> tuple[str, ...]:
-        return ("CONV_2D", "MEAN", "FULLY_CONNECTED")
+        *before, classifier = super().ops
+        return (*before, "MEAN", classifier)
 
 
-LAYER_KINDS: dict[str, type[LayerSpec]] = {kind.KIND: kind for kind in (Stem, MBConv, Head)}
+@dataclass(frozen=True, order=True)
+class Head(FinalLayer):
+    """A 1×1 convolution to `out_channels`, global average pooling and the classifier."""
+
+    KIND: ClassVar[str] = "head"
+
+    @property
+    @override
+    def convolutions(self) -> tuple[Convolution, ...]:
+        return (Convolution(1, self.in_channels, self.out_channels, self.resolution), self.classifier)
+
+
+@dataclass(frozen=True, order=True)
+class PoolHead(FinalLayer):
+    """Global average pooling and the classifier, without a convolution before them, so with as many channels out as in."""
+
+    KIND: ClassVar[str] = "pool"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.in_channels != self.out_channels:
+            raise InputError("a pool layer has as many output as input channels", where=self.key)
+
+    @property
+    @override
+    def convolutions(self) -> tuple[Convolution, ...]:
+        return (self.classifier,)
+
+
+CONVOLUTION_OPS = {"full": "CONV_2D", "depthwise": "DEPTHWISE_CONV_2D", "classifier": "FULLY_CONNECTED"}
+LAYER_KINDS: dict[str, type[LayerSpec]] = {kind.KIND: kind for kind in (Stem, Separable, MBConv, FBNetBlock, Head, PoolHead)}
 
 
 def same_padding_resolution(resolution: int, stride: int) -> int:
@@ -212,3 +365,24 @@ class NetworkSpec:
     def ops(self) -> tuple[str, ...]:
         """The TFLite operators that the network must become, in order."""
         return tuple(op for layer in self.layers for op in layer.ops)
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters; batch norm has two a channel, as PyTorch counts them."""
+        return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one image; see `Convolution.multiply_adds`."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def classes(self) -> int | None:
+        """Outputs of the classifier, None where the last layer has none."""
+        last = self.layers[-1]
+        return last.classes if isinstance(last, FinalLayer) else None
+
+    def with_classes(self, classes: int) -> Self:
+        """The same network with another number of outputs."""
+        *before, last = self.layers
+        return type(self)((*before, replace(last, classes=classes) if isinstance(last, FinalLayer) else last))

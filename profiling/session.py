@@ -4,6 +4,9 @@ Every model is visited several times, each visit a process of its own, in rounds
 machines warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in
 between; when it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No
 figure is ever thrown away: tables take a low quantile over visits, so that a slow visit is outvoted, not hidden.
+
+The models themselves come from a supply, which hears before each round what will be asked for, in that order, and may still be
+making the last of them while the first are measured.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from profiling import benchmark_tool
 from profiling.device import BuiltModel, Device, RunSettings
@@ -50,48 +54,62 @@ class Progress:
     text: str
 
 
+class Supply(Protocol):
+    """Where the models come from, by key."""
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Is told which models will be asked for next, in this order."""
+
+    def __getitem__(self, key: str) -> BuiltModel:
+        """The model, on the device; waits for it where it is still on its way."""
+
+
 class Session:
     """One session on one device.
 
     Args:
-        device: where the models were pushed to.
+        device: where to measure.
+        supply: of the models.
         settings: how each process runs.
-        canary: a model to watch the device by, pushed like the others; None for none.
+        canary: key of a model to watch the device by; None for none.
         on_progress: called before each visit and while waiting.
         sleep: waits for some seconds.
 
     Attributes:
-        device_s: seconds that benchmark processes ran, the canary's among them.
+        device_s: seconds that benchmark processes ran, the canary's among them, by the device's own clock where it has one.
         slow_canaries: how often the canary was slow.
     """
 
     def __init__(
         self,
         device: Device,
+        supply: Supply,
         settings: RunSettings,
         *,
-        canary: BuiltModel | None = None,
+        canary: str | None = None,
         on_progress: Callable[[Progress], None] = lambda progress: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._device = device
+        self._supply = supply
         self._settings = settings
         self._canary = canary
         self._on_progress = on_progress
         self._sleep = sleep
         self._canary_ms: list[float] = []
         self._waited_s = 0.0
-        self._processes = 0
+        self._visits = 0
+        self._visits_s = 0.0
         self.device_s = 0.0
         self.slow_canaries = 0
 
     def measure(
-        self, models: Sequence[BuiltModel], *, visits: int, seed: int, done: Iterable[Measurement] = ()
+        self, models: Sequence[str], *, visits: int, seed: int, done: Iterable[Measurement] = ()
     ) -> Iterator[Measurement]:
         """Visits each model `visits` times, and some more where it is noisy.
 
         Args:
-            models: what to measure.
+            models: what to measure, by key.
             visits: planned visits to each.
             seed: of the order within the rounds.
             done: measurements of earlier sessions under the same conditions; a visit that succeeded is not made again.
@@ -99,14 +117,14 @@ class Session:
         Raises:
             MeasurementError: several models in a row failed, so something is wrong with the device rather than with a model.
             DeviceLostError: the device went away.
+            SpnasError: what the supply raises.
         """
         figures: dict[str, dict[int, float]] = defaultdict(dict)
         failures: Counter[str] = Counter()
         for measurement in done:
             if measurement.figures is not None:
                 figures[measurement.model][measurement.visit] = measurement.figures.low_ms
-        planned = {model.key: visits for model in models}
-        by_key = {model.key: model for model in models}
+        planned = dict.fromkeys(models, visits)
         in_a_row: dict[str, ToolOutputError] = {}
         since_canary: list[str] = []
         shuffle = random.Random(f"spnas-session-{seed}")
@@ -116,6 +134,7 @@ class Session:
             if not visit_round:
                 break
             shuffle.shuffle(visit_round)
+            self._supply.expect([*filter(None, [self._canary]), *(key for key, _ in visit_round)])
             for key, visit in visit_round:
                 if self._canary is not None and (not self._canary_ms or len(since_canary) >= CANARY_EVERY):
                     if self._canary_was_slow():
@@ -123,7 +142,7 @@ class Session:
                             planned[passed] = min(planned[passed] + 1, visits + EXTRA_VISITS)
                     since_canary.clear()
                 self._report(figures, planned, failures, key)
-                measurement, error = self._visit(by_key[key], visit)
+                measurement, error = self._visit(key, visit)
                 since_canary.append(key)
                 if error is None and measurement.figures is not None:
                     figures[key][visit] = measurement.figures.low_ms
@@ -143,41 +162,42 @@ class Session:
 
     def _next_round(
         self,
-        models: Sequence[BuiltModel],
+        models: Sequence[str],
         figures: dict[str, dict[int, float]],
         failures: Counter[str],
         planned: dict[str, int],
         visits: int,
     ) -> list[tuple[str, int]]:
         """The models with the fewest visits among those that still need some, so that all keep abreast."""
-        for model in models:
-            values = list(figures[model.key].values())
-            if len(values) >= planned[model.key] and len(values) < visits + EXTRA_VISITS and is_noisy(values):
-                planned[model.key] = len(values) + 1
-        open_keys = [
-            model.key for model in models if len(figures[model.key]) < planned[model.key] and failures[model.key] < ATTEMPTS
-        ]
+        for key in models:
+            values = list(figures[key].values())
+            if len(values) >= planned[key] and len(values) < visits + EXTRA_VISITS and is_noisy(values):
+                planned[key] = len(values) + 1
+        open_keys = [key for key in models if len(figures[key]) < planned[key] and failures[key] < ATTEMPTS]
         fewest = min((len(figures[key]) for key in open_keys), default=0)
         return [(key, _first_free(figures[key])) for key in open_keys if len(figures[key]) == fewest]
 
-    def _visit(self, model: BuiltModel, visit: int) -> tuple[Measurement, ToolOutputError | None]:
+    def _visit(self, key: str, visit: int) -> tuple[Measurement, ToolOutputError | None]:
+        model = self._supply[key]
         started_at, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         error, result = None, None
         try:
             result = self._device.run(model, self._settings)
         except ToolOutputError as caught:
             error = caught
-        duration = time.monotonic() - start
-        self.device_s += duration
-        self._processes += 1
+        visit_s = time.monotonic() - start
+        process_s = visit_s if result is None or result.process_s is None else result.process_s
+        self._visits += 1
+        self._visits_s += visit_s
+        self.device_s += process_s
         measurement = Measurement(
-            model=model.key,
+            model=key,
             visit=visit,
             status="ok" if result else "failed",
             figures=result.figures if result else None,
             reason=error.reason if error else None,
             started_at=started_at,
-            duration_s=duration,
+            duration_s=process_s,
             state=self._device.state(),
             canary_ms=self._canary_ms[-1] if self._canary_ms else None,
             output=result.output if result else str(error),
@@ -215,7 +235,7 @@ class Session:
     def _report(self, figures: dict[str, dict[int, float]], planned: dict[str, int], failures: Counter[str], key: str) -> None:
         done = sum(len(values) for values in figures.values())
         total = sum(count for model, count in planned.items() if failures[model] < ATTEMPTS)
-        remaining = self.device_s / self._processes * (total - done) if self._processes else None
+        remaining = self._visits_s / self._visits * (total - done) if self._visits else None
         last = f"{list(figures[key].values())[-1]:.3f} ms" if figures[key] else ""
         self._on_progress(Progress(done, total, remaining, f"{key} {last}"))
 

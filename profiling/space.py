@@ -46,6 +46,13 @@ class Choice:
 SKIP = Choice(0, 0)
 
 
+def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) -> int:
+    """A number of channels times the width multiplier: a multiple of the divisor, never more than 10 % below what was wanted."""
+    wanted = channels * width_multiplier
+    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * wanted else rounded
+
+
 class StemSettings(SpecModel):
     """The first convolution."""
 
@@ -167,10 +174,7 @@ class SearchSpace(SpecModel):
 
     def scaled(self, channels: int) -> int:
         """A number of channels under the width multiplier."""
-        wanted = channels * self.width_multiplier
-        divisor = self.channel_divisor
-        rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
-        return rounded + divisor if rounded < 0.9 * wanted else rounded
+        return scaled_channels(channels, self.width_multiplier, self.channel_divisor)
 
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
@@ -219,14 +223,26 @@ class SearchSpace(SpecModel):
         return hashlib.sha256(self.model_dump_json(exclude={"name"}).encode()).hexdigest()[:16]
 
     def with_parameters(
-        self, *, resolution: int | None = None, width_multiplier: float | None = None, classes: int | None = None
+        self,
+        *,
+        resolution: int | None = None,
+        width_multiplier: float | None = None,
+        classes: int | None = None,
+        image_channels: int | None = None,
     ) -> Self:
-        """The same space at another input resolution (pixels), width multiplier or number of classes; None leaves it as it is.
+        """The same space at another input resolution (pixels), width multiplier or number of classes, or for other images.
+
+        None leaves a value as it is; `image_channels` is 3 for colour, 1 for grey images.
 
         Raises:
             InputError: a value is out of range.
         """
-        wanted = {"resolution": resolution, "width_multiplier": width_multiplier, "classes": classes}
+        wanted = {
+            "resolution": resolution,
+            "width_multiplier": width_multiplier,
+            "classes": classes,
+            "image_channels": image_channels,
+        }
         changed = {name: value for name, value in wanted.items() if value is not None}
         try:
             return self.model_validate(self.model_dump() | changed)

@@ -10,10 +10,11 @@ import hashlib
 import multiprocessing
 import os
 import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -36,23 +37,25 @@ def default_cache() -> Path:
 
 
 class TfliteBuilder:
-    """Builds networks into a cache; a context manager, since it may start worker processes.
+    """Builds networks into a cache; a context manager, since it may start worker processes. May be shared between threads.
 
     Args:
         cache: folder of the cache, made when needed; `default_cache()` when None.
         workers: processes at most; one per core and at most four when None.
-
-    Attributes:
-        built: how many models were converted so far, not counting those from the cache.
-        seconds: wall time that was spent waiting for conversions.
     """
 
     def __init__(self, cache: Path | None = None, workers: int | None = None) -> None:
         self._cache = cache or default_cache()
         self._workers = workers or min(4, os.cpu_count() or 1)
         self._pool: ProcessPoolExecutor | None = None
-        self.built = 0
-        self.seconds = 0.0
+        # By file: two devices that want one model at a time wait for one conversion.
+        self._jobs: dict[Path, Future[BuiltModel]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def built(self) -> int:
+        """How many models were converted so far, not counting those from the cache."""
+        return sum(job.done() and not job.cancelled() and job.exception() is None for job in self._jobs.values())
 
     def __enter__(self) -> Self:
         return self
@@ -75,39 +78,76 @@ class TfliteBuilder:
         Raises:
             ConversionError: a model could not be built, a worker died, or the disk is full. What was built stays in the cache.
         """
-        wanted = {network.key: network for network in networks}
-        models = {key: model for key, network in wanted.items() if (model := self._from_cache(network, precision))}
-        report = on_built or (lambda done, total: None)
-        report(len(models), len(wanted))
-        missing = [network for key, network in wanted.items() if key not in models]
-        if not missing:
-            return models
-        start = time.monotonic()
-        try:
-            self._make_cache()
-            jobs = {self._submit(network, precision): network for network in missing}
-            for job in as_completed(jobs):
-                network = jobs[job]
-                models[network.key] = self._result(job, network)
-                self.built += 1
-                report(len(models), len(wanted))
-        finally:
-            self.seconds += time.monotonic() - start
-        return models
+        return self.wait(self.start(networks, precision), on_built=on_built)
 
-    def _submit(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+    def start(self, networks: Iterable[NetworkSpec], precision: Precision) -> dict[str, Future[BuiltModel]]:
+        """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
+
+        Raises:
+            ConversionError: the cache cannot be written.
+        """
+        with self._lock:
+            return {network.key: self._start(network, precision) for network in networks}
+
+    def wait(
+        self,
+        jobs: Mapping[str, Future[BuiltModel]],
+        *,
+        key: str | None = None,
+        on_built: Callable[[int, int], None] | None = None,
+    ) -> dict[str, BuiltModel]:
+        """Waits until all models are ready, or until that of one key is.
+
+        Args:
+            jobs: from `start`.
+            key: of the model that suffices; None for all.
+            on_built: as for `build`.
+
+        Returns:
+            All models that are ready by then.
+
+        Raises:
+            ConversionError: as for `build`, also for a model that was not waited for.
+        """
+        report = on_built or (lambda done, total: None)
+        models: dict[str, BuiltModel] = {}
+        while True:
+            for name, job in jobs.items():
+                if name not in models and job.done():
+                    models[name] = self._result(job, name)
+            report(len(models), len(jobs))
+            if len(models) == len(jobs) or key in models:
+                return models
+            futures.wait([job for job in jobs.values() if not job.done()], return_when=futures.FIRST_COMPLETED)
+
+    def _start(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+        path = self._path(network, precision)
+        if path in self._jobs:
+            return self._jobs[path]
+        if model := self._from_cache(network, precision):
+            found: Future[BuiltModel] = Future()
+            found.set_result(model)
+            return found
         if self._pool is None:
+            self._make_cache()
             # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
-        return self._pool.submit(_convert_into, network, precision, self._path(network, precision))
+        with self._translated(network.key):
+            self._jobs[path] = self._pool.submit(_convert_into, network, precision, path)
+        return self._jobs[path]
 
-    def _result(self, job: Future[BuiltModel], network: NetworkSpec) -> BuiltModel:
-        try:
+    def _result(self, job: Future[BuiltModel], key: str) -> BuiltModel:
+        with self._translated(key):
             return job.result()
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
         except BrokenProcessPool as error:
             raise ConversionError(
-                "the conversion process died", where=network.key, hint="is there enough memory? Fewer workers need less"
+                "the conversion process died", where=key, hint="is there enough memory? Fewer workers need less"
             ) from error
         except OSError as error:
             raise self._cache_error(error) from error
@@ -127,10 +167,8 @@ class TfliteBuilder:
         return BuiltModel(network.key, path, sha256, len(content)) if sha256 == expected else None
 
     def _make_cache(self) -> None:
-        try:
+        with self._translated(str(self._cache)):
             self._cache.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._cache_error(error) from error
 
     def _cache_error(self, error: OSError) -> ConversionError:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -143,7 +181,12 @@ def _hash_file(path: Path) -> Path:
 
 
 def _prepare_worker() -> None:
-    """Runs first in a worker: silences TensorFlow's C++ side, and has the worker end when its parent was killed."""
+    """Runs first in a worker: silences TensorFlow's C++ side, and has the worker end when its parent was killed.
+
+    A worker yields the CPU to all else: it may work while a phone is measured, and the link to that must not wait.
+    """
+    if hasattr(os, "nice"):
+        os.nice(10)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)

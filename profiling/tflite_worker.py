@@ -22,7 +22,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from profiling.conditions import Precision
 from profiling.errors import ConversionError
-from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
+from profiling.layers import Bottleneck, Convolution, FinalLayer, LayerSpec, NetworkSpec, Separable, Stem
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -44,22 +44,16 @@ def weight_shapes(layer: LayerSpec) -> list[tuple[tuple[int, ...], int]]:
     """For each convolution of a layer in order the shape of its kernel, as TensorFlow lays it out, and the length of its bias.
 
     A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), the classifier's (in, classes).
-
-    Raises:
-        ConversionError: this kind of layer has no TFLite form here.
     """
-    match layer:
-        case Stem():
-            return [((layer.kernel, layer.kernel, layer.in_channels, layer.out_channels), layer.out_channels)]
-        case MBConv():
-            hidden = layer.hidden_channels
-            expand = [((1, 1, layer.in_channels, hidden), hidden)] if layer.expansion > 1 else []
-            depthwise = ((layer.kernel, layer.kernel, hidden, 1), hidden)
-            return [*expand, depthwise, ((1, 1, hidden, layer.out_channels), layer.out_channels)]
-        case Head():
-            features = ((1, 1, layer.in_channels, layer.out_channels), layer.out_channels)
-            return [features, ((layer.out_channels, layer.classes), layer.classes)]
-    raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
+    return [(_kernel_shape(convolution), convolution.out_channels) for convolution in layer.convolutions]
+
+
+def _kernel_shape(convolution: Convolution) -> tuple[int, ...]:
+    if convolution.kind == "classifier":
+        return (convolution.in_channels, convolution.out_channels)
+    if convolution.kind == "depthwise":
+        return (convolution.kernel, convolution.kernel, convolution.in_channels, 1)
+    return (convolution.kernel, convolution.kernel, convolution.in_channels, convolution.out_channels)
 
 
 def random_weights(layer: LayerSpec) -> LayerWeights:
@@ -74,25 +68,37 @@ def random_weights(layer: LayerSpec) -> LayerWeights:
 
 
 def apply_layer(layer: LayerSpec, weights: LayerWeights, x: tf.Tensor) -> tf.Tensor:
-    """The layer as TensorFlow operations on x of shape (1, height, width, channels)."""
+    """The layer as TensorFlow operations on x of shape (1, height, width, channels).
+
+    Raises:
+        ConversionError: this kind of layer has no TFLite form here.
+    """
     match layer:
         case Stem():
             return tf.nn.relu6(_convolution(x, weights[0], layer.stride))
-        case MBConv():
-            *expand, depthwise, project = weights
-            y = tf.nn.relu6(_convolution(x, expand[0])) if expand else x
-            strides = (1, layer.stride, layer.stride, 1)
-            y = tf.nn.relu6(tf.nn.bias_add(tf.nn.depthwise_conv2d(y, depthwise[0], strides, "SAME"), depthwise[1]))
+        case Separable():
+            y = tf.nn.relu6(_depthwise(x, weights[0], layer.stride))
+            return tf.nn.relu6(_convolution(y, weights[1]))
+        case Bottleneck():
+            *hidden, project = weights
+            y = tf.nn.relu6(_convolution(x, hidden.pop(0))) if layer.has_expansion else x
+            for index, depthwise in enumerate(hidden):
+                y = tf.nn.relu6(_depthwise(y, depthwise, layer.stride if index == 0 else 1))
             y = _convolution(y, project)
             return x + y if layer.residual else y
-        case Head():
-            features = tf.reduce_mean(tf.nn.relu6(_convolution(x, weights[0])), axis=(1, 2))
-            return tf.nn.bias_add(tf.matmul(features, weights[1][0]), weights[1][1])
+        case FinalLayer():
+            *features, (kernel, bias) = weights
+            y = tf.nn.relu6(_convolution(x, features[0])) if features else x
+            return tf.nn.bias_add(tf.matmul(tf.reduce_mean(y, axis=(1, 2)), kernel), bias)
     raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
 
 
 def _convolution(x: tf.Tensor, weights: tuple[Array, Array], stride: int = 1) -> tf.Tensor:
     return tf.nn.bias_add(tf.nn.conv2d(x, weights[0], stride, "SAME"), weights[1])
+
+
+def _depthwise(x: tf.Tensor, weights: tuple[Array, Array], stride: int) -> tf.Tensor:
+    return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, weights[0], (1, stride, stride, 1), "SAME"), weights[1])
 
 
 def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights] | None = None) -> bytes:

@@ -69,7 +69,7 @@ class SmallImages(ImageDataset):
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         """The image of (epoch, index)."""
         epoch, index = item
-        shift = random.Random(_mixed(self._seed or 0, epoch, index))
+        shift = random.Random(mixed(self._seed or 0, epoch, index))
         top, left = (shift.randint(0, 2 * self._margin) for _ in range(2))
         image = self._images[index, :, top : top + self._size, left : left + self._size]
         return image.float().div_(127.5).sub_(1), self._labels[index]
@@ -104,7 +104,7 @@ class ImageFiles(ImageDataset):
         except InputError as error:
             return error
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mixed(self._seed or 0, epoch, index))
+            torch.manual_seed(mixed(self._seed or 0, epoch, index))
             return self._transform(image), label
 
 
@@ -113,7 +113,7 @@ def _colours(space: SearchSpace) -> Callable[[Any], Any]:
     return made
 
 
-def _mixed(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
     """One seed from several numbers, the same in every process (integers, unlike text, have the same hash in all of them)."""
     return hash(numbers) % 2**63
 
@@ -135,7 +135,7 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
         for step in self._steps:
             epoch, position = divmod(step, per_epoch)
             if epoch != ordered_epoch:
-                generator = torch.Generator().manual_seed(_mixed(self._seed, epoch))
+                generator = torch.Generator().manual_seed(mixed(self._seed, epoch))
                 order, ordered_epoch = torch.randperm(self._images, generator=generator).tolist(), epoch
             first = position * self._batch_size
             yield [(epoch, index) for index in order[first : first + self._batch_size]]

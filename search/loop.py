@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
-from profiling.errors import InputError, TrainingError
+from profiling.errors import InputError
 from profiling.space import SKIP, Architecture, Choice, Slot
-from search import checkpoint, superkernel
+from search import superkernel
 from search.config import SearchConfig
 from search.data import Data, held_out_batches, training_batches
 from search.decode import hard_architecture, log_likelihoods, within_budget
+from search.engine import Engine, Stateful
 from search.evaluate import accuracy, reestimate_batch_norm
 from search.network import Network
 from search.optimizers import RuntimeWeight, ThresholdDescent, make_weight_optimizer
 from search.runtime_loss import RuntimeTerm, eq9_loss
 from search.supernet import Supernet, extract
 
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.csv"
-METRICS_EVERY = 10
 BATCH_NORM_BATCHES = 50
 LEAST_STEPS = 300
 
@@ -119,104 +113,69 @@ class Search:
     def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> None:
         if config.target_ms is not None:
             check_target(model, config.target_ms)
-        if data.train_images < config.batch_size:
-            raise InputError(f"a batch of {config.batch_size} needs more than the {data.train_images} training images")
-        self._model, self._data, self._config, self._folder = model, data, config, folder
-        self._accelerator = Accelerator(mixed_precision=config.precision)
-        self._device = self._accelerator.device
+        self._model, self._data, self._config = model, data, config
+        self._engine = engine = Engine[Step](data, config, folder)
+        self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
         torch.manual_seed(config.seed)
-        self._supernet = Supernet(model.space, len(data.classes)).to(self._device)
-        self._runtime = RuntimeTerm(model).to(self._device)
-        self._steps_per_epoch = data.train_images // config.batch_size
-        self.steps = config.epochs * self._steps_per_epoch
-        self._dropout_steps = math.floor(config.dropout_phase * self.steps)
-        self._rate = config.learning_rate * config.batch_size / 256
-        self._weights = make_weight_optimizer(self._supernet, self._rate, config.weight_decay)
+        self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
+        self._runtime = RuntimeTerm(model).to(engine.device)
+        self._weights = make_weight_optimizer(self._supernet, config.rate_at(0), config.weight_decay)
         # A random walk of this many steps goes as far, whatever their number.
-        rate = config.threshold_learning_rate / math.sqrt(self.steps - self._dropout_steps)
+        rate = config.threshold_learning_rate / math.sqrt(engine.steps - self._dropout_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
-        self._step = 0
-        self._metrics: list[Step] = []
-        if (folder / CHECKPOINT).exists():
-            self._resume()
+        parts: dict[str, Stateful] = {
+            "supernet": self._supernet,
+            "weights": self._weights,
+            "thresholds": self._thresholds,
+            "runtime_weight": self._runtime_weight,
+        }
+        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, Step)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self._engine.steps
 
     @property
     def resumed_at(self) -> int:
         """The step that the run stands at; 0 at the beginning."""
-        return self._step
+        return self._engine.step
 
     def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Found:
-        """Trains from where the run stands to its end, and decides.
-
-        Args:
-            on_step: told of every step.
-            stop: asked after every step whether to stop here.
-
-        Raises:
-            TrainingError: the loss is no longer finite, or memory does not suffice.
-            KeyboardInterrupt: it was to stop; a checkpoint has been written.
-        """
-        config = self._config
-        batches = training_batches(self._data, config.batch_size, config.seed, self._step, self.steps, config.workers)
-        saved = time.monotonic()
-        try:
-            for images, labels in batches:
-                step = self._train_step(images, labels)
-                self._step += 1
-                if self._step % METRICS_EVERY == 0 or self._step == self.steps:
-                    self._metrics.append(step)
-                on_step(step)
-                stopping = stop()
-                if stopping or self._step == self.steps or time.monotonic() - saved > config.checkpoint_seconds:
-                    self._save()
-                    saved = time.monotonic()
-                if stopping:
-                    raise KeyboardInterrupt
-        except torch.OutOfMemoryError as error:
-            raise TrainingError("the GPU has not enough memory", hint="try a smaller --batch-size") from error
+        """Trains from where the run stands to its end, and decides. Arguments and what is raised: as for `Engine.run`."""
+        self._engine.run(self._train_step, on_step, stop)
         return self._decide()
 
     def _train_step(self, images: Tensor, labels: Tensor) -> Step:
-        config, supernet = self._config, self._supernet
-        in_dropout = self._step < self._dropout_steps
-        # What is random in a step depends on its number alone, so that a resumed run draws what an uninterrupted one draws.
-        torch.manual_seed(hash((config.seed, self._step)) % 2**63)
-        images = images.to(self._device, memory_format=torch.channels_last, non_blocking=True)
-        labels = labels.to(self._device, non_blocking=True)
+        engine, config, supernet = self._engine, self._config, self._supernet
+        in_dropout = engine.step < self._dropout_steps
         for group in self._weights.param_groups:
-            group["lr"] = self._rate * config.decay ** (self._step / self._steps_per_epoch // config.decay_epochs)
+            group["lr"] = config.rate_at(engine.step / engine.steps_per_epoch)
 
         supernet.train()
-        runtime_ms = self._runtime(supernet.decide(superkernel.probability))
-        self._refuse_if_not_finite(runtime_ms)
         with torch.no_grad():
+            runtime_ms = self._runtime(supernet.decide(superkernel.probability)).item()
+            engine.refuse_if_not_finite(runtime_ms)
             choices = hard_architecture(supernet.space, supernet.decide()).choices
-        with self._accelerator.autocast():
+        weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms)
+
+        def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             if in_dropout:
                 logits = supernet(images, limits=self._draw_limits())
             else:
                 logits = supernet(images, supernet.decide(superkernel.sampled_indicator))
-        entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
-        weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms.item())
-        loss = entropy if in_dropout else eq9_loss(entropy, runtime_ms, weight)
-        self._refuse_if_not_finite(loss)
-        self._weights.zero_grad()
-        self._thresholds.zero_grad()
-        self._accelerator.backward(loss)
+            entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            if in_dropout:
+                return entropy, entropy
+            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability)), weight), entropy
+
+        entropy = engine.backward(loss, images, labels)
         self._weights.step()
         if not in_dropout:
             self._thresholds.step()
         phase = "dropout" if in_dropout else "search"
-        return Step(self._step + 1, self.steps, phase, entropy.item(), runtime_ms.item(), weight, choices)
-
-    def _refuse_if_not_finite(self, value: Tensor) -> None:
-        if not math.isfinite(value.item()):
-            raise TrainingError(
-                f"the loss is no longer finite at step {self._step + 1}",
-                where=str(self._folder),
-                hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
-            )
+        return Step(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
@@ -233,18 +192,18 @@ class Search:
         return Choice(space.kernels[kernels], space.expansions[expansions])
 
     def _decide(self) -> Found:
-        supernet, config = self._supernet, self._config
+        supernet, config, device = self._supernet, self._config, self._engine.device
         supernet.eval()
         if config.target_ms is None:
             architecture = hard_architecture(supernet.space, supernet.decide())
         else:
             architecture = within_budget(self._model, log_likelihoods(supernet), config.target_ms)
         network = extract(supernet, architecture)
-        batch_size, steps = config.batch_size, min(BATCH_NORM_BATCHES, self._steps_per_epoch)
+        batch_size, steps = config.batch_size, min(BATCH_NORM_BATCHES, self._engine.steps_per_epoch)
         batches = training_batches(self._data, batch_size, config.seed, self.steps, self.steps + steps, config.workers)
-        reestimate_batch_norm(network, (images.to(self._device) for images, _ in batches))
+        reestimate_batch_norm(network, (images.to(device) for images, _ in batches))
         held_out = held_out_batches(self._data, batch_size, config.workers)
-        share = accuracy(network, ((images.to(self._device), labels.to(self._device)) for images, labels in held_out))
+        share = accuracy(network, ((images.to(device), labels.to(device)) for images, labels in held_out))
         thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
         return Found(
             architecture=architecture,
@@ -252,52 +211,9 @@ class Search:
             accuracy=share,
             network=network,
             supernet=supernet,
-            metrics=tuple(self._metrics),
+            metrics=tuple(self._engine.metrics),
             moved=float((thresholds != 0).float().mean()),
         )
-
-    def _identity(self) -> dict[str, str]:
-        return {
-            "space": self._config.space_digest,
-            "table": self._config.table_digest,
-            "config": self._config.model_dump_json(exclude={"workers", "checkpoint_seconds"}),
-        }
-
-    def _save(self) -> None:
-        state: dict[str, Any] = {
-            **self._identity(),
-            "step": self._step,
-            "metrics": [vars(step) for step in self._metrics],
-            **{name: part.state_dict() for name, part in self._parts().items()},
-        }
-        checkpoint.save(state, self._folder / CHECKPOINT)
-        write_metrics(self._metrics, self._folder / METRICS)
-
-    def _resume(self) -> None:
-        state = checkpoint.load(self._folder / CHECKPOINT, self._identity())
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self._step = state["step"]
-        self._metrics = [Step(**step) for step in state["metrics"]]
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "supernet": self._supernet,
-            "weights": self._weights,
-            "thresholds": self._thresholds,
-            "runtime_weight": self._runtime_weight,
-        }
-
-
-def write_metrics(metrics: list[Step], path: Path) -> None:
-    """Writes `metrics.csv`: a line per kept step, choices as one word each, separated by spaces."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(Step.__dataclass_fields__))
-        writer.writeheader()
-        for step in metrics:
-            writer.writerow(vars(step) | {"choices": " ".join(step.choices)})
-    partial.replace(path)
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from profiling.errors import InputError
-from profiling.layers import Head, LayerSpec, MBConv, Stem, same_padding_resolution
+from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem, same_padding_resolution
 
 BN_MOMENTUM = 0.01  # TensorFlow's 0.99 is the weight of the past, PyTorch's that of the present
 BN_EPSILON = 1e-3
@@ -95,29 +95,40 @@ class ConvBN(nn.Module):
 
 
 class MBConvBlock(nn.Module):
-    """A mobile inverted bottleneck convolution (paper, 3.1)."""
+    """A mobile inverted bottleneck convolution (paper, 3.1), with more than one depthwise convolution where FBNet has them."""
 
-    def __init__(self, spec: MBConv) -> None:
+    def __init__(self, spec: Bottleneck) -> None:
         super().__init__()
         self.spec = spec
         hidden = spec.hidden_channels
-        self.expand = ConvBN(spec.in_channels, hidden) if spec.expansion > 1 else None
+        self.expand = ConvBN(spec.in_channels, hidden) if spec.has_expansion else None
         self.depthwise = ConvBN(hidden, hidden, spec.kernel, spec.stride, depthwise=True)
+        self.more_depthwise = nn.Sequential(
+            *(ConvBN(hidden, hidden, spec.kernel, depthwise=True) for _ in range(1, spec.depthwise_count))
+        )
         self.project = ConvBN(hidden, spec.out_channels, linear=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉)."""
         y: Tensor = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
+        y = self.project(self.more_depthwise(self.depthwise(y)))
         return x + y if self.spec.residual else y
 
 
-class HeadBlock(nn.Module):
-    """A 1×1 convolution, global average pooling, dropout and the classifier."""
+class SeparableBlock(nn.Sequential):
+    """A depthwise and a 1×1 convolution, (batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉)."""
 
-    def __init__(self, spec: Head, classes: int) -> None:
+    def __init__(self, spec: Separable) -> None:
+        depthwise = ConvBN(spec.in_channels, spec.in_channels, spec.kernel, spec.stride, depthwise=True)
+        super().__init__(depthwise, ConvBN(spec.in_channels, spec.out_channels))
+
+
+class HeadBlock(nn.Module):
+    """A 1×1 convolution where there is one, global average pooling, dropout and the classifier."""
+
+    def __init__(self, spec: FinalLayer, classes: int) -> None:
         super().__init__()
-        self.features = ConvBN(spec.in_channels, spec.out_channels)
+        self.features = ConvBN(spec.in_channels, spec.out_channels) if isinstance(spec, Head) else nn.Identity()
         self.dropout = nn.Dropout(DROPOUT)
         self.classifier = nn.Linear(spec.out_channels, classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
@@ -138,9 +149,11 @@ def build_block(spec: LayerSpec, classes: int) -> nn.Module:
     match spec:
         case Stem():
             return ConvBN(spec.in_channels, spec.out_channels, spec.kernel, spec.stride)
-        case MBConv():
+        case Separable():
+            return SeparableBlock(spec)
+        case Bottleneck():
             return MBConvBlock(spec)
-        case Head():
+        case FinalLayer():
             return HeadBlock(spec, classes)
     raise InputError("no trainable block is known for this kind of layer", where=spec.key)
 

@@ -29,11 +29,6 @@ class ThresholdDescent:
         self._learning_rate = learning_rate
         self._mean_square = 0.0
 
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        for threshold in self._thresholds:
-            threshold.grad = None
-
     @torch.no_grad()
     def step(self) -> None:
         """Moves every threshold down its gradient."""

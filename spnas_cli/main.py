@@ -17,7 +17,7 @@ from profiling.errors import (
 )
 from spnas_cli import __version__
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "validate")
+COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "validate")
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,

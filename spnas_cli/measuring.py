@@ -29,6 +29,7 @@ DELEGATES = ("xnnpack", "none", "gpu", "nnapi")
 ROUTES = ("auto", "usb", "tcp", "server")
 DEFAULT_RUNS = 30
 DEFAULT_TIMEOUT_S = 120.0
+DEFAULT_RECONNECT_S = 600.0
 TOOL_HELP = "For phones: a benchmark_model file, or the LiteRT version to download it of. [default: a version known to work]"
 
 
@@ -47,6 +48,7 @@ class MeasuringOptions:
     via: str
     benchmark_tool: str | None
     max_temp: float | None
+    reconnect: float
 
     @property
     def settings(self) -> RunSettings:
@@ -86,7 +88,14 @@ class MeasuringOptions:
         from profiling.devices import open_device
 
         tool = self.benchmark_tool or DEFAULT_VERSION
-        device = open_device(name, via=cast("Via", self.via), tool=tool, max_temperature_c=self.max_temp, notify=note)
+        device = open_device(
+            name,
+            via=cast("Via", self.via),
+            tool=tool,
+            max_temperature_c=self.max_temp,
+            reconnect_limit_s=self.reconnect,
+            notify=note,
+        )
         try:
             yield device
         finally:
@@ -114,6 +123,13 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
         click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="The way to a phone."),
         click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
         click.option("--max-temp", type=float, metavar="°C", help="Of a phone's skin: measuring waits until it is cooler."),
+        click.option(
+            "--reconnect",
+            type=click.FloatRange(0),
+            default=DEFAULT_RECONNECT_S,
+            show_default=True,
+            help="Seconds that a phone may be away before the run ends; the same command goes on later.",
+        ),
     )
 
     def decorate(function: Function) -> Function:

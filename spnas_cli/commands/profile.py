@@ -95,7 +95,7 @@ def profile(
     note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
-        with Store(db) as store, TfliteBuilder() as builder, measuring.device(device_name) as device:
+        with Store(db) as store, measuring.device(device_name) as device:
             words = filter(None, (space.name, *parts, device.name, *measuring.not_default))
             table, outcome = run_profile(
                 device, space, store, builder, measuring.settings, watch,
@@ -104,7 +104,8 @@ def profile(
         again = f"--device {device_name}" + (f" --benchmark-tool {tool}" if (tool := measuring.benchmark_tool) else "")
         return again, table, outcome
 
-    profiled, errors = on_each_device(device_names, work)
+    with TfliteBuilder() as builder:
+        profiled, errors = on_each_device(device_names, work)
     if as_json:
         summaries = [{"table": table.name, **asdict(outcome)} for _, table, outcome in profiled]
         print_json(summaries[0] if len(device_names) == 1 else summaries)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, progress
+from spnas_cli.runs import prepare_folder, stopping_between_steps, training_options
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -39,15 +36,7 @@ if TYPE_CHECKING:
     "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run."
 )
 @click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the images. [default: 8, more on small data]")
-@click.option("--batch-size", type=click.IntRange(2), help="Images a step. [default: 1024, fewer on small data]")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="For 256 images a step. [default: 0.016]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout.")
-@click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
-)
-@click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU.")
-@click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none.")
+@training_options
 @db_option
 @json_option
 def search(
@@ -59,6 +48,7 @@ def search(
     space: str | None,
     epochs: int | None,
     batch_size: int | None,
+    accumulate: int,
     learning_rate: float | None,
     seed: int,
     workers: int,
@@ -105,32 +95,19 @@ def search(
         runtime_weight=runtime_weight,
         epochs=epochs or sensible_epochs,
         batch_size=sensible_batch,
+        accumulate=accumulate,
         seed=seed,
         workers=workers,
         precision=mixed_precision,
         **{name: value for name, value in given.items() if value is not None},
     )
-    _prepare_folder(folder, config, resume)
+    prepare_folder(folder, config, resume)
     if len(data.classes) != model.space.classes:
         have, head = len(data.classes), model.space.classes
         note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
     found = _train(model, data, config, folder)
     _leave(found, model, config, data.classes, folder)
     _show(found, config, folder, as_json)
-
-
-def _prepare_folder(folder: Path, config: SearchConfig, resume: bool) -> None:
-    from profiling.errors import InputError
-
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        raise InputError(
-            "the folder is not empty", where=str(folder), hint="add --resume to go on with its run, or name another one"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
 
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
@@ -154,25 +131,6 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
         found = run.run(on_step, stop)
     note(f"Trained in {duration(time.monotonic() - start)}.")
     return found
-
-
-@contextmanager
-def stopping_between_steps() -> Iterator[Callable[[], bool]]:
-    """Has Ctrl-C and SIGTERM wait for the step in hand, so that what is saved is a whole step; a second one does not wait."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _brief(choices: tuple[str, ...]) -> str:

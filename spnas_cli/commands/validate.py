@@ -12,8 +12,9 @@ from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Validation
+    from latency_db.campaign import Outcome, Validation
 
+DRIFT_WORTH_A_WORD_PCT = 2.0
 PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
 
 
@@ -85,7 +86,7 @@ def validate(
         measuring.device(on) as device,
         watching(on) as [watch],
     ):
-        validation = validate_table(
+        validation, outcome = validate_table(
             latency_table, device, store, builder, measuring.settings, watch,
             networks=networks, visits=measuring.rounds, seed=measuring.seed, others=others,
         )  # fmt: skip
@@ -94,14 +95,15 @@ def validate(
     if as_json:
         print_json(asdict(validation.report))
     else:
-        _show(validation, latency_table.name, drawn)
+        _show(validation, outcome, latency_table.name, drawn)
     error = validation.report.mean_error_pct
     if max_error is not None and error > max_error:
         raise MeasurementError(f"the mean error of {error:.2f} % is above the {max_error:g} % allowed", where=latency_table.name)
 
 
-def _show(validation: Validation, name: str, figure: Path) -> None:
-    report, outcome = validation.report, validation.outcome
+def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> None:
+    report = validation.report
+    seconds = (duration(value) for value in (outcome.wall_s, outcome.device_s, outcome.conversion_s))
     rows = [
         ("RMSE", f"{report.rmse_ms:.3f} ms, {report.rmse_pct:.2f} %"),
         ("mean error", f"{report.mean_error_pct:.2f} %"),
@@ -109,11 +111,12 @@ def _show(validation: Validation, name: str, figure: Path) -> None:
         ("Spearman", f"{report.spearman:.4f}"),
         ("worst network", f"{report.worst_pct:.2f} %"),
         ("noise floor", f"{report.noise_floor_ms:.3f} ms"),
+    ]
+    if validation.drift_pct is not None:
+        rows.append(("drift since the table", f"{validation.drift_pct:+.2f} %, by networks of the calibration measured again"))
+    rows += [
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        (
-            "time",
-            f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting",
-        ),
+        ("time", "{}; {} measuring, {} converting".format(*seconds)),
     ]
     click.echo(f"Runtime model of {name} on {report.networks} networks it has not seen")
     print_facts(rows)
@@ -136,3 +139,5 @@ def _show(validation: Validation, name: str, figure: Path) -> None:
             ],
         )
     note(f"\n{figure} shows predicted against measured; {PAPER}.")
+    if abs(validation.drift_pct or 0.0) > DRIFT_WORTH_A_WORD_PCT:
+        note("The device is not as fast as it was when the table was measured: profile again in its present state, or cool it.")

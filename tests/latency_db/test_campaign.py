@@ -7,11 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import pandas
 import pytest
 from click.testing import CliRunner
 
+from latency_db.campaign import latest_validation
+from latency_db.store import Store
 from spnas_cli.main import cli
 
 SPACE = """
@@ -95,6 +99,19 @@ def test_profile_then_validate_and_predict(folder):
     assert set(report) >= {"rmse_ms", "rmse_pct", "mean_error_pct", "bias_pct", "spearman", "worst_pct", "noise_floor_ms"}
     assert 0 < report["mean_error_pct"] < 100
     assert (folder / "validation-tiny.png").stat().st_size > 10_000
+
+    with Store(folder / "spnas.db", read_only=True) as store:
+        table = store.tables()[0]
+        kept = latest_validation(table, store)
+        assert latest_validation(table.model_copy(update={"created_at": "later"}), store) is None
+    assert kept is not None
+    assert asdict(kept.report) == report
+    database = sqlite3.connect(folder / "spnas.db")
+    query = "SELECT model, low_ms FROM measurements JOIN campaigns ON campaign = campaigns.id WHERE purpose = 'validate'"
+    visits = pandas.read_sql(query, database).groupby("model").low_ms.quantile(0.25)
+    then = pandas.Series({network.key: network.measured_ms for network in table.calibration})
+    assert len(then) == 5
+    assert kept.drift_pct == pytest.approx(((visits / then - 1) * 100).median())
 
     other = spnas(folder, "validate", "--table", "tiny", "--threads", "2", *common)
     assert other.returncode == 6

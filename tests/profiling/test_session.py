@@ -5,6 +5,7 @@ it cannot show is how real processes fail, which the tests of the host do. The s
 """
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,21 @@ from profiling.errors import DeviceLostError, MeasurementError, ToolOutputError
 from profiling.measurement import DeviceState, Figures
 from profiling.session import ATTEMPTS, EXTRA_VISITS, FAILURES_IN_A_ROW, Session
 
-MODELS = [BuiltModel(f"model-{index}", Path("unused"), "", 0) for index in range(6)]
-CANARY = BuiltModel("canary", Path("unused"), "", 0)
+MODELS = [f"model-{index}" for index in range(6)]
+CANARY = "canary"
+
+
+class Ready:
+    """A supply that has every model at once, and remembers what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def expect(self, keys):
+        self.told.append(list(keys))
+
+    def __getitem__(self, key):
+        return BuiltModel(key, Path("unused"), "", 0)
 
 
 class ScriptedDevice:
@@ -42,8 +56,8 @@ def steady(key, count):
     return 1.0
 
 
-def session(device, waits=None, **options):
-    return Session(device, RunSettings(), sleep=(waits if waits is not None else []).append, **options)
+def session(device, waits=None, supply=None, **options):
+    return Session(device, supply or Ready(), RunSettings(), sleep=(waits if waits is not None else []).append, **options)
 
 
 def test_no_model_is_visited_again_before_all_others_were():
@@ -51,8 +65,27 @@ def test_no_model_is_visited_again_before_all_others_were():
     device = ScriptedDevice(steady)
     list(session(device).measure(MODELS, visits=4, seed=1))
     rounds = [device.order[first : first + 6] for first in range(0, 24, 6)]
-    assert all(set(visited) == {model.key for model in MODELS} for visited in rounds)
+    assert all(set(visited) == {*MODELS} for visited in rounds)
     assert len({tuple(visited) for visited in rounds}) > 1, "each round has its own order"
+
+
+def test_the_supply_hears_before_each_round_what_is_asked_for_in_that_order():
+    device, supply = ScriptedDevice(steady), Ready()
+    whole = list(session(device, supply=supply, canary=CANARY).measure(MODELS, visits=3, seed=1))
+    asked = [key for key in device.order if key != CANARY]
+    assert supply.told == [[CANARY, *asked[first : first + 6]] for first in (0, 6, 12)]
+    assert list(session(device, supply=(finished := Ready())).measure(MODELS, visits=3, seed=1, done=whole)) == []
+    assert finished.told == [], "what is finished needs no model"
+
+
+def test_time_on_the_device_is_by_its_own_clock_where_it_has_one():
+    class Clocked(ScriptedDevice):
+        def run(self, model, settings):
+            return replace(super().run(model, settings), process_s=7.0)
+
+    clocked = session(Clocked(steady))
+    assert {measurement.duration_s for measurement in clocked.measure(MODELS, visits=1, seed=1)} == {7.0}
+    assert clocked.device_s == 42.0
 
 
 def test_a_session_goes_on_where_another_stopped_and_repeats_nothing():
@@ -113,7 +146,7 @@ def test_while_the_canary_is_slow_the_session_waits_and_later_visits_again_what_
     device = ScriptedDevice(lambda key, count: 1.3 if key == "canary" and count >= 2 else 1.0)
     list(session(device, waits, canary=CANARY).measure(MODELS, visits=6, seed=1))
     assert 0 < sum(waits) <= 120, "it waits, but within its limit"
-    assert sum(device.runs[model.key] for model in MODELS) > 36
+    assert sum(device.runs[key] for key in MODELS) > 36
 
 
 def test_progress_counts_to_the_end():

@@ -9,7 +9,8 @@ from profiling.errors import InputError, TrainingError
 from search import loop
 from search.config import SearchConfig
 from search.data import load_data
-from search.loop import CHECKPOINT, METRICS, Search, table_digest
+from search.engine import CHECKPOINT, METRICS
+from search.loop import Search, table_digest
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""Random networks of a wanted latency: the paper's baseline, and what an exploration begins with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from latency_db.runtime_model import RuntimeModel
+from profiling.errors import InputError
+from profiling.space import Architecture, SearchSpace
+
+BATCH = 8192
+MOST_DRAWS = 200 * BATCH
+
+
+def networks_between(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) -> Iterator[Architecture]:
+    """Distinct random architectures whose predicted latency lies between two bounds, the same ones for the same seed.
+
+    They are drawn by rejection: architectures are distributed as by `profiling.space.random_architectures`, from proportions of the
+    choices that are drawn anew for each, and those outside the bounds are thrown away. So what is left differs in what it is made
+    of as much as the latency allows, instead of crowding around one mixture of choices that happens to have it.
+
+    The iterator never ends by itself; where the bounds hold no more networks, it raises instead of searching for ever.
+
+    Args:
+        model: predicts latencies; its space is drawn from.
+        low_ms, high_ms: both bounds belong to the band.
+        seed: of the draws.
+
+    Raises:
+        InputError: the bounds are in the wrong order or no network reaches them (at the call), or MOST_DRAWS draws in a row gave
+            no new network (at any step).
+    """
+    fastest, slowest = model.range_ms()
+    if not low_ms <= high_ms:
+        raise InputError(f"the band from {low_ms:g} to {high_ms:g} ms is empty: its lower bound comes first")
+    if high_ms < fastest or low_ms > slowest:
+        raise InputError(
+            f"no network takes {low_ms:g} to {high_ms:g} ms: those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
+            f" by the table {model.table.name}"
+        )
+    return _rejection(model, low_ms, high_ms, seed)
+
+
+def _rejection(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) -> Iterator[Architecture]:
+    space = model.space
+    generator = np.random.default_rng(random.Random(f"spnas-networks-between-{seed}").getrandbits(64))
+    costs = np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in model.costs])
+    names = [choice.name for choice in space.choices]
+    # The sums here and those of a prediction differ in their last digits, so that the edges are left to the prediction.
+    slack = 1e-9 * high_ms
+    seen: set[bytes] = set()
+    in_vain = 0
+    while in_vain < MOST_DRAWS:
+        drawn = random_choices(space, BATCH, generator)
+        sums = model.fixed_ms + costs[np.arange(costs.shape[0]), drawn].sum(axis=1)
+        predicted = model.calibration.scale * sums + model.calibration.offset_ms
+        in_vain += BATCH
+        for row in drawn[(predicted >= low_ms - slack) & (predicted <= high_ms + slack)]:
+            key = row.tobytes()
+            if key in seen:
+                continue
+            seen.add(key)
+            architecture = Architecture(space=space, choices=tuple(names[index] for index in row))
+            if low_ms <= model.predict(architecture).total_ms <= high_ms:
+                in_vain = 0
+                yield architecture
+    found = f"no more than {len(seen)} networks" if seen else "no network"
+    raise InputError(
+        f"{MOST_DRAWS:,} random draws gave {found} of {low_ms:g} to {high_ms:g} ms", hint="widen the band, or ask for fewer"
+    )
+
+
+def random_choices(space: SearchSpace, networks: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Random architectures by the thousand, distributed as by `profiling.space.random_architectures`, maybe with repetitions.
+
+    Returns:
+        (networks, searchable layers): indices into `space.choices`.
+    """
+    weights = generator.standard_exponential((networks, 1, len(space.choices)))
+    allowed = np.array([[choice.name in slot.choices for choice in space.choices] for slot in space.searchable])
+    bounds = np.cumsum(weights * allowed, axis=2)
+    # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
+    points = (1 - generator.random((networks, len(space.searchable), 1))) * bounds[:, :, -1:]
+    return (points > bounds).sum(axis=2).astype(np.uint8)

@@ -1,0 +1,163 @@
+"""The networks of the paper's Table 1, in the vocabulary of this project.
+
+Each stands in a file of `networks/`, with its source; the paper's own network is an architecture of its search space. All have
+ReLU6 after every convolution but the last of a bottleneck: where the authors have ReLU, that costs the same time on a phone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from profiling.errors import InputError
+from profiling.layers import FBNetBlock, Head, LayerSpec, MBConv, NetworkSpec, PoolHead, Separable, Stem
+from profiling.space import FROM_LIST, Architecture, Kernel, Positive, load_architecture, scaled_channels
+from profiling.specfile import SpecModel, parse_spec
+
+Block = Literal["separable", "mbconv", "fbnet"]
+SINGLE_PATH = "single-path-nas"
+MAX_WIDTH = 16
+# Of networks that cannot be had: why. ChamNet's authors released a network of this name later (192-pixel images, 323 M
+# multiply-adds); nothing says that it is the one that Table 1 means.
+UNAVAILABLE = {
+    "chamnet-b": "its paper (arXiv:1812.08934) does not give the architecture, so that Table 1 could not measure it either",
+}
+# ImageNet top-1 of the paper's Table 1: trained there by one schedule ("our impl.") where the table has such a row.
+TABLE_1_TOP1 = {
+    "mobilenet-v1": 0.7060,
+    "mobilenet-v2": 0.7359,
+    "mnasnet": 0.7461,
+    "chamnet-b": 0.7380,
+    "proxylessnas-mobile": 0.7465,
+    "fbnet-b": 0.7370,
+    SINGLE_PATH: 0.7496,
+}
+
+
+class ZooStage(SpecModel):
+    """Layers with one number of output channels; the stride is that of the first.
+
+    Attributes:
+        channels: of the output.
+        stride: as above.
+        kernels: of the depthwise convolutions, one per layer.
+        expansions: ratios, one per layer; none in separable layers.
+        depthwise: how many depthwise convolutions follow each other, one number per layer of FBNet; 1 in all when not given.
+    """
+
+    channels: Positive
+    stride: Literal[1, 2] = 1
+    kernels: Annotated[tuple[Kernel, ...], Field(min_length=1), FROM_LIST]
+    expansions: Annotated[tuple[Positive, ...], FROM_LIST] = ()
+    depthwise: Annotated[tuple[Positive, ...], FROM_LIST] = ()
+
+    @model_validator(mode="after")
+    def _one_of_each_per_layer(self) -> Self:
+        for name in ("expansions", "depthwise"):
+            if len(getattr(self, name)) not in (0, len(self.kernels)):
+                raise ValueError(f"{len(self.kernels)} kernels need as many {name}, or none")
+        return self
+
+
+class ZooNetwork(SpecModel):
+    """A network as its authors give it, at width 1.
+
+    Attributes:
+        block: what its layers are.
+        stem: channels of the 3×3 convolution of stride 2 at the start.
+        stages: as above.
+        head: channels of the 1×1 convolution before the classifier; None where there is none.
+    """
+
+    block: Block
+    stem: Positive
+    stages: Annotated[tuple[ZooStage, ...], Field(min_length=1), FROM_LIST]
+    head: Positive | None = None
+
+    def network(self, width_multiplier: float, resolution: int, classes: int, image_channels: int) -> NetworkSpec:
+        """Its layers; see `load_zoo_network`."""
+        layers: list[LayerSpec] = [Stem(resolution, image_channels, scaled_channels(self.stem, width_multiplier), 2, 3)]
+        for stage in self.stages:
+            for index in range(len(stage.kernels)):
+                layers.append(self._layer(layers[-1], stage, index, scaled_channels(stage.channels, width_multiplier)))
+        last = layers[-1]
+        if self.head is None:
+            layers.append(PoolHead(last.out_resolution, last.out_channels, last.out_channels, classes))
+        else:
+            # As in MobileNetV2: narrow networks keep what the classifier works on.
+            channels = scaled_channels(self.head, max(width_multiplier, 1.0))
+            layers.append(Head(last.out_resolution, last.out_channels, channels, classes))
+        return NetworkSpec(tuple(layers))
+
+    def _layer(self, before: LayerSpec, stage: ZooStage, index: int, channels: int) -> LayerSpec:
+        stride, kernel = stage.stride if index == 0 else 1, stage.kernels[index]
+        if self.block == "separable":
+            return Separable(before.out_resolution, before.out_channels, channels, stride, kernel)
+        expansion, residual = stage.expansions[index], stride == 1 and before.out_channels == channels
+        depthwise = stage.depthwise[index] if stage.depthwise else 1
+        values = (before.out_resolution, before.out_channels, channels, stride, kernel, expansion, residual)
+        # Where the two are the same, it is the layer that tables know.
+        if self.block == "fbnet" and (expansion == 1 or depthwise > 1):
+            return FBNetBlock(*values, depthwise)
+        return MBConv(*values)
+
+
+@cache
+def zoo_names() -> tuple[str, ...]:
+    """Names of the networks that can be built."""
+    files = resources.files("search").joinpath("networks").iterdir()
+    return tuple(sorted({SINGLE_PATH, *(Path(file.name).stem for file in files)}))
+
+
+@cache
+def _definition(name: str) -> ZooNetwork:
+    file = resources.files("search").joinpath("networks", f"{name}.yaml")
+    return parse_spec(file.read_text(encoding="utf-8"), ZooNetwork, where=file.name, is_json=False)
+
+
+def load_zoo_network(
+    name: str, *, width_multiplier: float = 1.0, resolution: int = 224, classes: int = 1000, image_channels: int = 3
+) -> NetworkSpec:
+    """A network of the zoo.
+
+    Args:
+        name: one of `zoo_names`.
+        width_multiplier: scales all channels, rounded as in `profiling.space`; those before the classifier only above 1.
+        resolution: height and width of the images in pixels.
+        classes: outputs of the classifier.
+        image_channels: 3 for colour, 1 for grey images.
+
+    Raises:
+        InputError: there is no such network; names all of them, or says why it cannot be had. Or a value is out of range.
+    """
+    if name in UNAVAILABLE:
+        raise InputError(f"cannot be built: {UNAVAILABLE[name]}", where=name)
+    if name not in zoo_names():
+        raise InputError("no network of the zoo has this name", where=name, hint=f"there are {', '.join(zoo_names())}")
+    if name == SINGLE_PATH:
+        architecture = single_path(
+            width_multiplier=width_multiplier, resolution=resolution, classes=classes, image_channels=image_channels
+        )
+        return architecture.network
+    if not 0 < width_multiplier <= MAX_WIDTH:
+        raise InputError(f"the width multiplier must be above 0 and at most {MAX_WIDTH}, not {width_multiplier:g}", where=name)
+    return _definition(name).network(width_multiplier, resolution, classes, image_channels)
+
+
+def single_path(
+    *, width_multiplier: float = 1.0, resolution: int = 224, classes: int = 1000, image_channels: int = 3
+) -> Architecture:
+    """The paper's network (Fig. 5) as an architecture of its space under these parameters; see `load_zoo_network`.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    published = load_architecture(SINGLE_PATH)
+    space = published.space.with_parameters(
+        resolution=resolution, width_multiplier=width_multiplier, classes=classes, image_channels=image_channels
+    )
+    return Architecture(space=space, choices=published.choices)

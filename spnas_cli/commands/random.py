@@ -1,0 +1,82 @@
+"""`spnas random`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from profiling.space import Architecture
+
+
+@click.command()
+@table_option
+@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", required=True, help="Bounds of predicted latency, in ms.")
+@click.option("--networks", type=click.IntRange(1), default=10, show_default=True, help="How many networks to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws; the same one gives the same networks.")
+@click.option(
+    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for their files."
+)
+@db_option
+@json_option
+def random(
+    table: str | None, between: tuple[float, float], networks: int, seed: int, folder: Path, db: Path, as_json: bool
+) -> None:
+    """Draw random networks whose predicted latency lies between two bounds: what a search has to be better than.
+
+    Networks are drawn by rejection, each from proportions of the choices of its own, so that they differ as much as their latency
+    allows. Each becomes an architecture file, which spnas predict takes.
+
+    \b
+    Examples:
+      spnas random --table pixel1 --between 75 80 --networks 10 -o baseline
+      spnas random --table digits-host --between 0.19 0.21 --seed 1 -o more --json
+    """
+    from itertools import islice
+
+    from latency_db.runtime_model import RuntimeModel
+    from latency_db.sampling import networks_between
+    from latency_db.table_files import find_table
+
+    model = RuntimeModel(find_table(table, db))
+    drawn = list(islice(networks_between(model, *between, seed), networks))
+    files = _write(drawn, folder)
+    latencies = [model.predict(architecture).total_ms for architecture in drawn]
+    if as_json:
+        rows = [
+            {"file": str(file), "predicted_ms": ms, "choices": architecture.choices}
+            for file, ms, architecture in zip(files, latencies, drawn, strict=True)
+        ]
+        print_json({"table": model.table.name, "seed": seed, "networks": rows})
+        return
+    shown = [
+        (file.name, " ".join(architecture.choices), f"{ms:#.5g}")
+        for file, ms, architecture in zip(files, latencies, drawn, strict=True)
+    ]
+    print_table(f"{len(drawn)} networks in {folder}", ("file", "choices", "predicted ms"), shown, left=2)
+    note(f"\nNext: spnas predict {files[0]} --table {model.table.name}")
+
+
+def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
+    """Writes a file for each, or none at all where one of that name is there."""
+    from profiling.errors import InputError
+
+    width = max(2, len(str(len(drawn))))
+    files = [folder / f"random-{number:0{width}}.json" for number in range(1, len(drawn) + 1)]
+    there = next((file for file in files if file.exists()), None)
+    if there is not None:
+        raise InputError("the file is there already and is not overwritten", where=str(there), hint="name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, architecture in zip(files, drawn, strict=True):
+            with file.open("x", encoding="utf-8") as out:
+                out.write(architecture.to_json())
+    except OSError as error:
+        raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+    return files

@@ -1,0 +1,80 @@
+"""Random networks within a band of latency: within it, spread, and an error instead of an endless search."""
+
+import random
+from collections import Counter
+from itertools import islice
+
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from latency_db import sampling
+from latency_db.published import published_table
+from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import networks_between, random_choices
+from profiling.errors import InputError
+from profiling.space import random_architectures
+
+
+@pytest.fixture(scope="module")
+def pixel1() -> RuntimeModel:
+    return RuntimeModel(published_table("pixel1"))
+
+
+def milliseconds(model, choices):
+    return model.fixed_ms + sum(cost[name] for cost, name in zip(model.costs, choices, strict=True))
+
+
+@pytest.mark.parametrize("target_ms", [45, 80, 125])
+def test_networks_are_distinct_within_the_bounds_and_the_same_for_the_same_seed(pixel1, target_ms):
+    low, high = 0.99 * target_ms, 1.01 * target_ms
+    first, again, other = (list(islice(networks_between(pixel1, low, high, seed), 20)) for seed in (1, 1, -2))
+    assert first == again != other
+    assert len({architecture.choices for architecture in first}) == 20
+    assert all(low <= pixel1.predict(architecture).total_ms <= high for architecture in first)
+
+
+def test_networks_of_one_latency_are_made_of_very_different_choices(pixel1):
+    """For each choice there are networks with hardly any and others with a third of their layers of it or more.
+
+    Layers drawn uniformly have about four of each choice, and spread far less, even in the same band.
+    """
+    names = list(pixel1.space.choices_by_name)
+    counts = [Counter(architecture.choices) for architecture in islice(networks_between(pixel1, 79.2, 80.8, 0), 100)]
+    generator = random.Random(0)
+    uniform = [tuple(generator.choice(slot.choices) for slot in pixel1.space.searchable) for _ in range(2000)]
+    crowd = [Counter(choices) for choices in uniform if 79.2 <= milliseconds(pixel1, choices) <= 80.8]
+    for name in names:
+        layers = [count[name] for count in counts]
+        low, high = np.quantile(layers, [0.05, 0.95])
+        assert (low <= 1, high >= 6) == (True, True), (name, low, high)
+        assert np.std(layers) > 1.3 * np.std([count[name] for count in crowd]), name
+
+
+def test_they_are_what_rejection_leaves_of_random_architectures(pixel1):
+    """Both proposals have the same distribution of latency and of every choice, by the Kolmogorov-Smirnov test."""
+    names = list(pixel1.space.choices_by_name)
+    drawn = random_choices(pixel1.space, 2000, np.random.default_rng(0))
+    fast = [tuple(names[index] for index in row) for row in drawn]
+    slow = [architecture.choices for architecture in islice(random_architectures(pixel1.space, 0), 2000)]
+    assert ks_2samp([milliseconds(pixel1, c) for c in fast], [milliseconds(pixel1, c) for c in slow]).pvalue > 0.01
+    for name in names:
+        assert ks_2samp([c.count(name) for c in fast], [c.count(name) for c in slow]).pvalue > 0.01, name
+
+
+def test_a_band_that_is_empty_out_of_reach_or_exhausted_is_one_clear_error(pixel1, table, monkeypatch):
+    with pytest.raises(InputError, match=r"from 81 to 79 ms is empty"):
+        networks_between(pixel1, 81, 79, 0)
+    for low, high in ((10, 20), (200, 300), (float("nan"), 80)):
+        with pytest.raises(InputError, match=r"those of imagenet take 30.63 to 131.5 ms|is empty"):
+            networks_between(pixel1, low, high, 0)
+    monkeypatch.setattr(sampling, "MOST_DRAWS", 2 * sampling.BATCH)
+    small = RuntimeModel(table)
+    fastest, slowest = small.range_ms()
+    everything: list[object] = []  # 4 · 5⁴ networks, each of which was drawn
+    with pytest.raises(InputError, match=r"16,384 random draws gave no more than 2500 networks"):
+        for architecture in networks_between(small, fastest, slowest, 0):
+            everything.append(architecture)  # noqa: PERF402
+    assert len(everything) == 2500
+    with pytest.raises(InputError, match=r"draws gave no network of"):
+        next(networks_between(small, fastest + 0.0101, fastest + 0.0102, 0))

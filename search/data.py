@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,36 @@ class Data:
     classes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ImageForm:
+    """What images must become for a network: their height and width in pixels, and 1 or 3 channels."""
+
+    resolution: int
+    image_channels: int
+
+
+Form = SearchSpace | ImageForm
+Augment = Callable[[Tensor], Tensor]
+"""From an image (channels, resolution, resolution) of 8 bits to a changed one, by PyTorch's random numbers."""
+
+
 class SmallImages(ImageDataset):
     """Images that are in memory, resized once; for training shifted at random by up to an eighth of their size.
 
     Args:
         images: (images, channels, height, width) of 8 bits.
         labels: class of each.
-        space: gives resolution and channels.
-        seed: of the shifts; None leaves the images where they are.
+        form: gives resolution and channels.
+        seed: of the shifts and of `augment`; None leaves the images where they are.
+        augment: changes the images further.
     """
 
-    def __init__(self, images: Tensor, labels: Sequence[int], space: SearchSpace, seed: int | None) -> None:
-        self._size, self._seed = space.resolution, seed
-        self._margin = 0 if seed is None else space.resolution // 8
-        steps = [_colours(space), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
+    def __init__(
+        self, images: Tensor, labels: Sequence[int], form: Form, seed: int | None, augment: Augment | None = None
+    ) -> None:
+        self._size, self._seed, self._augment = form.resolution, seed, augment
+        self._margin = 0 if seed is None else form.resolution // 8
+        steps = [_colours(form), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
         self._images: Tensor = transforms.Compose(steps)(images)
         self._labels = list(labels)
 
@@ -72,6 +89,9 @@ class SmallImages(ImageDataset):
         shift = random.Random(mixed(self._seed or 0, epoch, index))
         top, left = (shift.randint(0, 2 * self._margin) for _ in range(2))
         image = self._images[index, :, top : top + self._size, left : left + self._size]
+        if self._augment is not None:
+            with _seeded(self._seed or 0, epoch, index):
+                image = self._augment(image)
         return image.float().div_(127.5).sub_(1), self._labels[index]
 
 
@@ -80,20 +100,22 @@ class ImageFiles(ImageDataset):
 
     Args:
         files: each with its class.
-        space: gives resolution and channels.
-        seed: of random crops and mirroring, for training; None resizes and crops the centre.
+        form: gives resolution and channels.
+        seed: of random crops, mirroring and `augment`, for training; None resizes and crops the centre.
+        augment: changes the images further.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, int]], space: SearchSpace, seed: int | None) -> None:
+    def __init__(self, files: Sequence[tuple[Path, int]], form: Form, seed: int | None, augment: Augment | None = None) -> None:
         self._files, self._seed = files, seed
-        size = space.resolution
+        size = form.resolution
         if seed is None:
             crop = [transforms.Resize(size * 8 // 7, antialias=True), transforms.CenterCrop(size)]
         else:
             crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
-        middle = [0.5] * space.image_channels
+            crop += [] if augment is None else [augment]
+        middle = [0.5] * form.image_channels
         scale = [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
-        self._transform = transforms.Compose([transforms.ToImage(), _colours(space), *crop, *scale])
+        self._transform = transforms.Compose([transforms.ToImage(), _colours(form), *crop, *scale])
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
         """The image of (epoch, index); an error is returned, as one that is raised in a loading process would lose its words."""
@@ -103,13 +125,20 @@ class ImageFiles(ImageDataset):
             image = _read_image(path)
         except InputError as error:
             return error
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mixed(self._seed or 0, epoch, index))
+        with _seeded(self._seed or 0, epoch, index):
             return self._transform(image), label
 
 
-def _colours(space: SearchSpace) -> Callable[[Any], Any]:
-    made: Callable[[Any], Any] = transforms.Grayscale() if space.image_channels == 1 else transforms.RGB()
+@contextmanager
+def _seeded(*numbers: int) -> Iterator[None]:
+    """PyTorch's random numbers are a function of these numbers inside, and go on as before outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mixed(*numbers))
+        yield
+
+
+def _colours(form: Form) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = transforms.Grayscale() if form.image_channels == 1 else transforms.RGB()
     return made
 
 
@@ -192,27 +221,33 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def load_data(name_or_folder: str, space: SearchSpace, seed: int) -> Data:
+def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | None = None) -> Data:
     """The images of a named data set, or of a folder.
 
     A folder holds one folder of images per class; or `train` and `val` folders that do (as ImageNet is laid out). Without `val`,
     one image in five is held out, by the seed.
+
+    Args:
+        name_or_folder: as above.
+        form: gives resolution and channels of the images.
+        seed: of the split and of everything random in training images.
+        augment: changes training images beyond the random crops or shifts that all of them get.
 
     Raises:
         InputError: neither name nor folder, no classes, an empty class, an image that cannot be read, or different classes in
             `train` and `val`.
     """
     if name_or_folder == "digits":
-        return _digits(space, seed)
+        return _digits(form, seed, augment)
     if name_or_folder in DOWNLOADED:
-        return _downloaded(name_or_folder, space, seed)
+        return _downloaded(name_or_folder, form, seed, augment)
     if Path(name_or_folder).is_dir():
-        return _folder(Path(name_or_folder), space, seed)
+        return _folder(Path(name_or_folder), form, seed, augment)
     names = ", ".join(("digits", *DOWNLOADED))
     raise InputError(f"neither a data set ({names}) nor a folder of images", where=name_or_folder)
 
 
-def _digits(space: SearchSpace, seed: int) -> Data:
+def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
     """scikit-learn's 1,797 handwritten digits of 8×8 pixels."""
     from sklearn.datasets import load_digits
 
@@ -221,15 +256,15 @@ def _digits(space: SearchSpace, seed: int) -> Data:
     labels = digits.target.tolist()
     train, held_out = _split(labels, seed)
     return Data(
-        SmallImages(images[train], [labels[index] for index in train], space, seed),
+        SmallImages(images[train], [labels[index] for index in train], form, seed, augment),
         len(train),
-        SmallImages(images[held_out], [labels[index] for index in held_out], space, None),
+        SmallImages(images[held_out], [labels[index] for index in held_out], form, None),
         len(held_out),
         tuple(str(name) for name in digits.target_names),
     )
 
 
-def _downloaded(name: str, space: SearchSpace, seed: int) -> Data:
+def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Data:
     root = Path(platformdirs.user_cache_dir("spnas")) / "data"
     kind = DOWNLOADED[name]
     try:
@@ -253,15 +288,15 @@ def _downloaded(name: str, space: SearchSpace, seed: int) -> Data:
     images = [part[:, None] if part.dim() == 3 else part.permute(0, 3, 1, 2) for part in images]
     labels = [torch.as_tensor(part.targets).tolist() for part in (train, held_out)]
     return Data(
-        SmallImages(images[0], labels[0], space, seed),
+        SmallImages(images[0], labels[0], form, seed, augment),
         len(labels[0]),
-        SmallImages(images[1], labels[1], space, None),
+        SmallImages(images[1], labels[1], form, None),
         len(labels[1]),
         tuple(train.classes),
     )
 
 
-def _folder(folder: Path, space: SearchSpace, seed: int) -> Data:
+def _folder(folder: Path, form: Form, seed: int, augment: Augment | None) -> Data:
     root = folder / "train" if (folder / "train").is_dir() else folder
     classes, train = _scan(root)
     val = next((folder / name for name in VALIDATION_FOLDERS if root != folder and (folder / name).is_dir()), None)
@@ -273,7 +308,9 @@ def _folder(folder: Path, space: SearchSpace, seed: int) -> Data:
         if val_classes != classes:
             odd = ", ".join(sorted(set(classes) ^ set(val_classes)))
             raise InputError(f"the classes differ from those of {root}: {odd}", where=str(val))
-    return Data(ImageFiles(train, space, seed), len(train), ImageFiles(held_out, space, None), len(held_out), tuple(classes))
+    return Data(
+        ImageFiles(train, form, seed, augment), len(train), ImageFiles(held_out, form, None), len(held_out), tuple(classes)
+    )
 
 
 def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequence[str] = ()) -> tuple[list[int], list[int]]:

@@ -1,0 +1,249 @@
+"""The training of a stand-alone network by a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from profiling.layers import LayerSpec
+from search.accuracy import accuracies
+from search.average import average_decay, averaged_model
+from search.data import Data, held_out_batches
+from search.engine import Engine, write_metrics
+from search.network import BN_MOMENTUM, BatchNorm, Network
+from search.optimizers import make_optimizer
+from search.recipe import Augmentation, TrainConfig
+from search.saved_network import SavedNetwork, require_layers
+from search.vision import transforms
+
+ACCURACY = "accuracy.csv"
+# Accuracy is measured after every epoch, in a long run after every few.
+EVALUATIONS = 100
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as it is reported and kept in `metrics.csv`.
+
+    Attributes:
+        step, steps: from 1, and of how many.
+        loss: cross-entropy of this batch with smoothed (and mixed) labels, in nats.
+        learning_rate: of this step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on the held-out images after an epoch, as it is kept in `accuracy.csv`; shares from 0 to 1.
+
+    Attributes:
+        epoch, step: that it comes after, from 1.
+        top1, top5: of the averaged weights, which training results in; top-5 is None for five classes or fewer.
+        last_top1, last_top5: of the weights of the step itself.
+    """
+
+    epoch: int
+    step: int
+    top1: float
+    top5: float | None
+    last_top1: float
+    last_top5: float | None
+
+
+class Evaluations(list[Evaluation]):
+    """All evaluations of a run, as a part of its checkpoints."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"evaluations": [vars(evaluation) for evaluation in self]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self[:] = [Evaluation(**evaluation) for evaluation in state["evaluations"]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training ends with.
+
+    Attributes:
+        saved: the network with its averaged weights, ready to be written to a file.
+        top1, top5: its accuracy on the held-out images, 0 to 1; top-5 is None for five classes or fewer.
+        steps: every step that was kept.
+        evaluations: in the order of the epochs.
+    """
+
+    saved: SavedNetwork
+    top1: float
+    top5: float | None
+    steps: tuple[Step, ...]
+    evaluations: tuple[Evaluation, ...]
+
+
+class Training:
+    """One training in one folder.
+
+    Args:
+        layers: from stem to head; None where a layer is skipped. The classifier gets the classes of the data.
+        data: images, augmented as the recipe says (`augmentation`).
+        config: settings.
+        folder: of the run; must exist.
+        initial: the network that the first weights come from, by default drawn at random. When its classes are others, its
+            classifier is left out.
+
+    Raises:
+        InputError: there are fewer images than one batch holds, `initial` is another network, or the folder holds a checkpoint of
+            something else.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[LayerSpec | None],
+        data: Data,
+        config: TrainConfig,
+        folder: Path,
+        initial: SavedNetwork | None = None,
+    ) -> None:
+        self._layers, self._data, self._config, self._folder, self._initial = tuple(layers), data, config, folder, initial
+        self._engine = engine = Engine[Step](data, config, folder)
+        torch.manual_seed(config.seed)
+        self._network = Network(layers, len(data.classes))
+        if initial is not None:
+            self._start_from(initial)
+        self._network.to(engine.device, memory_format=torch.channels_last)
+        for module in self._network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = config.dropout
+        self._norms = [module for module in self._network.modules() if isinstance(module, BatchNorm)]
+        self._mix = mixture(config.augmentation, len(data.classes))
+        self._optimizer = make_optimizer(config.optimizer, self._network.parameters(), config.rate_at(0), config.weight_decay)
+        self._average = averaged_model(self._network, config.average_decay)
+        self._evaluations = Evaluations()
+        self._evaluate_every = math.ceil(config.epochs / EVALUATIONS)
+        parts = {
+            "weights": self._network,
+            "optimizer": self._optimizer,
+            "average": self._average,
+            "evaluations": self._evaluations,
+        }
+        engine.resume(parts, self._identity(), Step)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self._engine.steps
+
+    @property
+    def resumed_at(self) -> int:
+        """The step that the run stands at; 0 at the beginning."""
+        return self._engine.step
+
+    @property
+    def evaluations(self) -> Sequence[Evaluation]:
+        """Those made so far."""
+        return self._evaluations
+
+    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Trained:
+        """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
+        self._engine.run(self._train_step, on_step, stop)
+        write_metrics(self._evaluations, self._folder / ACCURACY)
+        last = self._evaluations[-1]
+        saved = SavedNetwork(
+            name=self._config.network,
+            layers=self._layers,
+            classes=self._data.classes,
+            state=self._average.module.state_dict(),
+            top1=last.top1,
+            origin=self._origin,
+        )
+        return Trained(saved, last.top1, last.top5, tuple(self._engine.metrics), tuple(self._evaluations))
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
+        engine = self._engine
+        rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+        self._network.train()
+        for norm in self._norms:
+            # The statistics of a short run would otherwise be those of its first weights.
+            norm.momentum = 1 - average_decay(1 - BN_MOMENTUM, engine.step)
+        loss = engine.backward(self._loss, images, labels)
+        self._optimizer.step()
+        self._average.update_parameters(self._network)
+
+        step = engine.step + 1
+        epoch, remainder = divmod(step, engine.steps_per_epoch)
+        if remainder == 0 and (epoch % self._evaluate_every == 0 or step == engine.steps):
+            self._evaluations.append(self._evaluate(epoch, step))
+        return Step(step, engine.steps, loss, rate)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = self._mix(images, labels)
+        logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        loss = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
+        return loss, loss
+
+    def _evaluate(self, epoch: int, step: int) -> Evaluation:
+        average, last = accuracies([self._average.module, self._network], self._held_out(), len(self._data.classes))
+        return Evaluation(epoch, step, average.top1, average.top5, last.top1, last.top5)
+
+    def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+        device = self._engine.device
+        for images, labels in held_out_batches(self._data, self._config.batch_size, self._config.workers):
+            yield images.to(device, memory_format=torch.channels_last), labels.to(device)
+
+    def _start_from(self, initial: SavedNetwork) -> None:
+        require_layers(initial, [layer for layer in self._layers if layer is not None], Path(self._config.init or initial.name))
+        same_classes = initial.classes == self._data.classes
+        state = {name: weights for name, weights in initial.state.items() if same_classes or ".classifier." not in name}
+        self._network.load_state_dict(state, strict=same_classes)
+
+    @property
+    def _origin(self) -> str:
+        """How the network came about, for people."""
+        config = self._config
+        text = f"trained for {config.epochs} epochs on {config.data} by the recipe {config.recipe}"
+        return f"{text}, starting from: {self._initial.origin}" if self._initial else text
+
+    def _identity(self) -> dict[str, str]:
+        data = self._data
+        keys = "\n".join(layer.key if layer else "" for layer in self._layers)
+        classes = hashlib.sha256("\n".join(data.classes).encode()).hexdigest()[:16]
+        return {
+            "network": hashlib.sha256(keys.encode()).hexdigest()[:16],
+            "data": f"{data.train_images} training and {data.held_out_images} held-out images in the classes {classes}",
+        }
+
+
+def augmentation(settings: Augmentation) -> Callable[[Tensor], Tensor] | None:
+    """What is done to one training image (channels, height, width) of 8 bits, for `load_data`; None where nothing is."""
+    steps: list[nn.Module] = []
+    if settings.operations:
+        steps.append(transforms.RandAugment(settings.operations, settings.magnitude))
+    if settings.erasing:
+        steps.append(transforms.RandomErasing(settings.erasing, value=127))
+    return transforms.Compose(steps) if steps else None
+
+
+def mixture(settings: Augmentation, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What is done to a batch of images (batch, channels, height, width) and their labels (batch,).
+
+    Where images are mixed, labels become shares of the classes (batch, classes).
+    """
+    kinds = ((transforms.MixUp, settings.mixup), (transforms.CutMix, settings.cutmix))
+    mixtures = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
+    return transforms.RandomChoice(mixtures) if mixtures else lambda images, labels: (images, labels)

@@ -264,14 +264,18 @@ def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
     )
 
 
+def data_folder() -> Path:
+    """Where data sets are kept that were downloaded or unpacked."""
+    return Path(platformdirs.user_cache_dir("spnas")) / "data"
+
+
 def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Data:
-    root = Path(platformdirs.user_cache_dir("spnas")) / "data"
-    kind = DOWNLOADED[name]
+    root, kind = data_folder(), DOWNLOADED[name]
     try:
         if name == "fashion-mnist" and DEBIAN_FASHION_MNIST.is_dir():
             raw = root / kind.__name__ / "raw"
             raw.mkdir(parents=True, exist_ok=True)
-            # Unpacked, as torchvision leaves them: it knows the packed files by a checksum that Debian's own packing does not have.
+            # Unpacked, as torchvision leaves them: it checks the packed files by sums that those of Debian do not have.
             for packed in DEBIAN_FASHION_MNIST.glob("*.gz"):
                 unpacked = raw / packed.stem
                 if not unpacked.exists():

@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -32,9 +32,10 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from latency_db.table_files import read_table
+from profiling.errors import InputError
 from profiling.space import Architecture
 from search.config import SearchConfig
-from search.data import SmallImages, data_folder, held_out_batches, load_data, training_batches
+from search.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
 from search.evaluate import accuracy, reestimate_batch_norm
 from search.loop import Search, table_digest
 from search.recipe import TrainConfig
@@ -99,6 +100,18 @@ Run = Callable[[Path], list[Result]]
 """Given an empty folder, the results of one run."""
 
 
+class Last(ImageDataset):
+    """The images of a data set from `first` on."""
+
+    def __init__(self, images: ImageDataset, first: int) -> None:
+        self._images, self._first = images, first
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
+        """The image of (epoch, index)."""
+        epoch, index = item
+        return self._images[epoch, self._first + index]
+
+
 class SubsetTraining(Training):
     """Training of a 5×5 network whose inner 3×3 kernels are to work by themselves too (paper, 4.3).
 
@@ -140,14 +153,26 @@ class Study:
 
     def __init__(self, model: RuntimeModel, file: Path) -> None:
         self._model, self._file = model, file
-        tested = load_data(RECIPE.data, model.space, seed=0)
-        training_set = datasets.FashionMNIST(str(data_folder()), train=True)
-        # In so short a training, random shifts would only be a handicap.
-        images = SmallImages(training_set.data[:, None], training_set.targets.tolist(), model.space, None)
-        self._data = replace(tested, train=images, train_images=TRAINING_IMAGES)
-        first = len(training_set) - CHOOSING_IMAGES
-        choosing = SmallImages(training_set.data[first:, None], training_set.targets[first:].tolist(), model.space, None)
-        self._search_data = replace(self._data, held_out=choosing, held_out_images=CHOOSING_IMAGES)
+
+    @cached_property
+    def _training_set(self) -> Data:
+        """The training images, not shifted: in so short a training that would only be a handicap; and the test images."""
+        tested = load_data(RECIPE.data, self._model.space, seed=0)
+        raw = datasets.FashionMNIST(str(data_folder()), train=True)
+        images = SmallImages(raw.data[:, None], raw.targets.tolist(), self._model.space, None)
+        return replace(tested, train=images, train_images=len(raw))
+
+    @property
+    def _data(self) -> Data:
+        """For training: the first of the training images, and the test images."""
+        return replace(self._training_set, train_images=TRAINING_IMAGES)
+
+    @property
+    def _search_data(self) -> Data:
+        """For searches: the same to train on, and the last of the training images to compare networks on."""
+        whole = self._training_set
+        last = Last(whole.train, whole.train_images - CHOOSING_IMAGES)
+        return replace(self._data, held_out=last, held_out_images=CHOOSING_IMAGES)
 
     def run(self, parts: Collection[str]) -> None:
         """Does what is not done yet of these parts, each run by one of the processes that are at it."""

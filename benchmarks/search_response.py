@@ -11,47 +11,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from common import measured_table, searched
+
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import find_table
-from search.config import SearchConfig
-from search.data import load_data
-from search.loop import Found, Search, sensible_schedule, table_digest
 
 RUNTIME_WEIGHTS = (0.03, 0.09, 0.27)
 SHARES = (0.3, 0.5, 0.7)
-
-
-def measured_table(folder: Path) -> str:
-    """Measures the digits space on this machine; the file of its table."""
-    database, file = folder / "spnas.db", folder / "digits.json"
-    spnas = [sys.executable, "-m", "spnas_cli"]
-    profile = ["profile", "--device", "host", "--space", "digits", "--calibrate", "10", "--name", "digits", "--db", str(database)]
-    subprocess.run([*spnas, "--quiet", *profile], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([*spnas, "table", "export", "digits", "--db", str(database), "-o", str(file)], check=True)
-    return str(file)
-
-
-def searched(model: RuntimeModel, folder: Path, epochs: int | None, **aim: float) -> Found:
-    """One search on digits with the defaults of `spnas search`."""
-    data = load_data("digits", model.space, seed=0)
-    batch_size, sensible_epochs = sensible_schedule(data.train_images)
-    config = SearchConfig(
-        table=model.table.name,
-        space_digest=model.space.digest,
-        table_digest=table_digest(model.table),
-        data="digits",
-        batch_size=batch_size,
-        epochs=epochs or sensible_epochs,
-        **aim,
-    )
-    folder.mkdir()
-    return Search(model, data, config, folder).run(on_step=lambda step: None)
 
 
 def response(model: RuntimeModel, folder: Path, epochs: int | None = None) -> list[str]:
@@ -64,7 +35,7 @@ def response(model: RuntimeModel, folder: Path, epochs: int | None = None) -> li
     wrong, latencies = [], []
     for index, aim in enumerate(aims):
         start = time.monotonic()
-        found = searched(model, folder / str(index), epochs, **aim)
+        found = searched(model, folder / str(index), epochs=epochs, **aim)
         target = aim.get("target_ms")
         name = f"{target:.4f} ms" if target else f"λ {aim['runtime_weight']:g}"
         off = found.predicted_ms / target - 1 if target else None

@@ -26,6 +26,7 @@ from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.stats import is_noisy, robust_low, spread
 from profiling.supply import ModelSupply
 from profiling.tflite_build import TfliteBuilder
+from profiling.tflite_file import TfliteFile
 
 # Of the calibration, measured again in a validation: enough for a median that one of them cannot spoil.
 DRIFT_NETWORKS = 5
@@ -97,7 +98,7 @@ def profile(
     store.check_name_is_free(name, campaign)
     store.add_networks(campaign, networks)
     specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     table = LatencyTable(
         name=name,
         space=space,
@@ -185,7 +186,7 @@ def validate_table(
     campaign = store.campaign("validate", table.space, conditions, parameters)
     store.add_networks(campaign, [*drawn.values(), *named.values(), *again.values()])
     specs = [architecture.network for architecture in (*drawn.values(), *named.values(), *again.values())]
-    low_ms, outcome = _measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
     return _assess(table, drawn, named, low_ms), outcome
 
 
@@ -239,14 +240,14 @@ def _assess(
     return Validation(report, rows, others, drift_pct)
 
 
-def _measure(
+def measure(
     device: Device,
     campaign: Campaign,
     store: Store,
     builder: TfliteBuilder,
     settings: RunSettings,
     watch: Watch,
-    specs: Iterable[NetworkSpec],
+    specs: Iterable[NetworkSpec | TfliteFile],
     *,
     visits: int,
     seed: int,
@@ -262,13 +263,16 @@ def _measure(
         supply = ModelSupply(builder, device, {**by_key, canary.key: canary}, settings.precision, watch.on_built)
         session = Session(device, supply, settings, canary=canary.key, on_progress=watch.on_progress)
         low_ms = _low_ms(resumed)
+        reasons: dict[str, str | None] = {}
         measured = 0
         for measurement in session.measure(list(by_key), visits=visits, seed=seed, done=resumed):
             store.add(campaign, measurement)
             measured += 1
             if measurement.figures is not None:
                 low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-    _require_all(list(by_key), low_ms, visits)
+            else:
+                reasons[measurement.model] = measurement.reason
+    _require_all(list(by_key), low_ms, reasons, visits)
     flagged = tuple(key for key in by_key if is_noisy(list(low_ms[key].values())))
     wall_s = time.monotonic() - start
     return low_ms, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
@@ -291,8 +295,8 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], visits: int) -> None:
-    failed = [key for key in wanted if len(low_ms[key]) < visits]
+def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], reasons: dict[str, str | None], visits: int) -> None:
+    failed = [f"{key} ({reasons.get(key)})" for key in wanted if len(low_ms[key]) < visits]
     if failed:
         raise MeasurementError(
             f"{len(failed)} of {len(wanted)} models could not be measured: {', '.join(failed)}",

@@ -1,12 +1,14 @@
-"""The figure of a validation (paper, Fig. 7)."""
+"""The figures of a validation (paper, Fig. 7) and of a comparison (Table 1 drawn, and Fig. 8)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latency_db.campaign import Validation
+from latency_db.comparison import ComparedNetwork, Comparison, pareto_front
 from latency_db.table import LatencyTable
 
 
@@ -41,3 +43,51 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
     axes.set_aspect("equal")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
+
+
+def draw_accuracy(comparison: Comparison, path: Path) -> None:
+    """Draws top-1 accuracy over measured latency, with the Pareto front, into a PNG file; networks of a family are joined."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot()
+    known = [row for row in comparison.rows if row.top1 is not None and row.measured_ms is not None]
+    points = [(row.measured_ms or 0.0, (row.top1 or 0.0) * 100) for row in known]
+    front = [points[index] for index in pareto_front(points)]
+    axes.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=1, label="Pareto front", zorder=0)
+    for family, rows in _by_family(known).items():
+        top1 = [(row.top1 or 0.0) * 100 for row in rows]
+        _plot(axes, [row.measured_ms or 0.0 for row in rows], top1, rows, family, horizontal=True)
+    sources = sorted({row.top1_from for row in known if row.top1_from})
+    axes.set_title(f"{comparison.conditions.device}; accuracy: {', '.join(sources)}", fontsize=10)
+    axes.set_xlabel("measured latency (ms)")
+    axes.set_ylabel("top-1 (%)")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def draw_widths(comparison: Comparison, path: Path) -> None:
+    """Draws the measured latency of each network over its channel scale (paper, Fig. 8) into a PNG file."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot()
+    for family, rows in _by_family([row for row in comparison.rows if row.measured_ms is not None]).items():
+        _plot(axes, [row.width for row in rows], [row.measured_ms or 0.0 for row in rows], rows, family, horizontal=False)
+    axes.set_title(f"{comparison.conditions.device}: networks over channel scale", fontsize=10)
+    axes.set_xlabel("width multiplier")
+    axes.set_ylabel("measured latency (ms)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
+    families = {row.family: [other for other in rows if other.family == row.family] for row in rows}
+    return {family: sorted(members, key=lambda row: row.width) for family, members in families.items()}
+
+
+def _plot(axes: Axes, x: list[float], y: list[float], rows: list[ComparedNetwork], label: str, *, horizontal: bool) -> None:
+    """Points joined by a line, each with the interval of its measured latency along the axis of latencies."""
+    measured = x if horizontal else y
+    below = [ms - (row.low_ms or ms) for ms, row in zip(measured, rows, strict=True)]
+    above = [(row.high_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
+    errors = [below, above]
+    along, across = (errors, None) if horizontal else (None, errors)
+    axes.errorbar(x, y, xerr=along, yerr=across, fmt="o-", markersize=5, linewidth=1, elinewidth=0.8, capsize=2, label=label)

@@ -19,9 +19,9 @@ MOST_DRAWS = 200 * BATCH
 def networks_between(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) -> Iterator[Architecture]:
     """Distinct random architectures whose predicted latency lies between two bounds, the same ones for the same seed.
 
-    They are drawn by rejection: architectures are distributed as by `profiling.space.random_architectures`, from proportions of the
-    choices that are drawn anew for each, and those outside the bounds are thrown away. So what is left differs in what it is made
-    of as much as the latency allows, instead of crowding around one mixture of choices that happens to have it.
+    They are drawn by rejection: architectures are distributed as by `profiling.space.random_architectures`, from proportions of
+    the choices that are drawn anew for each, and those outside the bounds are thrown away. So what is left differs in what it is
+    made of as much as the latency allows, instead of crowding around one mixture of choices that happens to have it.
 
     The iterator never ends by itself; where the bounds hold no more networks, it raises instead of searching for ever.
 
@@ -85,4 +85,5 @@ def random_choices(space: SearchSpace, networks: int, generator: np.random.Gener
     bounds = np.cumsum(weights * allowed, axis=2)
     # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
     points = (1 - generator.random((networks, len(space.searchable), 1))) * bounds[:, :, -1:]
-    return (points > bounds).sum(axis=2).astype(np.uint8)
+    drawn: npt.NDArray[np.uint8] = np.sum(points > bounds, axis=2, dtype=np.uint8)
+    return drawn

@@ -28,7 +28,7 @@ from profiling.errors import InputError, StoreError
 from profiling.measurement import Measurement
 from profiling.space import Architecture, SearchSpace
 
-Purpose = Literal["profile", "validate"]
+Purpose = Literal["profile", "validate", "compare"]
 
 BUSY_TIMEOUT_S = 10.0
 # By the beginning of SQLite's own name for the fault: what is wrong, and what to do.
@@ -46,7 +46,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Campaign:
-    """One profile or validation under one set of conditions: what a command picks up again when it is typed again."""
+    """One profile, validation or comparison under one set of conditions: what a command picks up again when it is typed again."""
 
     id: int
     purpose: Purpose
@@ -226,6 +226,25 @@ class Store:
                 Measurement.model_validate_json(record).model_copy(update={"output": zlib.decompress(output).decode()})
                 for record, output in rows
             ]
+
+    def sessions(self, campaign: Campaign, model: str) -> list[list[float]]:
+        """The figures in ms of all visits to a model under the conditions of a campaign, by processes as long as its own.
+
+        One list for each campaign that has some, of whatever purpose, this one among them.
+        """
+        query = """
+            SELECT measurements.campaign, measurements.low_ms FROM measurements
+            JOIN campaigns ON campaigns.id = measurements.campaign JOIN campaigns AS mine ON mine.id = ?
+            WHERE measurements.model = ? AND measurements.status = 'ok' AND campaigns.conditions = mine.conditions
+            AND json_extract(campaigns.parameters, '$.runs') = json_extract(mine.parameters, '$.runs')
+            AND json_extract(campaigns.parameters, '$.seconds') = json_extract(mine.parameters, '$.seconds')
+            ORDER BY measurements.id
+        """
+        found: dict[int, list[float]] = {}
+        with self._translated():
+            for identity, low_ms in self._connection.execute(query, (campaign.id, model)):
+                found.setdefault(identity, []).append(low_ms)
+        return list(found.values())
 
     def save_table(self, table: LatencyTable, campaign: Campaign | None = None) -> None:
         """Keeps a table under its name; a later table of the same campaign takes its place.

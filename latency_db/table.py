@@ -138,9 +138,11 @@ class LatencyTable(SpecModel):
             )
 
     def _lacks(self, keys: tuple[str, ...]) -> MissingRowsError:
-        return MissingRowsError(keys, where=f"table {self.name}", hint=f"measure them with: {self._profile_command()}")
+        return MissingRowsError(keys, where=f"table {self.name}", hint=f"measure them with: {self.profile_command}")
 
-    def _profile_command(self) -> str:
+    @property
+    def profile_command(self) -> str:
+        """The command that measures such a table."""
         space, conditions = self.space, self.conditions
         words = ["--device", conditions.device, "--space", f"{space.name}.yaml"]
         if space.name in built_in_names("spaces"):

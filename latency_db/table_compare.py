@@ -40,6 +40,12 @@ class TableDifference:
     conditions: dict[str, tuple[object, object]]
     rows: tuple[RowDifference, ...]
 
+    @property
+    def sums_ms(self) -> tuple[float, float]:
+        """In each table, the sum of the layers that both have."""
+        shared = [(row.first_ms, row.second_ms) for row in self.rows if row.first_ms is not None and row.second_ms is not None]
+        return sum(first for first, _ in shared), sum(second for _, second in shared)
+
 
 def diff(first: LatencyTable, second: LatencyTable) -> TableDifference:
     """Compares two tables, layer by layer."""

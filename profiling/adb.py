@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 from profiling import benchmark_binary, benchmark_tool, phone_state
-from profiling.adb_climate import Climate
+from profiling.adb_climate import Climate, wait_for_other_load
 from profiling.adb_connection import Connection
 from profiling.adb_files import LocalFile, PhoneFiles
 from profiling.adb_lock import PhoneLock
@@ -31,6 +32,9 @@ BATTERY_FLOOR, BATTERY_LOW = 10, 20
 HOT_BATTERY_C = 40.0
 SETTLED_AFTER_BOOT_S = 120.0
 ATTEMPTS = 3
+# `--max_secs` may end the runs early; the minimum of fewer than these says little.
+FEWEST_RUNS = 5
+_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
 def open_phone(
@@ -97,6 +101,7 @@ class AdbDevice:
             identity = self._connection.batch(phone_state.IDENTITY_PROBES)
             self._properties = phone_state.parse_properties(identity["properties"].text)
             self._cores = phone_state.parse_cores(identity["online"].text, identity["speeds"].text)
+            self._stat, self._told = identity["stat"].text, set[str]()
             self._tool = self._find_tool(tool)
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
@@ -153,7 +158,7 @@ class AdbDevice:
         if not self._state_is_fresh:
             self._climate.read()
         self._state_is_fresh = False
-        return self._climate.beside(self._mask)
+        return self._climate.beside(self._mask).model_copy(update={"boot_id": self._connection.boot_id or None})
 
     def push(self, models: list[BuiltModel]) -> None:
         """Brings the models to the phone, those that it lacks; see `Device`."""
@@ -209,6 +214,8 @@ class AdbDevice:
             wait = SETTLED_AFTER_BOOT_S - uptime
             self._notify(f"{self.name}: the phone has just started; waiting {wait:.0f} s for it to settle")
             self._sleep(wait)
+        before, self._stat = self._stat, ready["stat"].text
+        wait_for_other_load(self._connection, before, self._stat, notify=self._notify, sleep=self._sleep)
 
     def _judge_battery(self, text: str, *, saver: bool) -> None:
         battery = phone_state.parse_battery(text)
@@ -247,6 +254,16 @@ class AdbDevice:
             if error.reason in ("not found", "model refused"):
                 self._files.look_again()  # what is missing or damaged is then pushed anew
             raise ToolOutputError(error.reason, error.problem, where=key, hint=error.hint) from error
+        if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:
+            self._told.add(flags[1])
+            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags[1].strip()}")
+        if figures.count < min(settings.runs, FEWEST_RUNS):
+            raise ToolOutputError(
+                "too few runs",
+                f"the time limit left room for {figures.count} of {settings.runs} runs",
+                where=key,
+                hint="give each process more time with --timeout",
+            )
         if settings.cores != "any" and phone_state.cores_of(finished.cpus or "0") != phone_state.cores_of(settings.cores):
             raise ToolOutputError(
                 "core mask",

@@ -1,4 +1,4 @@
-"""How warm and how fast a phone is, and waiting until it is fit to measure on."""
+"""How warm, how fast and how busy a phone is, and waiting until it is fit to measure on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from profiling.measurement import DeviceState
 from profiling.phone_state import PhoneState
 
 POLL_S = 5.0
+BUSY_SHARE = 0.25
+BUSY_LIMIT_S = 60.0
 
 
 class Climate:
@@ -96,3 +98,25 @@ class Climate:
     def _gauge_c(self) -> float | None:
         thermal = self.latest.thermal
         return thermal.cpu_c if thermal.skin_c is None else thermal.skin_c
+
+
+def wait_for_other_load(
+    connection: Connection, before: str, now: str, *, notify: Callable[[str], None], sleep: Callable[[float], None]
+) -> None:
+    """Waits while other programs work on more than a share of all cores; no longer than a minute, for some phones always do.
+
+    Args:
+        connection: to the phone.
+        before, now: two answers to `phone_state.STAT_PROBE`.
+        notify: is told what is waited for, and what was waited for in vain.
+        sleep: waits for some seconds.
+    """
+    waited = 0.0
+    while (busy := phone_state.parse_busy(before, now)) is not None and busy > BUSY_SHARE:
+        if waited >= BUSY_LIMIT_S:
+            notify(f"{connection.serial}: the phone is still busy; its figures may be slow and noisy. Close other apps")
+            return
+        notify(f"{connection.serial}: other programs keep {busy:.0%} of the phone busy; waiting")
+        sleep(POLL_S)
+        waited += POLL_S
+        before, now = now, connection.shell(phone_state.STAT_PROBE).text

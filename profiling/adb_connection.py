@@ -35,6 +35,7 @@ class Connection:
     Attributes:
         limit_s: may be changed.
         serial: the phone's own serial number, by which it is known again.
+        boot_id: changes with every start of the phone.
         boots: how many restarts of the phone were seen.
 
     Raises:
@@ -67,7 +68,7 @@ class Connection:
                 )
             notify(f"{self.description}: waiting for the phone to finish starting")
             sleep(2.0)
-        self.serial, self._boot_id = identity["serial"], identity["boot_id"]
+        self.serial, self.boot_id = identity["serial"], identity["boot_id"]
         if not self.serial:
             raise NoDeviceError("the phone does not tell its serial number", where=self.description, hint="check ro.serialno")
 
@@ -148,8 +149,8 @@ class Connection:
                 where=self.serial,
                 hint="connect the first one, and give the same command again",
             )
-        if identity["boot_id"] != self._boot_id:
-            self._boot_id = identity["boot_id"]
+        if identity["boot_id"] != self.boot_id:
+            self.boot_id = identity["boot_id"]
             self.boots += 1
             self._notify(f"{self.serial}: the phone has restarted; going on")
         else:

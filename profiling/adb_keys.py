@@ -26,7 +26,8 @@ def load_signers(
     Raises:
         NoDeviceError: neither can be read, and none can be made.
     """
-    adb_key = adb_key or Path(os.environ.get("ADB_VENDOR_KEYS") or Path.home() / ".android" / "adbkey")
+    # Not `Path.home()`: it raises where this user has no home, as in some containers.
+    adb_key = adb_key or Path(os.environ.get("ADB_VENDOR_KEYS") or os.path.expanduser("~/.android/adbkey"))  # noqa: PTH111
     own_key = own_key or platformdirs.user_config_path("spnas") / "adbkey"
     path = adb_key if _is_whole(adb_key) else own_key
     try:

@@ -70,13 +70,22 @@ DETERMINISTIC = frozenset(NEXT_STEPS) - {"killed", "stopped", "crash", "truncate
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|nan)"
 # `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. Logcat, severities and source files put their prefixes before
 # it, so that only its end is tied to the line. The op profiler prints the same form, for the sum over all ops, behind two labels.
+_COUNT = r"(?<!Timings \(microseconds\): )(?<!Memory \(bytes\): )\bcount="
 _STATISTICS = re.compile(
-    r"(?<!Timings \(microseconds\): )(?<!Memory \(bytes\): )\bcount=(?P<count>\d+)"
+    rf"{_COUNT}(?P<count>\d+)"
     rf"(?: curr=(?P<same>{_NUMBER})(?:\(all same\))?"
     rf"| first={_NUMBER} curr={_NUMBER} min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER})"
     rf" avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
+# A phase of no runs, such as a warm-up that nobody asked for.
+_NO_RUNS = re.compile(_COUNT + r"0\s*$")
+# Each phase begins with this, and ends with its statistics.
+_PHASE = "Running benchmark for "
+# What the tool prints first, and what the app for Android prints in its place.
+_BEGIN = re.compile(r"STARTING!|Running TensorFlow Lite benchmark with args")
+# Colours, as `logcat -v color` and terminals have them.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # The lines of a summary, each with its unit in microseconds. LiteRT 2's own tool (litert/tools) prints a block of lines.
 _MICROSECONDS = (
     # TensorFlow from 2.2 on
@@ -102,8 +111,9 @@ _SUMMARY = (
 
 # By their numbers on Linux; every signal that is not here is a crash.
 _SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}
-# How a shell reports a signal: at the start of a line, or behind "bash: line 1: 4711 ".
-_SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?:\s|$)"
+# How a shell reports a signal: at the start of a line, or behind "bash: line 1: 4711 "; alone, or before the command, set apart.
+# Other words of other programs begin so as well: "Killed process of another app".
+_SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?=\s*$|\s+\(core dumped\)|\s\s+\S|\s\S*/)"
 # What shows that a run failed, whatever figures stand beside it; root causes before what follows from them. The word "error" is
 # no sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library", and the like.
 _SIGNS = tuple(
@@ -114,7 +124,10 @@ _SIGNS = tuple(
         ("core mask", r"(?m)^taskset: .*(?:affinity|mask|Invalid argument)"),
         ("unsupported operation", r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow ops? are not supported"),
         ("unsupported operation", r"TensorFlow op\(s\), included in the given model, is\(are\) not supported"),
-        ("model refused", r"Could not open '|The model allocation is null|Failed to (?:load|mmap) model|has model identifier"),
+        (
+            "model refused",
+            r"Could not open '[^']*\.tflite'|The model allocation is null|Failed to (?:load|mmap) model|has model identifier",
+        ),
         ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
         ("fallback", r"Disallowed CPU fallback detected"),
         ("delegate refused", r"Failed to apply \w+ delegate"),
@@ -199,6 +212,7 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
     Raises:
         ToolOutputError: there is no valid result; its reason is one of `NEXT_STEPS`.
     """
+    stdout, stderr = _last_run(stdout), _last_run(stderr)
     _refuse_failure(f"{stdout}\n{stderr}", exit_code)
     out, err = _Reading.of(stdout), _Reading.of(stderr)
     statistics = out.statistics or err.statistics
@@ -208,8 +222,8 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
         raise _failure("truncated", "the output ends before the summary of benchmark_model")
     if not summary.get("count", summary["avg"]) > 0:
         raise _failure("no runs", "benchmark_model made no timed run")
-    if not statistics and "Running benchmark" in stdout:
-        raise _failure("truncated", "the output has lost the statistics of the timed runs")
+    if out.lost_statistics or err.lost_statistics:
+        raise _failure("truncated", "the output has lost the statistics of the timed runs or of the warm-up")
     result = _from_statistics(statistics, summary) if statistics else _from_summary(summary)
     _refuse_implausible(result, resolution_us=1 if statistics else 10)
     if delegate is not None:
@@ -274,22 +288,39 @@ def _line_around(text: str, found: re.Match[str]) -> str:
     return text[start:].partition("\n")[0].strip()[:200]
 
 
+def _last_run(text: str) -> str:
+    """What the last of several processes printed: logcat keeps those before it, and some scripts run one after the other."""
+    text = _COLOUR.sub("", text)
+    begins = [found.start() for found in _BEGIN.finditer(text)]
+    return text[begins[-1] :] if len(begins) > 1 else text
+
+
 @dataclass
 class _Reading:
-    """The statistics lines of the last run in one text, and the figures of its summary."""
+    """The statistics lines in one text, and the figures of its summary.
+
+    `phases` counts the lines that begin a phase, `ends` those that end one.
+    """
 
     statistics: list[re.Match[str]] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
+    phases: int = 0
+    ends: int = 0
+
+    @property
+    def lost_statistics(self) -> bool:
+        """Whether a phase began and no statistics end it."""
+        return self.ends < self.phases
 
     @classmethod
     def of(cls, text: str) -> _Reading:
         reading = cls()
         *lines, unfinished = text.split("\n")
         for line in lines:
-            if "STARTING!" in line:  # what stands above is of an earlier process: logcat keeps it
-                reading = cls()
+            reading.phases += _PHASE in line
             if found := _STATISTICS.search(line):
                 reading.statistics.append(found)
+            reading.ends += bool(found or _NO_RUNS.search(line))
             reading.summary |= _summary_figures(line)
         last = _summary_figures(unfinished)
         # Where a line has no end, a figure at its end may have lost digits. It counts when the statistics confirm it.
@@ -374,9 +405,11 @@ def _refuse_implausible(result: ToolResult, resolution_us: float) -> None:
         raise _failure("implausible", f"out of order: {ordered} µs with an average of {result.avg_us:g} µs")
     if result.count is None or result.std_us is None:
         return
-    # The two extremes alone give the least variance that these runs can have, and all runs at the extremes the greatest.
+    # The two extremes alone give the least variance that these runs can have, and all runs at the extremes the greatest, that
+    # over n - 1, should a version print the deviation of a sample.
     above, below = high - result.avg_us, result.avg_us - low
-    least, greatest = ((above**2 + below**2) / result.count) ** 0.5, max(above * below, 0) ** 0.5
+    least = ((above**2 + below**2) / result.count) ** 0.5
+    greatest = (max(above * below, 0) * result.count / max(1, result.count - 1)) ** 0.5
     if not least - rounding - resolution_us <= result.std_us <= greatest + rounding + resolution_us:
         raise _failure("implausible", f"a deviation of {result.std_us:g} µs between {low:g} and {high:g} µs")
 

@@ -86,3 +86,7 @@ class StoreError(TableError):
 
 class TrainingError(SpnasError):
     """Training cannot go on: a loss that is not finite, or memory that does not suffice."""
+
+
+class ProcessError(TrainingError):
+    """One process of several cannot go on, for a reason that the others may not see."""

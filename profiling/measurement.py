@@ -46,15 +46,21 @@ class DeviceState(SpecModel):
 
     Attributes:
         temperature_c: the warmest sensor of skin or CPU, in °C.
+        thermal_status: Android's own, from 0 (none) to 6 (shutdown).
         clock_mhz: of the cores in use.
+        governor: what sets the clock of the cores in use.
         throttled: whether the device itself says that it is slowed down.
         load: load average over one minute.
+        boot_id: changes with every start of the system.
     """
 
     temperature_c: float | None = None
+    thermal_status: int | None = None
     clock_mhz: float | None = None
+    governor: str | None = None
     throttled: bool | None = None
     load: float | None = None
+    boot_id: str | None = None
 
 
 class Measurement(SpecModel):

@@ -10,6 +10,7 @@ from profiling.errors import InputError
 from profiling.measurement import DeviceState
 
 # Commands whose output the functions below read. Each is one process on the phone, however many files it reads.
+STAT_PROBE = "head -n 1 /proc/stat"
 _CPU = "/sys/devices/system/cpu"
 _POLICY = f"{_CPU}/cpufreq/policy*"
 _CLOCK_FILES = ("related_cpus", "scaling_cur_freq", "scaling_max_freq", "scaling_governor")
@@ -18,6 +19,7 @@ IDENTITY_PROBES = {
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
     "online": f"cat {_CPU}/online",
     "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    "stat": STAT_PROBE,
 }
 STATE_PROBES = {
     "thermal": "dumpsys thermalservice",
@@ -31,6 +33,7 @@ READINESS_PROBES = {
     "power": "dumpsys power | grep -m 1 mWakefulness=",
     "saver": "settings get global low_power",
     "uptime": "cat /proc/uptime",
+    "stat": STAT_PROBE,
 }
 
 _TEMPERATURE = re.compile(r"Temperature\{(?P<fields>[^}]*)\}|(?P<old>Type: .*CurrentValue: .*)")
@@ -106,7 +109,9 @@ class PhoneState:
         status = self.thermal.status
         return DeviceState(
             temperature_c=self.thermal.warmest_c,
+            thermal_status=status,
             clock_mhz=max(now) / 1000 if now else None,
+            governor=" ".join(sorted({clock.governor for clock in used if clock.governor})) or None,
             throttled=True if held_back else None if status is None else status > 0,
             load=self.load,
         )
@@ -180,6 +185,15 @@ def parse_clocks(text: str) -> dict[int, Clock]:
 def parse_load(text: str) -> float | None:
     """The first figure of `/proc/loadavg` or `/proc/uptime`."""
     return _number(text.split()[0]) if text.split() else None
+
+
+def parse_busy(before: str, after: str) -> float | None:
+    """The share of all cores' time that was spent working between two readings of the first line of `/proc/stat`."""
+    first, then = _cpu_time(before), _cpu_time(after)
+    if first is None or then is None:
+        return None
+    worked, passed = then[0] - first[0], then[1] - first[1]
+    return worked / passed if 0 <= worked <= passed and passed > 0 else None
 
 
 def parse_battery(text: str) -> Battery:
@@ -299,6 +313,15 @@ def _parse_files(text: str) -> dict[str, str]:
         if found and path.startswith("/"):
             files[path] = value.strip()
     return files
+
+
+def _cpu_time(line: str) -> tuple[int, int] | None:
+    """Time that all cores worked, and in all: user, nice, system, idle, waiting for I/O, interrupts (2), stolen."""
+    words = line.split()
+    if len(words) < 6 or words[0] != "cpu" or not all(word.isdecimal() for word in words[1:]):
+        return None
+    times = [int(word) for word in words[1:9]]
+    return sum(times) - times[3] - times[4], sum(times)
 
 
 def _core_list(text: str) -> list[int]:

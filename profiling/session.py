@@ -30,11 +30,14 @@ CANARY_SLOW = 0.05
 # The first look back comes at once: a single slow process is no slow device.
 COOL_DOWN_STEPS_S = (0.0, 2.0, 10.0, 30.0)
 COOL_DOWN_LIMIT_S = 120.0
+# Of the time spent measuring so far. A device that stays slow is not waited for again and again: that it is slow stands in its
+# canary, and those that it was slow on get visits more.
+COOL_DOWN_SHARE = 0.05
 EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
-# Failures that come again however often they are tried: the phone's tool's, and the host's own.
-DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback"}
+# Failures that come again however often they are tried: those of the phone's tool, of the host's own, and of the time limit.
+DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback", "too few runs"}
 
 
 @dataclass(frozen=True)
@@ -205,11 +208,12 @@ class Session:
         return measurement, error
 
     def _canary_was_slow(self) -> bool:
-        """Measures the canary, and waits for it to recover when it is slow, as long as the limit of the session allows."""
+        """Measures the canary, and waits for it to recover when it is slow, as long as the limits of the session allow."""
         self._measure_canary()
+        limit_s = min(COOL_DOWN_LIMIT_S, COOL_DOWN_SHARE * self.device_s)
         for step in COOL_DOWN_STEPS_S:
             slower = self._canary_ms[-1] / robust_low(self._canary_ms) - 1
-            if slower <= CANARY_SLOW or self._waited_s + step > COOL_DOWN_LIMIT_S:
+            if slower <= CANARY_SLOW or self._waited_s + step > limit_s:
                 break
             self.slow_canaries += 1
             if step > 0:

@@ -26,3 +26,9 @@ def spread(values_ms: Sequence[float]) -> float:
 def is_noisy(values_ms: Sequence[float]) -> bool:
     """Whether the visits differ by more than 2 % of their median, as `spread` has it."""
     return spread(values_ms) > NOISY_SPREAD * float(np.median(values_ms))
+
+
+def most_visits(values_ms: Sequence[float]) -> tuple[float, float]:
+    """The interval that nine in ten visits lie in, in ms, from the 5 % to the 95 % quantile."""
+    low, high = np.quantile(values_ms, (0.05, 0.95))
+    return float(low), float(high)

@@ -10,6 +10,7 @@ from profiling.conditions import Precision
 from profiling.device import BuiltModel, Device
 from profiling.layers import NetworkSpec
 from profiling.tflite_build import TfliteBuilder
+from profiling.tflite_file import TfliteFile
 
 
 class ModelSupply:
@@ -33,7 +34,7 @@ class ModelSupply:
         self,
         builder: TfliteBuilder,
         device: Device,
-        networks: Mapping[str, NetworkSpec],
+        networks: Mapping[str, NetworkSpec | TfliteFile],
         precision: Precision,
         on_built: Callable[[int, int], None],
     ) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import platformdirs
 
@@ -26,6 +26,10 @@ from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.layers import NetworkSpec
+from profiling.tflite_file import TfliteFile
+
+if TYPE_CHECKING:
+    from profiling.tflite_worker import Array, LayerWeights
 
 # To be raised whenever `tflite_worker` would build a different file from the same network.
 BUILD_VERSION = 2
@@ -66,12 +70,15 @@ class TfliteBuilder:
             self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def build(
-        self, networks: Iterable[NetworkSpec], precision: Precision, on_built: Callable[[int, int], None] | None = None
+        self,
+        networks: Iterable[NetworkSpec | TfliteFile],
+        precision: Precision,
+        on_built: Callable[[int, int], None] | None = None,
     ) -> dict[str, BuiltModel]:
         """The models of all networks, by key; those that the cache lacks are converted in parallel.
 
         Args:
-            networks: a single layer is a network of one.
+            networks: a single layer is a network of one; a file that was built elsewhere is taken as it is.
             precision: of all of them.
             on_built: called with the number of models that are ready and the number of all.
 
@@ -80,7 +87,20 @@ class TfliteBuilder:
         """
         return self.wait(self.start(networks, precision), on_built=on_built)
 
-    def start(self, networks: Iterable[NetworkSpec], precision: Precision) -> dict[str, Future[BuiltModel]]:
+    def convert(
+        self, network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+    ) -> bytes:
+        """A network with weights of its own, as `tflite_worker.convert` makes it; nothing is cached.
+
+        Raises:
+            ConversionError: as there, or the worker died.
+        """
+        with self._lock, self._translated(network.key):
+            job = self._processes().submit(_convert_weights, network, precision, weights, representative)
+        with self._translated(network.key):
+            return job.result()
+
+    def start(self, networks: Iterable[NetworkSpec | TfliteFile], precision: Precision) -> dict[str, Future[BuiltModel]]:
         """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
 
         Raises:
@@ -120,22 +140,26 @@ class TfliteBuilder:
                 return models
             futures.wait([job for job in jobs.values() if not job.done()], return_when=futures.FIRST_COMPLETED)
 
-    def _start(self, network: NetworkSpec, precision: Precision) -> Future[BuiltModel]:
+    def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
+        if isinstance(network, TfliteFile):
+            return _ready(network.model)
         path = self._path(network, precision)
         if path in self._jobs:
             return self._jobs[path]
         if model := self._from_cache(network, precision):
-            found: Future[BuiltModel] = Future()
-            found.set_result(model)
-            return found
-        if self._pool is None:
+            return _ready(model)
+        if not self._jobs:
             self._make_cache()
+        with self._translated(network.key):
+            self._jobs[path] = self._processes().submit(_convert_into, network, precision, path)
+        return self._jobs[path]
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
             # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
             spawn = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
-        with self._translated(network.key):
-            self._jobs[path] = self._pool.submit(_convert_into, network, precision, path)
-        return self._jobs[path]
+        return self._pool
 
     def _result(self, job: Future[BuiltModel], key: str) -> BuiltModel:
         with self._translated(key):
@@ -176,6 +200,12 @@ class TfliteBuilder:
         return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
 
 
+def _ready(model: BuiltModel) -> Future[BuiltModel]:
+    job: Future[BuiltModel] = Future()
+    job.set_result(model)
+    return job
+
+
 def _hash_file(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
@@ -198,6 +228,15 @@ def _prepare_worker() -> None:
             os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_weights(
+    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+) -> bytes:
+    """Runs in a worker."""
+    from profiling.tflite_worker import convert
+
+    return convert(network, precision, weights, representative)
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:

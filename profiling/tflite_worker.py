@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 # Before TensorFlow is loaded: no banner on stderr, and no look for a GPU that conversion would not use.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -101,18 +101,29 @@ def _depthwise(x: tf.Tensor, weights: tuple[Array, Array], stride: int) -> tf.Te
     return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, weights[0], (1, stride, stride, 1), "SAME"), weights[1])
 
 
-def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights] | None = None) -> bytes:
+def convert(
+    network: NetworkSpec,
+    precision: Precision,
+    weights: Sequence[LayerWeights] | None = None,
+    representative: Array | None = None,
+) -> bytes:
     """A network as a TFLite file.
 
     Args:
         network: its layers.
         precision: `fp32`; `fp16`, half-precision weights; or `int8`, weights, activations, input and output in 8 bits.
         weights: one entry per layer; random ones when None, which is enough for measuring latency.
+        representative: (images, height, width, channels), what ranges of `int8` are estimated on; input and output of the model
+            are then uint8, so that pixels go in as they are. Noise, and int8, when None.
 
     Raises:
-        ConversionError: TensorFlow failed, or the operators of the model are not those of the network.
+        ConversionError: TensorFlow failed, the weights are not those of the layers, or the operators of the model are not those
+            of the network.
     """
     filled = [random_weights(layer) for layer in network.layers] if weights is None else weights
+    for layer, layer_weights in zip(network.layers, filled, strict=True):
+        if [(kernel.shape, len(bias)) for kernel, bias in layer_weights] != weight_shapes(layer):
+            raise ConversionError("the weights do not have the shapes of this layer", where=layer.key)
 
     with tf.Graph().as_default() as graph:
         given = x = tf.compat.v1.placeholder(tf.float32, network.input_shape)
@@ -124,22 +135,20 @@ def convert(network: NetworkSpec, precision: Precision, weights: Sequence[LayerW
     if precision == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        converter.representative_dataset = lambda: _representative_inputs(network.input_shape)
+        inputs = _noise(network.input_shape) if representative is None else representative
+        converter.representative_dataset = lambda: ([image[None]] for image in inputs)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.int8
-        converter.inference_output_type = tf.int8
+        converter.inference_input_type = converter.inference_output_type = tf.int8 if representative is None else tf.uint8
     try:
         model: bytes = converter.convert()
     except Exception as error:
         raise ConversionError(f"TensorFlow could not convert it: {error}".splitlines()[0], where=network.key) from error
-    check_ops(model, network, precision)
+    check_ops(model, network, precision, from_pixels=precision == "int8" and representative is not None)
     return model
 
 
-def _representative_inputs(shape: tuple[int, ...]) -> Iterator[list[Array]]:
-    generator = np.random.default_rng(0)
-    for _ in range(REPRESENTATIVE_INPUTS):
-        yield [generator.standard_normal(shape, dtype=np.float32)]
+def _noise(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).standard_normal((REPRESENTATIVE_INPUTS, *shape[1:]), dtype=np.float32)
 
 
 def model_ops(model: bytes) -> tuple[str, ...]:
@@ -153,14 +162,21 @@ def model_ops(model: bytes) -> tuple[str, ...]:
     return tuple(builtin[graph.Operators(index).OpcodeIndex()] for index in range(graph.OperatorsLength()))
 
 
-def check_ops(model: bytes, network: NetworkSpec, precision: Precision) -> None:
+def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
     """Makes sure that a model is what its network must become.
+
+    Args:
+        model: the content of the file.
+        network: what it was made from.
+        precision: of the model.
+        from_pixels: whether it takes and gives uint8, which one operator at each end makes int8 of, and int8 that.
 
     Raises:
         ConversionError: an operator is missing or there is one too many; a latency measured on such a model would be wrong.
     """
     found = tuple(op for op in model_ops(model) if op not in CONVERSION_OPS[precision])
-    if found != network.ops:
+    expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
+    if found != expected:
         raise ConversionError(
-            f"the model holds the operators {', '.join(found)} where {', '.join(network.ops)} were expected", where=network.key
+            f"the model holds the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key
         )

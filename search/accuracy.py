@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from search import processes
+from search.data import Data, held_out_batches
+from search.saved_network import SavedNetwork
+
 MANY = 5
 
 
@@ -43,19 +47,28 @@ class Accuracy:
 
 @torch.no_grad()
 def accuracies(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Tensor]], classes: int) -> tuple[Accuracy, ...]:
-    """The accuracy of several networks on the same images, which are read once.
+    """The accuracy of several networks on the same images, which are read once; over the images of all processes.
 
     Args:
         networks: to logits (batch, classes); they are left in evaluation mode.
         batches: images and labels, where the networks are.
         classes: how many.
     """
-    counts = torch.zeros(len(networks), 3, classes, dtype=torch.long)
+    counts = torch.zeros(len(networks), 3, classes, dtype=torch.long, device=processes.state().device)
     for network in networks:
         network.eval()
     for images, labels in batches:
         for index, network in enumerate(networks):
             guessed = network(images).topk(min(MANY, classes)).indices == labels[:, None]
             rows = torch.stack([torch.ones_like(labels), guessed[:, 0].long(), guessed.any(1).long()])
-            counts[index].index_add_(1, labels.cpu(), rows.cpu())
+            counts[index].index_add_(1, labels.to(counts.device), rows.to(counts.device))
+    processes.add_up([counts])
     return tuple(Accuracy(*(tuple(row) for row in count)) for count in counts.tolist())
+
+
+def evaluate(saved: SavedNetwork, data: Data, batch_size: int, workers: int) -> Accuracy:
+    """The accuracy of a network on the held-out images of a data set, whose classes are its own."""
+    device = processes.state().device
+    batches = ((images.to(device), labels.to(device)) for images, labels in held_out_batches(data, batch_size, workers))
+    (accuracy,) = accuracies([saved.build().to(device)], batches, len(data.classes))
+    return accuracy

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from profiling.errors import InputError
 from profiling.space import SearchSpace
+from search import processes
 from search.vision import datasets, transforms
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -41,13 +42,19 @@ ImageDataset = Dataset[tuple[Tensor, int] | InputError]
 
 @dataclass(frozen=True)
 class Data:
-    """Training and held-out images in the form of a space, how many there are, and the names of the classes."""
+    """Training and held-out images in the form of a space, how many there are, and the names of the classes.
+
+    Attributes:
+        centre_crop: of the shorter side of an original image, the share that the square in its centre has which becomes a
+            held-out image, 0 to 1.
+    """
 
     train: ImageDataset
     train_images: int
     held_out: ImageDataset
     held_out_images: int
     classes: tuple[str, ...]
+    centre_crop: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class ImageFiles(ImageDataset):
         self._files, self._seed = files, seed
         size = form.resolution
         if seed is None:
-            crop = [transforms.Resize(size * 8 // 7, antialias=True), transforms.CenterCrop(size)]
+            crop = [transforms.Resize(_uncropped(size), antialias=True), transforms.CenterCrop(size)]
         else:
             crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
             crop += [] if augment is None else [augment]
@@ -137,6 +144,11 @@ def _seeded(*numbers: int) -> Iterator[None]:
         yield
 
 
+def _uncropped(size: int) -> int:
+    """To how many pixels the shorter side of an image file is scaled before its centre is cut out."""
+    return size * 8 // 7
+
+
 def _colours(form: Form) -> Callable[[Any], Any]:
     made: Callable[[Any], Any] = transforms.Grayscale() if form.image_channels == 1 else transforms.RGB()
     return made
@@ -152,6 +164,9 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
 
     def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
         self._images, self._batch_size, self._seed = images, batch_size, seed
+        # Each process takes its part of every batch: the order does not depend on their number.
+        part = batch_size // processes.count()
+        self._part = slice(processes.index() * part, (processes.index() + 1) * part)
         self._steps = range(first_step, last_step)
 
     def __len__(self) -> int:
@@ -167,13 +182,15 @@ class EpochSampler(Sampler[list[tuple[int, int]]]):
                 generator = torch.Generator().manual_seed(mixed(self._seed, epoch))
                 order, ordered_epoch = torch.randperm(self._images, generator=generator).tolist(), epoch
             first = position * self._batch_size
-            yield [(epoch, index) for index in order[first : first + self._batch_size]]
+            yield [(epoch, index) for index in order[first : first + self._batch_size][self._part]]
 
 
 def training_batches(
     data: Data, batch_size: int, seed: int, first_step: int, last_step: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of steps [first_step, last_step): images (batch, channels, height, width) and labels (batch,).
+    """This process's part of the batches of steps [first_step, last_step).
+
+    Images (batch / processes, channels, height, width) and labels (batch / processes,).
 
     Raises:
         InputError: an image cannot be read.
@@ -181,14 +198,24 @@ def training_batches(
     return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
 
 
-def held_out_batches(data: Data, batch_size: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every held-out image once, in order.
+def held_out_batches(
+    data: Data, batch_size: int, workers: int, indices: Sequence[int] | None = None, *, shared: bool = True
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Held-out images in order.
+
+    Args:
+        data: images.
+        batch_size: images a batch; the last may have fewer.
+        workers: processes that load images; 0 loads in this one.
+        indices: of the images; all when None.
+        shared: of several processes, each takes its share of the batches; or each takes all of them.
 
     Raises:
         InputError: an image cannot be read.
     """
-    items = [(0, index) for index in range(data.held_out_images)]
-    return _batches(data.held_out, [items[first : first + batch_size] for first in range(0, len(items), batch_size)], workers)
+    items = [(0, index) for index in (range(data.held_out_images) if indices is None else indices)]
+    batches = [items[first : first + batch_size] for first in range(0, len(items), batch_size)]
+    return _batches(data.held_out, batches[processes.index() :: processes.count()] if shared else batches, workers)
 
 
 def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -313,7 +340,12 @@ def _folder(folder: Path, form: Form, seed: int, augment: Augment | None) -> Dat
             odd = ", ".join(sorted(set(classes) ^ set(val_classes)))
             raise InputError(f"the classes differ from those of {root}: {odd}", where=str(val))
     return Data(
-        ImageFiles(train, form, seed, augment), len(train), ImageFiles(held_out, form, None), len(held_out), tuple(classes)
+        ImageFiles(train, form, seed, augment),
+        len(train),
+        ImageFiles(held_out, form, None),
+        len(held_out),
+        tuple(classes),
+        form.resolution / _uncropped(form.resolution),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,54 +11,57 @@ import torch
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search import superkernel
-from search.supernet import Decision, Supernet
+from search.supernet import Decisions, Supernet
 
 # Steps into which the budget is cut; rounding adds up to at most one layer count of them, 0.05 % of the budget for 20 layers.
 GRID = 40_000
 TOLERANCE = 0.01
+ROUNDING = 1e-9
 SMALLEST = 1e-30
 
 
-def hard_architecture(space: SearchSpace, decisions: Sequence[Decision]) -> Architecture:
+def hard_architecture(space: SearchSpace, decisions: Decisions) -> Architecture:
     """The architecture that hard decisions stand for; `supernet.encode` is the way back."""
-    choices = []
-    for decision in decisions:
-        kernel = space.kernels[int(decision.use_kernel.sum().round()) - 1]
-        expansion = space.expansions[int(decision.use_expansion.sum().round()) - 1]
-        choices.append(Choice(kernel, expansion).name if decision.use_layer.item() else SKIP.name)
-    return Architecture(space=space, choices=tuple(choices))
+    counts = (decisions.use_kernel.sum(1), decisions.use_expansion.sum(1), decisions.use_layer)
+    names = [
+        Choice(space.kernels[kernels - 1], space.expansions[expansions - 1]).name if used else SKIP.name
+        # One transfer from the device for all of them.
+        for kernels, expansions, used in torch.stack(counts, dim=1).round().int().tolist()
+    ]
+    return Architecture(space=space, choices=tuple(names))
 
 
 @torch.no_grad()
 def log_likelihoods(supernet: Supernet) -> tuple[Mapping[str, float], ...]:
     """For each searchable layer the log-likelihood of each choice, its indicators taken as independent probabilities."""
-    space = supernet.space
+    space, relaxed = supernet.space, supernet.decide(superkernel.probability)
+    # Nested probabilities fall from subset to subset; a choice ends with the one that is in use while the next is not.
+    last_kernel, last_expansion = (
+        -torch.diff(p, dim=1, append=p.new_zeros(len(p), 1)) for p in (relaxed.use_kernel, relaxed.use_expansion)
+    )
+    rows = zip(space.searchable, last_kernel.tolist(), last_expansion.tolist(), relaxed.use_layer.tolist(), strict=True)
     return tuple(
-        {name: _log_likelihood(space, space.choices_by_name[name], decision) for name in slot.choices}
-        for slot, decision in zip(space.searchable, supernet.decide(superkernel.probability), strict=True)
+        {name: _log_likelihood(space, space.choices_by_name[name], *probabilities) for name in slot.choices}
+        for slot, *probabilities in rows
     )
 
 
-def _log_likelihood(space: SearchSpace, choice: Choice, relaxed: Decision) -> float:
-    """Nested probabilities fall from subset to subset; the choice ends with the one that is in use while the next is not."""
-    p_layer = relaxed.use_layer.item()
+def _log_likelihood(
+    space: SearchSpace, choice: Choice, last_kernel: list[float], last_expansion: list[float], use_layer: float
+) -> float:
     if choice == SKIP:
-        return math.log(max(1 - p_layer, SMALLEST))
-    p = p_layer
-    for uses, index in (
-        (relaxed.use_kernel, space.kernels.index(choice.kernel)),
-        (relaxed.use_expansion, space.expansions.index(choice.expansion)),
-    ):
-        following = uses[index + 1].item() if index + 1 < len(uses) else 0.0
-        p *= uses[index].item() - following
+        p = 1 - use_layer
+    else:
+        p = use_layer * last_kernel[space.kernels.index(choice.kernel)] * last_expansion[space.expansions.index(choice.expansion)]
     return math.log(max(p, SMALLEST))
 
 
-def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Architecture:
-    """The architecture of the highest total score whose predicted latency lies within 1 % below the target.
+def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Iterator[Architecture]:
+    """The architectures whose predicted latency lies within 1 % below the target, the highest total score first.
 
-    It is found exactly, up to the grid, by dynamic programming over latency: additive scores on additive costs are a
-    multiple-choice knapsack. Where the space has no network in that band, the slowest one below the target is taken.
+    They are found exactly, up to the grid, by dynamic programming over latency: additive scores on additive costs are a
+    multiple-choice knapsack. Of those with the same latency, up to the grid, only the best comes. Where the space has no network
+    in that band, the slowest one below the target comes alone.
 
     Args:
         model: gives the costs, with its calibration.
@@ -66,7 +69,8 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
         target_ms: at least the latency of the fastest network.
     """
     line = model.calibration
-    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, target_ms * (1 - TOLERANCE)))
+    least_ms, most_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
+    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, least_ms))
     step = max(budget, 1e-9) / GRID
     shifts = [{name: round(ms / step) for name, ms in costs.items()} for costs in model.costs]
     places = GRID + len(shifts)  # with room for what was rounded up
@@ -81,19 +85,23 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
         best = reached.max(axis=0)
         taken.append(reached.argmax(axis=0))
 
-    def trace(place: int) -> Architecture:
+    def trace(place: int) -> tuple[Architecture, float]:
         names = []
         for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
             names.append(list(layer_shifts)[chosen[place]])
             place -= layer_shifts[names[-1]]
-        return Architecture(space=model.space, choices=tuple(reversed(names)))
+        architecture = Architecture(space=model.space, choices=tuple(reversed(names)))
+        return architecture, model.predict(architecture).total_ms
 
     reachable = np.flatnonzero(np.isfinite(best))[::-1]
-    in_band = reachable[reachable >= least / step]
-    by_score = in_band[np.argsort(-best[in_band], kind="stable")]
-    # The best place in the band nearly always holds; at its edges the sum before rounding may lie outside.
-    for place in (*by_score, *reachable):
-        architecture = trace(int(place))
-        if model.predict(architecture).total_ms <= target_ms * (1 + 1e-9):
-            return architecture
-    return model.extremes()[0]
+    in_band = reachable[reachable >= least / step - len(shifts)]
+    none_yet = True
+    # At the edges of the band the sum before rounding may lie outside.
+    for place in in_band[np.argsort(-best[in_band], kind="stable")]:
+        architecture, ms = trace(int(place))
+        if least_ms <= ms <= most_ms:
+            none_yet = False
+            yield architecture
+    if none_yet:
+        below = (architecture for architecture, ms in map(trace, reachable.tolist()) if ms <= most_ms)
+        yield next(below, model.extremes()[0])

@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from profiling.errors import InputError, TrainingError
-from search import checkpoint
+from search import checkpoint, processes
 from search.config import TrainingConfig
 from search.data import Data, mixed, training_batches
 
@@ -70,8 +70,12 @@ class Engine(Generic[M]):
     def __init__(self, data: Data, config: TrainingConfig, folder: Path) -> None:
         if data.train_images < config.batch_size:
             raise InputError(f"a batch of {config.batch_size} needs more than the {data.train_images} training images")
-        if config.batch_size % config.accumulate:
-            raise InputError(f"a batch of {config.batch_size} cannot be computed in {config.accumulate} equal parts")
+        parts = processes.state().num_processes * config.accumulate
+        if config.batch_size % parts or config.batch_size == parts:
+            raise InputError(
+                f"a batch of {config.batch_size} cannot be cut into {parts} equal parts of at least 2 images",
+                hint="--batch-size must be a multiple of the number of processes times --accumulate",
+            )
         self._data, self._config, self._folder = data, config, folder
         self._accelerator = Accelerator(mixed_precision=config.precision)
         self.device: torch.device = self._accelerator.device
@@ -94,10 +98,12 @@ class Engine(Generic[M]):
             InputError: the folder holds a checkpoint of something else.
         """
         self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
+        self._refuse_if_different()
         path = self._folder / CHECKPOINT
-        if not path.exists():
+        # The folder of the run need not be there on other machines.
+        state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
+        if state is None:
             return
-        state = checkpoint.load(path, self._identity)
         for name, part in parts.items():
             part.load_state_dict(state[name])
         self.step = state["step"]
@@ -129,18 +135,24 @@ class Engine(Generic[M]):
                     self.metrics.append(metrics)
                 on_step(metrics)
 
-                stopping = stop()
-                if stopping or self.step == self.steps or time.monotonic() - saved > config.checkpoint_seconds:
+                stopping = processes.any_of(stop())
+                due = time.monotonic() - saved > config.checkpoint_seconds
+                if processes.index() == 0 and (due or stopping or self.step == self.steps):
                     self._save()
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt
         except torch.OutOfMemoryError as error:
             hint = "try a smaller --batch-size, or compute it in parts with --accumulate"
-            raise TrainingError("the GPU has not enough memory", hint=hint) from error
+            raise processes.own_error("the GPU has not enough memory", None, hint) from error
+        except InputError as error:  # an image that cannot be read
+            raise (error if processes.count() == 1 else processes.own_error(error.problem, error.where, error.hint)) from error
 
     def backward(self, loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], images: Tensor, labels: Tensor) -> float:
-        """Computes the gradients of one step, part by part, in place of those that were there.
+        """Computes the gradients of one step, part by part and over all processes, in place of those that were there.
+
+        They are added up in one exchange at the end, rather than by DistributedDataParallel: that would need to be told which
+        parameters each step leaves out, and the few million of them take far less time to send than to compute.
 
         Args:
             loss: from images and labels to what is minimised, and to what is reported; called with the same random numbers for
@@ -148,23 +160,27 @@ class Engine(Generic[M]):
             images, labels: of the step.
 
         Returns:
-            What is reported, averaged over the images of the step.
+            What is reported, averaged over the images of the step, in all processes.
 
         Raises:
             TrainingError: it, or the loss, is not finite.
         """
-        for part in self._parts.values():
-            if isinstance(part, nn.Module):
-                part.zero_grad()
+        config = self._config
+        parameters = [p for part in self._parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
+        for parameter in parameters:
+            parameter.grad = None
         totals = torch.zeros(2, device=self.device)
-        share = 1 / self._config.accumulate
-        parts = zip(images.chunk(self._config.accumulate), labels.chunk(self._config.accumulate), strict=True)
-        for part_images, part_labels in parts:
-            torch.manual_seed(mixed(self._config.seed, self.step))
-            with self._accelerator.autocast():
-                minimised, reported = loss(part_images, part_labels)
+        size = len(images) // config.accumulate
+        for first in range(0, len(images), size):
+            torch.manual_seed(mixed(config.seed, self.step))
+            rows = slice(first, first + size)
+            with processes.holding_rows(processes.index() * len(images) + first, config.batch_size), self._accelerator.autocast():
+                minimised, reported = loss(images[rows], labels[rows])
+            share = size / config.batch_size
             self._accelerator.backward(minimised * share)
             totals += share * torch.stack((minimised.detach(), reported.detach()))
+        # Which subsets were dropped, and so which parameters have gradients, is the same in all processes.
+        processes.add_up([totals, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
         total, mean = map(float, totals)
         self.refuse_if_not_finite(total)
         return mean
@@ -181,6 +197,13 @@ class Engine(Generic[M]):
                 where=str(self._folder),
                 hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
             )
+
+    def _refuse_if_different(self) -> None:
+        """Machines may differ in what is on their disks."""
+        mine = (self._config.decisive, self._data.train_images, self._data.held_out_images, self._data.classes)
+        differs = processes.from_main(lambda: mine) != mine
+        if processes.any_of(differs):
+            raise InputError("the processes of this run do not have the same settings and data", where=self._config.data)
 
     def _save(self) -> None:
         state: dict[str, Any] = {

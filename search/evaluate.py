@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from search import processes
 from search.network import BN_MOMENTUM, BatchNorm
 
 
@@ -30,11 +31,28 @@ def reestimate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The share of images whose class is the network's first guess (top-1), 0 to 1."""
+def right_guesses(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Whether the class of each image is the network's first guess (top-1).
+
+    Args:
+        network: gives logits (…, batch, classes).
+        batches: images and labels, on the network's device.
+
+    Returns:
+        (…, images) of bool, in the order of the batches, on the CPU.
+    """
     network.eval()
-    right = total = 0
+    return torch.cat([(network(images).argmax(-1) == labels).cpu() for images, labels in batches], dim=-1)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """The share of images whose class is the network's first guess (top-1), 0 to 1; over the images of all processes."""
+    network.eval()
+    right_and_total = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device)
     for images, labels in batches:
-        right += int((network(images).argmax(1) == labels).sum())
-        total += len(labels)
-    return right / total
+        right = (network(images).argmax(1) == labels).sum()
+        right_and_total += torch.stack((right, torch.full_like(right, len(labels))))
+    processes.add_up([right_and_total])
+    right, total = right_and_total.tolist()
+    return float(right / total)

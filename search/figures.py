@@ -1,4 +1,7 @@
-"""The figures of a search: its progress, the network found and what became of the superkernels (paper, Fig. 4, 5 and 6)."""
+"""The figures of a search: its progress, the network found and what became of the superkernels (paper, Fig. 4, 5 and 6).
+
+Beyond those of the paper: the decisions over time, and the front that an exploration found.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,29 @@ import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from latency_db.runtime_model import LayerLatency, RuntimeModel
 from profiling.layers import Head, LayerSpec, MBConv, Stem
-from profiling.space import SKIP, Architecture, SearchSpace
+from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from search.superkernel import shell_masks
 from search.supernet import Supernet
 
 if TYPE_CHECKING:
+    from search.explore import Explored
     from search.loop import Step
+    from search.scoring import Score
+
+Colour = tuple[float, float, float, float]
 
 DPI = 150
 PHASES = {"dropout": "subsets dropped at random", "search": "decisions learned"}
@@ -36,14 +46,9 @@ def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) ->
     at = [step.step for step in steps]
     entropies = [step.cross_entropy for step in steps]
     left.plot(at, entropies, color="C0", linewidth=0.8, alpha=0.35)
-    left.plot(at, _smoothed(entropies), color="C0", linewidth=1.8)
+    left.plot(at, smoothed(entropies), color="C0", linewidth=1.8)
     left.set_ylabel("cross-entropy CE (nats)")
-    right.plot(at, [step.runtime_ms for step in steps], color="C1", linewidth=1.8, label="R of the supernet")
-    right.set_ylabel("runtime R (ms)")
-    right.set_ylim(bottom=0)
-    if target_ms is not None:
-        right.axhline(target_ms, color="0.3", linestyle="--", linewidth=1, label=f"target {target_ms:.4g} ms")
-    right.legend(frameon=False, loc="lower left")
+    _draw_runtime(right, steps, target_ms)
     for axes in (left, right):
         axes.set_xlabel("step")
         axes.set_xlim(0, at[-1])
@@ -52,7 +57,7 @@ def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) ->
     figure.savefig(path, dpi=DPI)
 
 
-def _smoothed(values: Sequence[float]) -> list[float]:
+def smoothed(values: Sequence[float]) -> list[float]:
     """A moving average over about a twentieth of the run."""
     weight, mean, smooth = 1 / max(1.0, len(values) / 20), values[0], []
     for value in values:
@@ -61,15 +66,53 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def _mark_phases(axes: Axes, steps: Sequence[Step]) -> None:
+def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float | None, path: Path) -> None:
+    """Draws each layer's decision over the steps as a heat map, above R (ms), with the phases marked, into a PNG file."""
+    slots, end = space.searchable, steps[-1].step
+    figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.26 * len(slots)), 1.6])
+    colours = {choice.name: choice_colour(space, choice) for choice in space.choices}
+    # One row of cells for each layer, one column for each step that was kept; each stands for the steps up to its own.
+    cells = np.array([[colours[name] for name in step.choices] for step in steps]).swapaxes(0, 1)
+    columns = np.array([0, *(step.step for step in steps)])
+    top.pcolormesh(columns, np.arange(len(slots) + 1) - 0.5, cells, rasterized=True)
+    top.set_yticks(range(len(slots)), [str(slot.position) for slot in slots], fontsize=8)
+    top.invert_yaxis()
+    top.set_ylabel("place of the layer")
+    shown = [choice for choice in space.choices if any(choice.name in slot.choices for slot in slots)]
+    boxes = [Patch(facecolor=colours[choice.name], edgecolor="0.4", label=choice.name) for choice in shown]
+    top.legend(handles=boxes, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, title="decision")
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+    _draw_runtime(bottom, steps, target_ms)
+    bottom.set_xlabel("step")
+    bottom.set_xlim(0, end)
+    _mark_phases(bottom, steps, words=False)
+    _mark_phases(top, steps, shade=False)
+    if steps[0].phase != steps[-1].phase:
+        last = max(step.step for step in steps if step.phase == steps[0].phase)
+        top.axvline(last, color="0.2", linestyle=":", linewidth=1.2)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) -> None:
+    axes.plot([step.step for step in steps], [step.runtime_ms for step in steps], color="C1", linewidth=1.8, label="supernet")
+    axes.set_ylabel("runtime R (ms)")
+    axes.set_ylim(0, 1.08 * max(target_ms or 0.0, *(step.runtime_ms for step in steps)))
+    if target_ms is not None:
+        axes.axhline(target_ms, color="0.3", linestyle="--", linewidth=1, label=f"target {target_ms:.4g} ms")
+    axes.legend(frameon=False, loc="lower left")
+
+
+def _mark_phases(axes: Axes, steps: Sequence[Step], *, words: bool = True, shade: bool = True) -> None:
     start = 0
     for index, (phase, members) in enumerate(groupby(steps, key=lambda step: step.phase)):
         end = list(members)[-1].step
-        if index % 2:
+        if index % 2 and shade:
             axes.axvspan(start, end, color="0.95", zorder=0)
-        axes.text(
-            (start + end) / 2, 1.01, PHASES[phase], transform=axes.get_xaxis_transform(), ha="center", fontsize=8, color="0.4"
-        )
+        if words:
+            middle, above = (start + end) / 2, axes.get_xaxis_transform()
+            axes.text(middle, 1.01, PHASES[phase], transform=above, ha="center", va="bottom", fontsize=8, color="0.4")
         start = end
 
 
@@ -139,37 +182,101 @@ def _name(layer: LayerSpec) -> str:
             return layer.KIND
 
 
-def _colour(space: SearchSpace, layer: LayerSpec) -> tuple[float, float, float, float]:
-    """A hue for each kernel, stronger with the expansion ratio; grey for what is no MBConv of the space's choices."""
-    if not isinstance(layer, MBConv) or layer.kernel not in space.kernels or layer.expansion not in space.expansions:
+def _colour(space: SearchSpace, layer: LayerSpec) -> Colour:
+    """The colour of its choice; grey for what is no MBConv of the space's choices."""
+    if not isinstance(layer, MBConv):
         return to_rgba(GREY)
-    hue = colormaps["Set2"](space.kernels.index(layer.kernel))
-    return to_rgba(hue, 0.45 + 0.55 * (space.expansions.index(layer.expansion) + 1) / len(space.expansions))
+    return choice_colour(space, Choice(layer.kernel, layer.expansion))
+
+
+def choice_colour(space: SearchSpace, choice: Choice) -> Colour:
+    """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for what is no choice."""
+    if choice == SKIP:
+        return to_rgba("0.94")
+    if choice not in space.choices:
+        return to_rgba(GREY)
+    red, green, blue, _ = colormaps["Set2"](space.kernels.index(choice.kernel))
+    strength = 0.45 + 0.55 * (space.expansions.index(choice.expansion) + 1) / len(space.expansions)
+    return 1 - strength * (1 - red), 1 - strength * (1 - green), 1 - strength * (1 - blue), 1.0
+
+
+def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Score, target_ms: float | None, path: Path) -> None:
+    """Draws the accuracy of explored networks against their predicted ms, with their front, into a PNG file.
+
+    Args:
+        networks: all of them.
+        best: their front; filled by the images that it was chosen by, hollow by those that took no part in that.
+        found: the network that the search ended with.
+        target_ms: if there was one.
+        path: of the file.
+    """
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for way, marker, colour in (("random", "o", "0.6"), ("evolution", "^", "C0")):
+        mine = [network for network in networks if network.found_by == way]
+        if mine:
+            xs, ys = [network.predicted_ms for network in mine], [100 * network.choosing_accuracy for network in mine]
+            axes.scatter(xs, ys, s=22, marker=marker, color=colour, alpha=0.6, linewidths=0, label=f"{way}, {len(mine)} networks")
+    xs = [network.predicted_ms for network in best]
+    axes.step(xs, [100 * network.choosing_accuracy for network in best], where="post", color="C3", linewidth=1.6, zorder=3)
+    axes.scatter(xs, [100 * network.choosing_accuracy for network in best], s=34, color="C3", zorder=4, label="front")
+    others = [100 * network.accuracy for network in best]
+    axes.scatter(xs, others, s=40, facecolors="none", edgecolors="C3", zorder=3, label="the same on images that did not choose")
+    axes.scatter(found.predicted_ms, 100 * found.choosing_accuracy, s=170, marker="*", color="k", zorder=5, label="network found")
+    axes.scatter(found.predicted_ms, 100 * found.accuracy, s=170, marker="*", facecolors="none", edgecolors="k", zorder=5)
+    if target_ms is not None:
+        axes.axvline(target_ms, color="0.3", linestyle="--", linewidth=1, label=f"target {target_ms:.4g} ms")
+    axes.set_xlabel("predicted latency (ms)")
+    axes.set_ylabel("accuracy with the supernet's weights (%)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=DPI)
 
 
 def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> None:
     """Draws the standard deviation of each superkernel over its channels, in log scale, into a PNG file (Fig. 6).
 
-    Blue frames are the kernels that the network kept; where it kept the small one, the shell outside should be pale.
+    Blue frames are the kernels that the network kept, dotted ones the borders of the others. Below each kernel stands what is
+    outside its innermost core relative to that; where the network kept the core alone, it should be the less.
     """
-    slots = architecture.space.searchable
+    space, slots = architecture.space, architecture.space.searchable
     deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.searchable]
     columns = min(KERNELS_A_ROW, len(slots))
     rows = math.ceil(len(slots) / columns)
-    figure = Figure(figsize=(1.45 * columns + 1.2, 1.75 * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.35 * columns + 1.3, 1.75 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     flat = torch.cat([deviation.flatten() for deviation in deviations])
     norm = LogNorm(float(flat.min()), float(flat.max()))
-    image = None
     for axes, slot, deviation, name in zip(grid, slots, deviations, architecture.choices, strict=False):
-        image = axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
+        axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
         axes.set_title(f"{slot.position}: {name}", fontsize=8)
-        kernel = architecture.space.choices_by_name[name].kernel
-        if kernel:
-            corner = (len(deviation) - kernel) / 2 - 0.5
-            axes.add_patch(Rectangle((corner, corner), kernel, kernel, fill=False, edgecolor="C0", linewidth=2))
+        kept = space.choices_by_name[name].kernel
+        for kernel in space.kernels:
+            if kernel != kept:
+                axes.add_patch(_frame(deviation, kernel, edgecolor="0.25", linestyle=":", linewidth=1))
+        if kept:
+            axes.add_patch(_frame(deviation, kept, edgecolor="C0", linewidth=2))
+        axes.text(0.5, -0.04, _shell_to_core(deviation, space), transform=axes.transAxes, ha="center", va="top", fontsize=7)
     for axes in grid:
         axes.axis("off")
-    if image is not None:
-        figure.colorbar(image, ax=list(grid), label="std over channels", shrink=0.8)
+    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=list(grid), label="standard deviation over channels", shrink=0.9)
+    ticks = np.geomspace(norm.vmin, norm.vmax, 5)
+    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
+    bar.minorticks_off()
     figure.savefig(path, dpi=DPI)
+
+
+def _frame(deviation: torch.Tensor, kernel: int, **style: Any) -> Rectangle:
+    """Around the kernel of this size in the middle of the superkernel."""
+    corner = (len(deviation) - kernel) / 2 - 0.5
+    return Rectangle((corner, corner), kernel, kernel, fill=False, **style)
+
+
+def _shell_to_core(deviation: torch.Tensor, space: SearchSpace) -> str:
+    """The mean outside the innermost core as a share of that inside; nothing where there is only one kernel."""
+    core = shell_masks(space.kernels)[0].bool()
+    if bool(core.all()):
+        return ""
+    return f"shell / core {float(deviation[~core].mean() / deviation[core].mean()):.2f}"

@@ -18,16 +18,18 @@ from profiling.errors import InputError
 from profiling.space import SKIP, Architecture, Choice, Slot
 from search import superkernel
 from search.config import SearchConfig
-from search.data import Data, held_out_batches, training_batches
-from search.decode import hard_architecture, log_likelihoods, within_budget
+from search.data import Data
+from search.decode import hard_architecture
 from search.engine import Engine, Stateful
-from search.evaluate import accuracy, reestimate_batch_norm
 from search.network import Network
 from search.optimizers import RuntimeWeight, ThresholdDescent, make_weight_optimizer
 from search.runtime_loss import RuntimeTerm, eq9_loss
-from search.supernet import Supernet, extract
+from search.scoring import Scorer
+from search.selection import Candidate, select
+from search.supernet import Supernet
 
 BATCH_NORM_BATCHES = 50
+MOST_IMAGES = 10_000
 LEAST_STEPS = 300
 
 
@@ -58,22 +60,41 @@ class Found:
     """What a search ends with.
 
     Attributes:
-        architecture: the network found.
-        predicted_ms: by the runtime model.
-        accuracy: on the held-out images with the supernet's weights and batch norm re-estimated, 0 to 1.
-        network: the stand-alone network with these weights.
+        candidates: the networks that it could end with, best first, one of them chosen.
         supernet: as it was in the end.
         metrics: every step that was kept.
         moved: the share of thresholds that are not where they began.
     """
 
-    architecture: Architecture
-    predicted_ms: float
-    accuracy: float
-    network: Network
+    candidates: tuple[Candidate, ...]
     supernet: Supernet
     metrics: tuple[Step, ...]
     moved: float
+
+    @property
+    def chosen(self) -> Candidate:
+        """The network found."""
+        return next(candidate for candidate in self.candidates if candidate.chosen)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the network found."""
+        return self.chosen.score.architecture
+
+    @property
+    def network(self) -> Network:
+        """The network found, with the supernet's weights and batch norm re-estimated."""
+        return self.chosen.score.network
+
+    @property
+    def predicted_ms(self) -> float:
+        """Its latency by the runtime model."""
+        return self.chosen.score.predicted_ms
+
+    @property
+    def accuracy(self) -> float:
+        """Its accuracy on the held-out images that it was not chosen by, 0 to 1."""
+        return self.chosen.score.accuracy
 
 
 def table_digest(table: LatencyTable) -> str:
@@ -121,7 +142,7 @@ class Search:
         self._runtime = RuntimeTerm(model).to(engine.device)
         self._weights = make_weight_optimizer(self._supernet, config.rate_at(0), config.weight_decay)
         # A random walk of this many steps goes as far, whatever their number.
-        rate = config.threshold_learning_rate / math.sqrt(engine.steps - self._dropout_steps)
+        rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
         parts: dict[str, Stateful] = {
@@ -136,6 +157,11 @@ class Search:
     def steps(self) -> int:
         """Of the whole run."""
         return self._engine.steps
+
+    @property
+    def deciding_steps(self) -> int:
+        """In which decisions are learned: those after the dropout phase."""
+        return self.steps - self._dropout_steps
 
     @property
     def resumed_at(self) -> int:
@@ -155,20 +181,22 @@ class Search:
 
         supernet.train()
         with torch.no_grad():
-            runtime_ms = self._runtime(supernet.decide(superkernel.probability)).item()
+            norms = supernet.norms()
+            runtime_ms = self._runtime(supernet.decide(superkernel.probability, norms)).item()
             engine.refuse_if_not_finite(runtime_ms)
-            choices = hard_architecture(supernet.space, supernet.decide()).choices
+            choices = hard_architecture(supernet.space, supernet.decide(norms=norms)).choices
         weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms)
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             if in_dropout:
                 logits = supernet(images, limits=self._draw_limits())
             else:
-                logits = supernet(images, supernet.decide(superkernel.sampled_indicator))
+                norms = supernet.norms()
+                logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms))
             entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
             if in_dropout:
                 return entropy, entropy
-            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability)), weight), entropy
+            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability, norms)), weight), entropy
 
         entropy = engine.backward(loss, images, labels)
         self._weights.step()
@@ -192,28 +220,15 @@ class Search:
         return Choice(space.kernels[kernels], space.expansions[expansions])
 
     def _decide(self) -> Found:
-        supernet, config, device = self._supernet, self._config, self._engine.device
+        supernet, config, engine = self._supernet, self._config, self._engine
         supernet.eval()
-        if config.target_ms is None:
-            architecture = hard_architecture(supernet.space, supernet.decide())
-        else:
-            architecture = within_budget(self._model, log_likelihoods(supernet), config.target_ms)
-        network = extract(supernet, architecture)
-        batch_size, steps = config.batch_size, min(BATCH_NORM_BATCHES, self._engine.steps_per_epoch)
-        batches = training_batches(self._data, batch_size, config.seed, self.steps, self.steps + steps, config.workers)
-        reestimate_batch_norm(network, (images.to(device) for images, _ in batches))
-        held_out = held_out_batches(self._data, batch_size, config.workers)
-        share = accuracy(network, ((images.to(device), labels.to(device)) for images, labels in held_out))
+        batches = min(BATCH_NORM_BATCHES, engine.steps_per_epoch)
+        scorer = Scorer(self._model, supernet, self._data, config, steps=engine.steps, batches=batches, most_images=MOST_IMAGES)
+        seen = [step.choices for step in reversed(engine.metrics) if step.phase == "search"]
+        candidates = select(self._model, supernet, config.target_ms, seen, scorer)
         thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
-        return Found(
-            architecture=architecture,
-            predicted_ms=self._model.predict(architecture).total_ms,
-            accuracy=share,
-            network=network,
-            supernet=supernet,
-            metrics=tuple(self._engine.metrics),
-            moved=float((thresholds != 0).float().mean()),
-        )
+        moved = float((thresholds != 0).float().mean())
+        return Found(tuple(candidates), supernet, tuple(engine.metrics), moved)
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:

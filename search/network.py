@@ -7,6 +7,7 @@ padding the TFLite graph would need an extra PAD operator, or compute something 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from profiling.errors import InputError
 from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem, same_padding_resolution
+from search import processes
 
 BN_MOMENTUM = 0.01  # TensorFlow's 0.99 is the weight of the past, PyTorch's that of the present
 BN_EPSILON = 1e-3
@@ -37,6 +39,63 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
         total = max((same_padding_resolution(size, stride) - 1) * stride + kernel - size, 0)
         pads += [total // 2, total - total // 2]
     return F.conv2d(F.pad(x, pads), weight, stride=stride, groups=groups)
+
+
+class GlobalBatchNorm(torch.autograd.Function):
+    """Batch norm over the images of all processes, as many in each. (torch.nn.SyncBatchNorm runs on GPUs only.)
+
+    Forwards it is batch norm with given mean and variance, for which PyTorch has fast functions in both directions. What is left
+    to do here is to find these two, and backwards to add the gradient that goes through them:
+
+        dL/dx = γ/σ · (dL/dy − mean(dL/dy) − x̂ · mean(x̂ · dL/dy)),  x̂ = (x − mean) / σ
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, running_mean: Tensor, running_var: Tensor, gamma: Tensor, beta: Tensor, momentum: float
+    ) -> Tensor:
+        """As `torch.nn.functional.batch_norm` in training, on (batch, channels, h, w)."""
+        var, mean = torch.var_mean(x.double() if x.dtype == torch.float64 else x.float(), (0, 2, 3), correction=0)
+        # In double precision, so that subtracting the squared mean again loses nothing.
+        mean, var = mean.double(), var.double()
+        moments = torch.stack((mean, var + mean.square())) / processes.count()
+        processes.add_up([moments])
+        mean, var = moments[0], moments[1] - moments[0].square()
+        images = x.numel() // x.shape[1] * processes.count()
+        running_mean.lerp_(mean.to(running_mean), momentum)
+        running_var.lerp_((var * images / (images - 1)).to(running_var), momentum)
+        mean, var = mean.to(gamma), var.to(gamma)
+        ctx.save_for_backward(x, mean, var, gamma)
+        return F.batch_norm(x, mean, var, gamma, beta, False, 0.0, BN_EPSILON)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of x, γ and β; those of γ and β for the images of this process, as for any other parameter."""
+        x, mean, var, gamma = ctx.saved_tensors
+        given = (dy, x, gamma, mean, var, None, None, False, BN_EPSILON, [True, True, True])
+        dx, d_gamma, d_beta = torch.ops.aten.native_batch_norm_backward(*given)
+        means = torch.stack((d_beta, d_gamma)) / (x.numel() // x.shape[1] * processes.count())
+        processes.add_up([means])
+        scale = torch.rsqrt(var + BN_EPSILON)
+        slope = -gamma * scale.square() * means[1]
+        offset = -gamma * scale * means[0] - slope * mean
+        dx += (x * slope[:, None, None] + offset[:, None, None]).to(dx.dtype)
+        return dx, None, None, d_gamma, d_beta, None
+
+
+class BatchDropout(nn.Module):
+    """Dropout that is the same for an image, however the images of a step are cut into parts; `p` is its probability."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = DROPOUT
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, features) to the same shape."""
+        if not self.training:
+            return x
+        images, features = x.shape
+        return x * (processes.rand_by_row(images, features, x.device) >= self.p) / (1 - self.p)
 
 
 class BatchNorm(nn.Module):
@@ -66,6 +125,9 @@ class BatchNorm(nn.Module):
         if gate is not None:
             gamma, beta = gamma * gate, beta * gate
         mean, var = self.running_mean[used], self.running_var[used]
+        if self.training and processes.count() > 1:
+            y: Tensor = GlobalBatchNorm.apply(x, mean, var, gamma, beta, self.momentum)  # type: ignore[no-untyped-call]
+            return y
         return F.batch_norm(x, mean, var, gamma, beta, self.training, self.momentum, BN_EPSILON)
 
 
@@ -129,7 +191,7 @@ class HeadBlock(nn.Module):
     def __init__(self, spec: FinalLayer, classes: int) -> None:
         super().__init__()
         self.features = ConvBN(spec.in_channels, spec.out_channels) if isinstance(spec, Head) else nn.Identity()
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = BatchDropout()
         self.classifier = nn.Linear(spec.out_channels, classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)

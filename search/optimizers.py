@@ -33,7 +33,7 @@ class ThresholdDescent:
     def step(self) -> None:
         """Moves every threshold down its gradient."""
         gradients = {threshold: threshold.grad for threshold in self._thresholds if threshold.grad is not None}
-        present = torch.cat(list(gradients.values())).square().mean().item()
+        present = torch.cat([gradient.flatten() for gradient in gradients.values()]).square().mean().item()
         self._mean_square = SCALE_DECAY * (self._mean_square or present) + (1 - SCALE_DECAY) * present
         rate = self._learning_rate / max(math.sqrt(self._mean_square), SMALLEST_SCALE)
         for threshold, gradient in gradients.items():

@@ -13,11 +13,6 @@ from profiling.errors import InputError
 from profiling.specfile import SpecModel, parse_spec, read_spec
 from search.config import Positive, Share, TrainingConfig
 
-# Of training images: data sets below it are no matter for hundreds of epochs, on them a network is trained for
-SMALL_DATA = 100_000
-# times the epochs that a search takes.
-SEARCHES = 5
-
 NotNegative = Annotated[float, Field(ge=0)]
 
 
@@ -107,7 +102,7 @@ class TrainConfig(Recipe, TrainingConfig):
         if epoch < self.warmup_epochs:
             return peak * epoch / self.warmup_epochs
         if self.schedule == "exponential":
-            return peak * self.decay ** (epoch // self.decay_epochs)
+            return peak * math.pow(self.decay, epoch // self.decay_epochs)
         done = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
         return peak * (1 + math.cos(math.pi * done)) / 2
 

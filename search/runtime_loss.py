@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SearchSpace
-from search.supernet import Decision
+from search.supernet import Decisions
 
 
-def eq11_eq12_layer_runtime(differences: Tensor, decision: Decision) -> Tensor:
-    """R^i of one layer in ms, differentiable in its indicators.
+def eq11_eq12_layer_runtimes(differences: Tensor, decisions: Decisions) -> Tensor:
+    """R^i of each layer in ms, differentiable in its indicators. (layers,).
 
     Eq. 11 and 12 of the paper scale the runtime of the largest kernel by one ratio per layer, which misses the table for small
     ratios with small kernels. This is the same construction in both directions at once: each subset adds the difference that it
     makes to the table, so that R of hard decisions is exactly the table's entry.
 
     Args:
-        differences: (expansions, kernels), see `telescope`.
-        decision: the indicators of Eq. 2 and 3.
+        differences: (layers, expansions, kernels), see `telescope`.
+        decisions: the indicators of Eq. 2 and 3.
     """
-    return decision.use_layer * (decision.use_expansion @ differences @ decision.use_kernel)
+    uses = decisions.use_expansion[:, :, None] * decisions.use_kernel[:, None, :]
+    return decisions.use_layer * (differences * uses).sum((1, 2))
+
+
+def eq10_runtime(layer_runtimes: Tensor, fixed_ms: float) -> Tensor:
+    """Eq. 10: R = Σ R^i, with the layers that are no matter of choice. In ms, a scalar."""
+    return fixed_ms + layer_runtimes.sum()
 
 
 def telescope(costs: Tensor) -> Tensor:
@@ -55,13 +61,10 @@ class RuntimeTerm(nn.Module):
         self._fixed_ms = model.fixed_ms
         self._calibrated = model.calibration
 
-    def forward(self, decisions: Sequence[Decision]) -> Tensor:
-        """R in ms (Eq. 10): scale · (fixed layers + Σ R^i) + offset."""
-        layers = [
-            eq11_eq12_layer_runtime(differences, decision)
-            for differences, decision in zip(self.differences, decisions, strict=True)
-        ]
-        return self._calibrated.scale * (self._fixed_ms + torch.stack(layers).sum()) + self._calibrated.offset_ms
+    def forward(self, decisions: Decisions) -> Tensor:
+        """R in ms: Eq. 10, calibrated."""
+        sum_ms = eq10_runtime(eq11_eq12_layer_runtimes(self.differences, decisions), self._fixed_ms)
+        return self._calibrated.scale * sum_ms + self._calibrated.offset_ms
 
 
 def eq9_loss(cross_entropy: Tensor, runtime_ms: Tensor, runtime_weight: float) -> Tensor:

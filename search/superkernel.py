@@ -11,11 +11,15 @@ undoes any scale, the cross-entropy has no gradient at all for a factor on a cha
 ratio multiplies the weights that read those channels, in the linear 1×1 convolution behind that batch norm, and the indicator of
 `skip` multiplies the last batch norm's scale and bias, all that a layer adds to its residual connection. Each is a function of
 the very weights that it multiplies, as the paper asks for, and its decisions are those of Eq. 3.
+
+The equations take all layers of a network at once: a decision is a handful of numbers a layer, and layer by layer the overhead of
+so many small operations would cost more than what they compute.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -48,8 +52,8 @@ def _straight_through(hard: Tensor, relaxed: Tensor) -> Tensor:
 
 
 def nested(g: Tensor) -> Tensor:
-    """1, g_1, g_1 g_2, …: the innermost subset is in use, any other when it and all inside it are wanted. (n,) to (n + 1,)."""
-    return torch.cat((g.new_ones(1), torch.cumprod(g, dim=0)))
+    """1, g_1, g_1 g_2, …: the innermost subset is in use, any other when it and all inside it are. (…, n) to (…, n + 1)."""
+    return torch.cat((g.new_ones(*g.shape[:-1], 1), g.cumprod(-1)), -1)
 
 
 def shell_masks(kernels: Sequence[int]) -> Tensor:
@@ -67,16 +71,15 @@ def shell_masks(kernels: Sequence[int]) -> Tensor:
     return masks
 
 
-def channel_masks(inputs: int, expansions: Sequence[int]) -> Tensor:
-    """For each of the nested expansion ratios the channels of the depthwise convolution that it adds, first to last.
+def group_masks(expansions: Sequence[int]) -> Tensor:
+    """For each of the nested expansion ratios the groups of channels that it adds, a group being as many as the layer's inputs.
 
     Returns:
-        (expansions, hidden channels) of zeros and ones.
+        (expansions, E) of zeros and ones, E being the largest ratio; they add up to 1 everywhere.
     """
-    bounds = [0, *(inputs * expansion for expansion in expansions)]
-    masks = torch.zeros(len(expansions), bounds[-1])
-    for index in range(len(expansions)):
-        masks[index, bounds[index] : bounds[index + 1]] = 1
+    masks = torch.zeros(len(expansions), expansions[-1])
+    for index, (fewer, more) in enumerate(pairwise((0, *expansions))):
+        masks[index, fewer:more] = 1
     return masks
 
 
@@ -84,56 +87,85 @@ def relative_norms(squares: Tensor, masks: Tensor) -> Tensor:
     """‖w_subset‖² / n_subset relative to ‖w‖² / n: the well-conditioned form of the group Lasso term of Eq. 2 and 3.
 
     Args:
-        squares: the mean of w² at each place that masks tell apart, flat: (places,).
+        squares: for each layer the mean of w² at each place that masks tell apart: (layers, places).
         masks: (subsets, places) of zeros and ones.
 
     Returns:
-        (subsets,), each between 0 and places / places of the subset.
+        (layers, subsets), each between 0 and places / places of the subset.
     """
-    return masks @ squares / masks.sum(1) / squares.mean()
+    return _weighted(squares, masks.T) / masks.sum(1) / squares.mean(1, keepdim=True)
 
 
-def kernel_norms(w: Tensor, shells: Tensor) -> Tensor:
-    """What the thresholds t_k are compared with, for each shell beyond the core. (channels, 1, K, K) to (kernels − 1,)."""
-    return relative_norms(w.square().mean((0, 1)).flatten(), shells[1:].flatten(1))
-
-
-def expansion_norms(v: Tensor, channels: Tensor) -> Tensor:
-    """What the thresholds t_e are compared with, for each further group of channels. (out, hidden, 1, 1) to (expansions − 1,)."""
-    return relative_norms(v.square().mean((0, 2, 3)), channels[1:])
-
-
-def layer_norm(gamma: Tensor) -> Tensor:
-    """What t_e of the first ratio is compared with: the layer's scale, its residual connection having 1. (out,) to (1,)."""
-    return gamma.square().mean(0, keepdim=True)
-
-
-def eq1_kernel(w: Tensor, shells: Tensor, use_kernel: Tensor) -> Tensor:
-    """Eq. 1: w_k = w_3×3 + 1(use 5×5) · w_5×5∖3×3, for any number of nested kernels.
+def kernel_norms(kernels: Sequence[Tensor], shells: Tensor) -> Tensor:
+    """What the thresholds t_k are compared with, for each shell beyond the core.
 
     Args:
-        w: the superkernel (channels, 1, K, K).
+        kernels: the superkernel w of each layer (channels, 1, K, K).
         shells: `shell_masks`.
-        use_kernel: (kernels,), the first of them 1.
+
+    Returns:
+        (layers, kernels − 1).
     """
-    return w * torch.einsum("k,kij->ij", use_kernel, shells)
+    return relative_norms(torch.stack([w.square().mean((0, 1)).flatten() for w in kernels]), shells[1:].flatten(1))
 
 
-def eq2_use_kernel(w: Tensor, shells: Tensor, t_k: Tensor, g: Indicator = indicator) -> Tensor:
-    """Eq. 2: 1(‖w_5×5∖3×3‖² > t_k=5) for each shell in turn, after the 1 of the core. (kernels,)."""
-    return nested(g(kernel_norms(w, shells), t_k))
+def expansion_norms(readers: Sequence[Tensor], groups: Tensor) -> Tensor:
+    """What the thresholds t_e are compared with, for each ratio beyond the first.
+
+    Args:
+        readers: the weights v of each layer that read its channels (out, hidden, 1, 1).
+        groups: `group_masks`.
+
+    Returns:
+        (layers, expansions − 1).
+    """
+    grouped = (v.unflatten(1, (groups.shape[1], -1)) for v in readers)
+    return relative_norms(torch.stack([v.square().mean((0, 2, 3, 4)) for v in grouped]), groups[1:])
 
 
-def eq3_use_expansion(v: Tensor, channels: Tensor, t_e: Tensor, g: Indicator = indicator) -> Tensor:
-    """Eq. 3, inner indicator: 1(‖w_k,6∖3‖² > t_e=6) for each group of channels, after the 1 of the first. (expansions,)."""
-    return nested(g(expansion_norms(v, channels), t_e))
+def layer_norms(scales: Sequence[Tensor]) -> Tensor:
+    """What t_e of the first ratio is compared with: each layer's scale γ (out,), its residual connection having 1. (layers,)."""
+    return torch.stack([gamma.square().mean() for gamma in scales])
 
 
-def eq3_use_layer(gamma: Tensor, t_skip: Tensor, g: Indicator = indicator) -> Tensor:
-    """Eq. 3, outer indicator: 1(‖w_k,3‖² > t_e=3), 0 being `skip`. (1,)."""
-    return g(layer_norm(gamma), t_skip)
+def eq1_kernel_mask(use_kernel: Tensor, shells: Tensor) -> Tensor:
+    """The factor of the superkernel in Eq. 1, w_k = w_3×3 + 1(use 5×5) · w_5×5∖3×3, for any number of nested kernels.
+
+    Args:
+        use_kernel: (…, kernels), the first of them 1.
+        shells: `shell_masks`.
+
+    Returns:
+        (…, K, K).
+    """
+    return _weighted(use_kernel, shells.flatten(1)).unflatten(-1, shells.shape[1:])
 
 
-def eq3_channels(v: Tensor, channels: Tensor, use_expansion: Tensor) -> Tensor:
-    """Eq. 3: w_3 + 1(use 6) · w_6∖3, on the weights that read the channels: (out, hidden, 1, 1) to the same shape."""
-    return v * (use_expansion @ channels)[:, None, None]
+def eq2_use_kernel(norms: Tensor, t_k: Tensor, g: Indicator = indicator) -> Tensor:
+    """Eq. 2: 1(‖w_5×5∖3×3‖² > t_k=5) for each shell in turn, after the 1 of the core. (layers, kernels)."""
+    return nested(g(norms, t_k))
+
+
+def eq3_use_expansion(norms: Tensor, t_e: Tensor, g: Indicator = indicator) -> Tensor:
+    """Eq. 3, inner indicator: 1(‖w_k,6∖3‖² > t_e=6) for each ratio in turn, after the 1 of the first. (layers, expansions)."""
+    return nested(g(norms, t_e))
+
+
+def eq3_use_layer(norms: Tensor, t_skip: Tensor, g: Indicator = indicator) -> Tensor:
+    """Eq. 3, outer indicator: 1(‖w_k,3‖² > t_e=3), 0 being `skip`. (layers,)."""
+    return g(norms, t_skip)
+
+
+def eq3_group_mask(use_expansion: Tensor, groups: Tensor) -> Tensor:
+    """The factor of each group of channels in Eq. 3, w_3 + 1(use 6) · w_6∖3: (…, expansions) to (…, E); `groups` as above."""
+    return _weighted(use_expansion, groups)
+
+
+def eq3_channels(v: Tensor, group_mask: Tensor) -> Tensor:
+    """Eq. 3 on the weights that read the channels: (out, hidden, 1, 1) to the same shape; `group_mask` (E,)."""
+    return (v.unflatten(1, (len(group_mask), -1)) * group_mask[:, None, None, None]).flatten(1, 2)
+
+
+def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
+    """weights @ rows, (…, n) and (n, m) to (…, m); mixed precision would round the operands of a matrix product."""
+    return (weights[..., None] * rows).sum(-2)

@@ -14,19 +14,25 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from profiling.layers import LayerSpec
+from search import processes
 from search.accuracy import accuracies
 from search.average import average_decay, averaged_model
 from search.data import Data, held_out_batches
-from search.engine import Engine, write_metrics
-from search.network import BN_MOMENTUM, BatchNorm, Network
+from search.engine import Engine, Stateful, write_metrics
+from search.loop import sensible_schedule
+from search.network import BN_MOMENTUM, BatchDropout, BatchNorm, Network
 from search.optimizers import make_optimizer
-from search.recipe import Augmentation, TrainConfig
+from search.recipe import Augmentation, Recipe, TrainConfig
 from search.saved_network import SavedNetwork, require_layers
 from search.vision import transforms
 
 ACCURACY = "accuracy.csv"
 # Accuracy is measured after every epoch, in a long run after every few.
 EVALUATIONS = 100
+# On fewer training images than these, hundreds of epochs are not worth their time: a network is trained for so many times the
+# epochs of a search.
+SMALL_DATA = 100_000
+SEARCHES = 5
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,9 @@ class Training:
         self._network = Network(layers, len(data.classes))
         if initial is not None:
             self._start_from(initial)
-        self._network.to(engine.device, memory_format=torch.channels_last)
+        self._network.to(engine.device)
         for module in self._network.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, BatchDropout):
                 module.p = config.dropout
         self._norms = [module for module in self._network.modules() if isinstance(module, BatchNorm)]
         self._mix = mixture(config.augmentation, len(data.classes))
@@ -133,7 +139,7 @@ class Training:
         self._average = averaged_model(self._network, config.average_decay)
         self._evaluations = Evaluations()
         self._evaluate_every = math.ceil(config.epochs / EVALUATIONS)
-        parts = {
+        parts: dict[str, Stateful] = {
             "weights": self._network,
             "optimizer": self._optimizer,
             "average": self._average,
@@ -159,7 +165,8 @@ class Training:
     def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
-        write_metrics(self._evaluations, self._folder / ACCURACY)
+        if processes.index() == 0:
+            write_metrics(self._evaluations, self._folder / ACCURACY)
         last = self._evaluations[-1]
         saved = SavedNetwork(
             name=self._config.network,
@@ -247,3 +254,9 @@ def mixture(settings: Augmentation, classes: int) -> Callable[[Tensor, Tensor], 
     kinds = ((transforms.MixUp, settings.mixup), (transforms.CutMix, settings.cutmix))
     mixtures = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
     return transforms.RandomChoice(mixtures) if mixtures else lambda images, labels: (images, labels)
+
+
+def sensible_training(recipe: Recipe, images: int, batch_size: int | None = None) -> tuple[int, int]:
+    """Batch size and epochs for a number of training images: the epochs of the recipe, fewer on small data."""
+    batch_size, epochs = sensible_schedule(images, batch_size)
+    return batch_size, recipe.epochs if images >= SMALL_DATA else min(recipe.epochs, SEARCHES * epochs)

@@ -12,12 +12,16 @@ from profiling.errors import (
     InputError,
     MeasurementError,
     NoDeviceError,
+    ProcessError,
     SpnasError,
     TableError,
 )
 from spnas_cli import __version__
+from spnas_cli.output import is_main_process
 
-COMMANDS = ("devices", "profile", "table", "predict", "search", "random", "validate")
+COMMANDS = (
+    "devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "export", "compare", "report",
+)  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {
     InputError: 2,
@@ -53,16 +57,23 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            if is_main_process():
+                raise
+            raise click.exceptions.Exit(error.exit_code) from error
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
+            if is_main_process():
+                click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.params["debug"]:
                 raise
             text = f"{type(error).__name__}: {error} (unexpected; type --debug after spnas to see where)"
-            click.echo("Error: " + " ".join((str(error) if isinstance(error, SpnasError) else text).split()), err=True)
+            # Of several processes that fail alike, one says so.
+            if is_main_process() or isinstance(error, ProcessError) or not isinstance(error, SpnasError):
+                click.echo("Error: " + " ".join((str(error) if isinstance(error, SpnasError) else text).split()), err=True)
             code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
             raise click.exceptions.Exit(code) from error
 
@@ -82,9 +93,9 @@ def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table host-digits --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 0.4 -o run
     """
-    ctx.obj = -1 if quiet else verbose
+    ctx.obj = -1 if quiet or not is_main_process() else verbose
 
 
 def main() -> None:

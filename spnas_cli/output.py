@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,11 @@ from typing import Any
 import click
 
 PLAIN_PROGRESS_SECONDS = 15.0
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that speaks, of several that torchrun or `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def verbosity() -> int:

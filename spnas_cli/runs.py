@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -11,43 +15,66 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from spnas_cli.output import duration, note, progress
+
 if TYPE_CHECKING:
     from search.config import TrainingConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TRAINING_OPTIONS = (
-    click.option("--epochs", type=click.IntRange(1), help="Passes over the images. [default: 8, more on small data]"),
-    click.option("--batch-size", type=click.IntRange(2), help="Images a step. [default: 1024, fewer on small data]"),
-    click.option(
-        "--accumulate",
-        type=click.IntRange(1),
-        default=1,
-        show_default=True,
-        help="Parts that a step's images are computed in, one after the other, to need less memory; batch norm sees one part.",
-    ),
-    click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="For 256 images a step. [default: 0.016]"),
-    click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout."),
-    click.option(
-        "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
-    ),
-    click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU."),
-    click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none."),
+data_option = click.option(
+    "--data",
+    "data_name",
+    metavar="NAME|FOLDER",
+    required=True,
+    help="digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`.",
+)
+
+folder_option = click.option(
+    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run."
+)
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
 )
 
 
-def training_options(command: F) -> F:
-    """Adds the options of every training to a command, in their order."""
-    for option in reversed(TRAINING_OPTIONS):
-        command = option(command)
-    return command
+def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
+    """Adds the options of every training to a command, in their order; says these defaults."""
+    options = (
+        click.option("--epochs", type=click.IntRange(1), help=f"Passes over the images. [default: {epochs}]"),
+        click.option("--batch-size", type=click.IntRange(2), help="Images a step. [default: 1024, fewer on small data]"),
+        click.option(
+            "--accumulate",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Parts that a step's images are computed in, one after the other, for want of memory; batch norm sees one part.",
+        ),
+        click.option(
+            "--learning-rate",
+            type=click.FloatRange(0, min_open=True),
+            help=f"For 256 images a step. [default: {learning_rate}]",
+        ),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout."),
+        workers_option,
+        click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU."),
+        click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none."),
+    )
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
-def prepare_folder(folder: Path, config: TrainingConfig, resume: bool) -> None:
-    """Makes the folder of a run and writes its settings into it.
+def prepare_folder(folder: Path, resume: bool) -> None:
+    """Makes the folder of a run.
 
     Raises:
-        InputError: it holds something and is not to be resumed, or cannot be written.
+        InputError: it holds something and is not to be resumed, or cannot be made.
     """
     from profiling.errors import InputError
 
@@ -57,9 +84,46 @@ def prepare_folder(folder: Path, config: TrainingConfig, resume: bool) -> None:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+
+
+def write_config(config: TrainingConfig, folder: Path) -> None:
+    """Writes settings and command of a run into its folder, once it is certain that they are those of the checkpoint in it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    from profiling.errors import InputError
+
+    try:
+        (folder / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+        write_command(folder)
+    except OSError as error:
+        raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+
+
+def write_command(folder: Path) -> None:
+    """Keeps the command as it was typed beside its results, for `spnas report`."""
+    (folder / "command.txt").write_text(shlex.join(["spnas", *sys.argv[1:]]) + "\n", encoding="utf-8")
+
+
+def write_result(folder: Path, result: Mapping[str, object]) -> None:
+    """Keeps what a command prints with `--json`, for `spnas report` and for people."""
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def showing_progress(label: str, first: int) -> Iterator[Callable[[int, int, str], None]]:
+    """A line with the remaining time; gives what shows a step, of how many, with a short text. `first`: steps taken before."""
+    start = time.monotonic()
+    with progress(label) as [line]:
+
+        def show(step: int, steps: int, text: str) -> None:
+            line.update(step, steps, text, (time.monotonic() - start) / (step - first) * (steps - step))
+
+        yield show
+    note(f"Trained in {duration(time.monotonic() - start)}.")
 
 
 @contextmanager

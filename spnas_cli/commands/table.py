@@ -217,7 +217,7 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
         ]
         median_ratio = median(ratios) if ratios else None
         values = {"same_space": difference.same_space, "conditions": difference.conditions, "median_ratio": median_ratio}
-        print_json({**values, "rows": rows})
+        print_json({**values, "sums_ms": difference.sums_ms, "rows": rows})
         return
     cells = [
         (row.key, *("" if value is None else f"{value:.4f}" for value in (row.first_ms, row.second_ms, row.ratio)))
@@ -230,6 +230,8 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
         ("space", "the same" if difference.same_space else f"{one.space.name}, {other.space.name}: not the same"),
     ]
     if ratios:
+        ours, theirs = difference.sums_ms
+        facts.append(("sum of layers", f"{ours:.3f} ms, {theirs:.3f} ms: {(theirs / ours - 1) * 100:+.2f} %"))
         facts.append(("ratio", f"median {median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, {len(ratios)} layers"))
     click.echo()
     print_facts([(name, printable(value)) for name, value in facts])

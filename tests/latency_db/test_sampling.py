@@ -73,8 +73,7 @@ def test_a_band_that_is_empty_out_of_reach_or_exhausted_is_one_clear_error(pixel
     fastest, slowest = small.range_ms()
     everything: list[object] = []  # 4 · 5⁴ networks, each of which was drawn
     with pytest.raises(InputError, match=r"16,384 random draws gave no more than 2500 networks"):
-        for architecture in networks_between(small, fastest, slowest, 0):
-            everything.append(architecture)
+        everything.extend(networks_between(small, fastest, slowest, 0))
     assert len(everything) == 2500
     with pytest.raises(InputError, match=r"draws gave no network of"):
         next(networks_between(small, fastest + 0.0101, fastest + 0.0102, 0))

@@ -9,6 +9,7 @@ mount -t overlay -o "lowerdir=$root,upperdir=$phone/mnt/upper,workdir=$phone/mnt
 cd "$phone/mnt/root"
 mount -t proc proc proc
 mount --bind "$phone/state/boot_id" proc/sys/kernel/random/boot_id
+mount --bind "$phone/state/stat" proc/stat
 mount --rbind /dev dev
 mount --bind "$phone/state" phone
 mount --bind "$phone/sys" sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -85,10 +86,19 @@ def build() -> Path:
     run(["chroot", str(unfinished), "python3", "-m", "compileall", "-q", "/system/lib"])
     run(["gcc", "-static", "-O1", "-o", str(unfinished / "benchmark_model"), str(HERE / "launcher.c")])
     for old in CACHE.glob("root-*"):
-        if old.name.count(".") == 0:
+        if old.name.count(".") == 0 and not in_use(old):
             shutil.rmtree(old)
     unfinished.rename(root)
     return root
+
+
+def in_use(root: Path) -> bool:
+    """Whether a phone runs on this root: its outermost process has the path among its arguments."""
+    for arguments in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(root) in arguments.read_text(errors="replace").split("\0"):
+                return True
+    return False
 
 
 def run(command: list[str]) -> None:

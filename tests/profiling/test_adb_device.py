@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from phone.machine import Phone
 
-from profiling import adb_files
+from profiling import adb_files, benchmark_tool
 from profiling.adb import AdbDevice, open_phone
 from profiling.adb_lock import FOLDER as LOCK
 from profiling.adb_lock import STALE_S
 from profiling.adb_screen import JOURNAL
 from profiling.adb_server import AdbServer
+from profiling.adb_sync import PushFile
 from profiling.device import BuiltModel, RunSettings
 from profiling.errors import InputError, MeasurementError, NoDeviceError, ToolOutputError
 from profiling.layers import MBConv, NetworkSpec
@@ -48,7 +49,8 @@ def open_device(phone: Phone, notes: list[str]) -> Iterator[Open]:
     opened: list[AdbDevice] = []
 
     def open_it(**options: object) -> AdbDevice:
-        opened.append(open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, notify=notes.append, **options))  # type: ignore[arg-type]
+        options = {"notify": notes.append} | options
+        opened.append(open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, **options))  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_it
@@ -98,7 +100,7 @@ class TestRuns:
         with pytest.raises(ToolOutputError, match="Segmentation"):
             device.run(models[0], QUICK)
 
-    def test_what_a_run_tells_is_not_asked_for_twice(self, open_device: Open, models: list[BuiltModel]) -> None:
+    def test_what_a_run_tells_is_not_asked_for_twice(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         """One round trip a run: the state comes with the result."""
         device = open_device()
         device.push(models)
@@ -112,7 +114,9 @@ class TestRuns:
 
         device._connection._call = count  # type: ignore[method-assign, assignment]
         device.run(models[0], QUICK)
-        assert device.state().temperature_c is not None
+        state = device.state()
+        assert (state.temperature_c, state.thermal_status, state.governor) == (36.2, 0, "sched_pixel")
+        assert state.boot_id == phone.get("boot_id")
         assert counted == 1
 
 
@@ -150,6 +154,25 @@ class TestFaultsOfTheTool:
         assert caught.value.reason == "hang"
         assert "python3" not in phone.run("ps -A -o NAME")
 
+    def test_a_flag_that_the_tool_does_not_know_is_told_once(
+        self, open_device: Open, models: list[BuiltModel], notes: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is an older tool than the flag; the run counts all the same."""
+        with_news(monkeypatch, "--brand_new=1")
+        device = open_device()
+        assert device.run(models[0], QUICK).figures.count == device.run(models[0], QUICK).figures.count == 5
+        assert [note for note in notes if "does not know the flags" in note] == [
+            f"{device.name}: this benchmark_model does not know the flags --brand_new=1"
+        ]
+
+    def test_a_time_limit_that_leaves_too_few_runs_is_no_measurement(
+        self, open_device: Open, models: list[BuiltModel], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with_news(monkeypatch, "--run_delay=1")
+        with pytest.raises(ToolOutputError, match=r"room for \d of 30 runs") as caught:
+            open_device().run(models[0], replace(QUICK, runs=30, timeout_s=6))
+        assert caught.value.reason == "too few runs"
+
     def test_megabytes_on_stderr_do_not_block(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         phone.fault("noise 3000000", times=1)
         result = open_device().run(models[0], QUICK)
@@ -180,7 +203,34 @@ class TestFaultsOfTheTool:
         assert phone.run("ls /data/local/tmp") == ""
 
 
+def with_news(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
+    """Has the tool started with one flag more."""
+    original = benchmark_tool.command
+    monkeypatch.setattr(benchmark_tool, "command", lambda *arguments: [*original(*arguments), flag])
+
+
 class TestStorage:
+    def test_a_file_that_arrives_cut_is_sent_again_and_given_up_when_that_helps_not(
+        self, open_device: Open, phone: Phone, models: list[BuiltModel], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        device = open_device()
+        original, sent = device._connection.push, 0
+
+        def cut(files: list[PushFile]) -> None:
+            nonlocal sent
+            sent += 1
+            original([replace(file, content=file.content[:-1]) for file in files] if sent in cuts else files)
+
+        monkeypatch.setattr(device._connection, "push", cut)
+        cuts = {1}
+        device.push(models[:1])
+        assert sent == 2
+        assert models[0].sha256 in phone.run(f"sha256sum {device._files.folder}/*.tflite")
+        cuts = {3, 4}
+        with pytest.raises(MeasurementError, match="does not arrive whole") as caught:
+            device.push(models[1:])
+        assert "another cable" in str(caught.value.hint)
+
     def test_only_what_is_lacking_or_damaged_crosses_the_cable(
         self, open_device: Open, phone: Phone, models: list[BuiltModel]
     ) -> None:
@@ -381,6 +431,53 @@ class TestFitness:
         open_device()
         assert any("battery is at 15 %" in note for note in notes)
         assert any("battery saver is on" in note for note in notes)
+
+    def test_a_battery_that_charging_has_warmed_is_told(self, open_device: Open, phone: Phone, notes: list[str]) -> None:
+        phone.set("battery_c", "44.0")
+        open_device()
+        assert any("warmed the battery to 44 °C" in note for note in notes)
+
+    def test_a_phone_that_has_just_started_is_left_to_settle(self, open_device: Open, phone: Phone, notes: list[str]) -> None:
+        phone.set("uptime", "50.25 190.00")
+        phone.run("/usr/bin/mount --bind /phone/uptime /proc/uptime")
+        waits: list[float] = []
+        open_device(sleep=waits.append)
+        assert waits == [69.75]
+        assert any("just started; waiting 70 s" in note for note in notes)
+
+    def test_it_waits_while_other_programs_work_and_goes_on_when_they_end(
+        self, open_device: Open, phone: Phone, notes: list[str]
+    ) -> None:
+        """/proc/stat as it is at the first look, and 1000 ticks later each time."""
+        work = iter([900, 900])
+
+        def time_passes(note: str = "") -> None:
+            if not note or "SHA-256" in note:  # which is told between the first look and the second
+                ticks, done = int(phone.get("stat").split()[4]) + int(phone.get("stat").split()[1]) + 1000, next(work)
+                phone.set("stat", f"cpu  {done} 0 0 {ticks - done} 0 0 0 0 0 0")
+
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            time_passes()
+
+        open_device(sleep=sleep, notify=lambda note: (notes.append(note), time_passes(note)))
+        assert waits == [5.0]
+        assert any("other programs keep 90% of the phone busy" in note for note in notes)
+
+    def test_a_phone_that_is_always_busy_is_measured_in_the_end_and_said_to_be(
+        self, open_device: Open, phone: Phone, notes: list[str]
+    ) -> None:
+        waits: list[float] = []
+
+        def work(*_: object) -> None:
+            ticks = int(phone.get("stat").split()[1]) + 100
+            phone.set("stat", f"cpu  {ticks} 0 0 0 0 0 0 0 0 0")
+
+        open_device(sleep=lambda seconds: (waits.append(seconds), work()), notify=lambda note: (notes.append(note), work()))
+        assert sum(waits) == 60
+        assert any("still busy" in note for note in notes)
 
     def test_a_phone_that_never_finishes_starting_is_no_device(self, phone: Phone) -> None:
         phone.set_properties({"sys.boot_completed": ""})

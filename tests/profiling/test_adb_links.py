@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -236,6 +237,18 @@ class TestConnecting:
         with pytest.raises(NoDeviceError, match="no host of this name"):
             connect_tcp("phone.invalid:5555", notify=lambda text: None)
 
+    def test_an_address_that_does_not_answer_says_so(self) -> None:
+        """A full queue drops whoever comes next, as does a phone that is switched off."""
+        with contextlib.ExitStack() as connections:
+            full = connections.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            for _ in range(3):
+                waiting = connections.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            with pytest.raises(NoDeviceError, match="no answer from this address") as caught:
+                connect_tcp(f"127.0.0.1:{full.getsockname()[1]}", notify=lambda text: None, connect_timeout_s=0.3)
+        assert "same network" in str(caught.value.hint)
+
     @pytest.mark.parametrize("behaviour", [keep_silent, speak_http])
     def test_something_else_that_listens_is_told_from_a_phone(self, behaviour: Callable[..., None]) -> None:
         with listening(behaviour) as address, pytest.raises(NoDeviceError, match="does not speak adb"):
@@ -281,6 +294,13 @@ class TestConnecting:
         adb_keys.load_signers(notes.append, adb_key=tmp_path / "adbkey", own_key=tmp_path / "own")
         assert str(tmp_path / "adbkey") in notes[0]
         assert not (tmp_path / "own").exists()
+
+    def test_a_folder_for_keys_that_cannot_be_made_is_named(self, tmp_path) -> None:
+        """A home that is read-only, or is none."""
+        (tmp_path / "home").write_text("a file")
+        with pytest.raises(NoDeviceError, match="cannot be used") as caught:
+            adb_keys.load_signers(lambda text: None, adb_key=tmp_path / "none", own_key=tmp_path / "home" / "spnas" / "adbkey")
+        assert "ADB_VENDOR_KEYS" in str(caught.value.hint)
 
     def test_a_key_that_cannot_be_used_is_named(self, tmp_path) -> None:
         (tmp_path / "adbkey").write_text("nonsense")

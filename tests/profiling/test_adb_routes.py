@@ -85,6 +85,15 @@ class TestChoice:
         with pytest.raises(NoDeviceError, match="libusb is missing"):
             connect(Route("usb", "PLUGGED", ""), NO_SERVER, notify=lambda text: None)
 
+    def test_usb_that_cannot_be_opened_is_told_from_a_missing_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(matcher: object) -> None:
+            raise usb1.USBErrorOther
+
+        monkeypatch.setattr(WholeUsbTransport, "_find_devices", refuse)
+        (remark,) = [remark for remark in look_around(NO_SERVER).remarks if "USB" in remark]
+        assert "USB cannot be used" in remark
+        assert "missing" not in remark.partition(";")[0]
+
 
 class Handle:
     """A USB device handle as libusb gives it, with one thing wrong."""

@@ -95,6 +95,8 @@ def test_all_text_in_one_stream_gives_the_same(log: Log):
         ("", "\r\n"),
         ("", "\r\r\n"),  # a terminal of Android before 7
         ("I/tflite  ( 4711): ", "\n"),
+        ("\x1b[38;5;40m04-01 12:00:00.123  4711  4712 I tflite  : ", "\x1b[0m\n"),  # logcat -v color
+        ("[ 04-01 12:00:00.123  4711: 4712 I/tflite ]\n", "\n\n"),  # logcat -v long
         ("04-01 12:00:00.123  4711  4712 I tflite  : ", "\r\n"),
         ("[./tensorflow/lite/tools/benchmark/benchmark_model.cc:161] ", "\n"),
         ("2026-01-01T10:00:00Z  > ", "\n"),
@@ -202,6 +204,29 @@ def test_what_a_shell_says_of_a_crash_wins_over_whole_figures(said: str, reason:
     assert caught.value.reason == reason
 
 
+def test_of_several_runs_in_one_text_the_last_one_counts():
+    """What failed before it does not take its figures away, and what went well before does not hide its failure."""
+    good, failed = text_of("tf2.13_xnnpack"), text_of("tf2.13_invoke_fails_late") + "ERROR: Benchmarking failed.\n"
+    other = text_of("recorded_tf2.14.1_threads1_runs50_warm5")
+    alone = attempt(good, "")
+    assert alone is not None
+    assert attempt(other + good, "") == attempt(failed + "Segmentation fault \n" + good, "") == alone
+    begin = "Running TensorFlow Lite benchmark with args: --graph=/data/local/tmp/net.tflite"  # of the app for Android
+    assert attempt((failed + good).replace("STARTING!", begin), "") == alone
+    assert attempt(good + failed, "") is None
+    cut = other[: other.rindex("count=")]
+    assert attempt(good + cut, "") is None, "the warm-up of a run that was cut, and the figures of the one before"
+
+
+def test_a_phase_without_its_statistics_is_cut_even_where_the_warm_up_took_as_long():
+    line = "INFO: count=3 first=21 curr=20 min=20 max=22 avg=21 std=0\n\n"
+    head = "INFO: Running benchmark for at least {} iterations and at least 0 seconds but terminate if exceeding 150 seconds.\n"
+    summary = "INFO: Inference timings in us: Init: 5, First inference: 21, Warmup (avg): 21, Inference (avg): 21\n"
+    assert attempt(head.format(3) + line + head.format(3) + line + summary, "") is not None
+    assert attempt(head.format(3) + line + head.format(3) + summary, "") is None
+    assert attempt(head.format(0) + "INFO: count=0\n\n" + head.format(3) + line + summary, "") is not None
+
+
 def test_harmless_errors_do_not_fail():
     harmless = (
         "Error in cpuinfo: prctl(PR_SVE_GET_VL) failed\n"
@@ -211,6 +236,8 @@ def test_harmless_errors_do_not_fail():
         'INFO: Failed to load OpenCL library with dlopen: dlopen failed: library "libOpenCL.so" not found\n'
         "WARNING: linker: benchmark_model: unsupported flags DT_FLAGS_1=0x8000001\n"
         "I/lowmemorykiller: Killed process of another app\n"
+        "Killed process 4711 of another app\n"  # logcat -v long
+        "Could not open '/vendor/lib64/libOpenCL.so'\n"
         "WARN: Unconsumed cmdline flags: --use_cpu=false\n"
     )
     assert attempt(text_of("tf2.13_xnnpack"), harmless) is not None

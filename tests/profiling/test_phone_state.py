@@ -19,6 +19,7 @@ from profiling.phone_state import (
     mask_of,
     parse_awake,
     parse_battery,
+    parse_busy,
     parse_clocks,
     parse_cores,
     parse_free_kib,
@@ -103,7 +104,7 @@ class TestThermal:
     @given(st.text(max_size=300))
     def test_no_text_is_fatal(self, text: str) -> None:
         parse_thermal(text), parse_zones(text), parse_battery(text), parse_clocks(text), parse_cores(text, text)
-        parse_properties(text), parse_awake(text), parse_load(text), parse_free_kib(text)
+        parse_properties(text), parse_awake(text), parse_load(text), parse_free_kib(text), parse_busy(text, text)
 
 
 class TestDeviceState:
@@ -189,6 +190,20 @@ class TestOtherTexts:
     def test_properties_with_values_over_lines_and_odd_signs(self) -> None:
         text = "[ro.a]: [1]\r\n[ro.b]: [two\nlines]\n[ro.c]: [x[0]: y]\n[ro.d]: []\n"
         assert parse_properties(text) == {"ro.a": "1", "ro.b": "two\nlines", "ro.c": "x[0]: y", "ro.d": ""}
+
+    @pytest.mark.parametrize(
+        ("before", "after", "busy"),
+        [
+            ("cpu  100 0 50 800 50 0 0 0 0 0", "cpu  150 0 75 1500 75 0 0 0 0 0", 0.09375),
+            ("cpu  0 0 0 0 0", "cpu  3 0 0 1 0", 0.75),  # Linux 2.4 had fewer
+            ("cpu  100 0 0 100 0", "cpu  100 0 0 100 0", None),  # no time has passed
+            ("cpu  100 0 0 100 0", "cpu  1 0 0 1 0", None),  # started anew
+            ("", "cpu  3 0 0 1 0", None),
+            ("cat: /proc/stat: Permission denied", "cat: /proc/stat: Permission denied", None),
+        ],
+    )
+    def test_how_busy_all_cores_were_between_two_looks(self, before: str, after: str, busy: float | None) -> None:
+        assert parse_busy(before, after) == busy
 
     def test_battery(self) -> None:
         text = "  AC powered: false\n  USB powered: true\n  level: 90\n  scale: 200\n  temperature: 275\n  status: 2\n"

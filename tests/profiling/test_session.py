@@ -52,6 +52,13 @@ class ScriptedDevice:
         return DeviceState()
 
 
+class Clocked(ScriptedDevice):
+    """One that tells the time of a process itself: 7 s each."""
+
+    def run(self, model, settings):
+        return replace(super().run(model, settings), process_s=7.0)
+
+
 def steady(key, count):
     return 1.0
 
@@ -79,10 +86,6 @@ def test_the_supply_hears_before_each_round_what_is_asked_for_in_that_order():
 
 
 def test_time_on_the_device_is_by_its_own_clock_where_it_has_one():
-    class Clocked(ScriptedDevice):
-        def run(self, model, settings):
-            return replace(super().run(model, settings), process_s=7.0)
-
     clocked = session(Clocked(steady))
     assert {measurement.duration_s for measurement in clocked.measure(MODELS, visits=1, seed=1)} == {7.0}
     assert clocked.device_s == 42.0
@@ -143,9 +146,11 @@ def test_a_canary_that_is_slow_once_makes_nobody_wait():
 
 def test_while_the_canary_is_slow_the_session_waits_and_later_visits_again_what_it_passed():
     waits: list[float] = []
-    device = ScriptedDevice(lambda key, count: 1.3 if key == "canary" and count >= 2 else 1.0)
-    list(session(device, waits, canary=CANARY).measure(MODELS, visits=6, seed=1))
+    device = Clocked(lambda key, count: 1.3 if key == "canary" and count >= 2 else 1.0)
+    slow = session(device, waits, canary=CANARY)
+    list(slow.measure(MODELS, visits=6, seed=1))
     assert 0 < sum(waits) <= 120, "it waits, but within its limit"
+    assert sum(waits) <= 0.05 * slow.device_s, "which grows with the time spent measuring"
     assert sum(device.runs[key] for key in MODELS) > 36
 
 

@@ -56,7 +56,7 @@ def table_from_multiply_adds(space: SearchSpace) -> LatencyTable:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_space():
     return small_space
 

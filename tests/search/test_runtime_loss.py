@@ -12,8 +12,8 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import CalibrationNetwork
 from latency_db.table_files import published_table
 from profiling.space import Architecture, random_architectures
-from search.runtime_loss import RuntimeTerm, eq9_loss
-from search.supernet import Decision, encode
+from search.runtime_loss import RuntimeTerm, eq9_loss, eq10_runtime, eq11_eq12_layer_runtimes
+from search.supernet import Decisions, encode
 
 
 @pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, {"skip": False}], ids=str)
@@ -68,19 +68,34 @@ def test_the_papers_ratio_form_agrees_but_for_its_3x3_3_corner():
 def test_r_of_probabilities_is_the_expectation_over_architectures(seed):
     """Every layer's R is linear in each of its indicators, so that R of probabilities is the mean over all draws."""
     random = np.random.default_rng(seed)
-    differences = torch.from_numpy(random.normal(size=(2, 2)))
-    from search.runtime_loss import eq11_eq12_layer_runtime
+    differences = torch.from_numpy(random.normal(size=(3, 2, 2)))
+    probabilities = random.uniform(size=(3, 3))
+    runtimes = eq11_eq12_layer_runtimes(differences, decisions(*probabilities.T))
+    for layer, (p_5, p_6, p_layer) in enumerate(probabilities):
+        expectation = 0.0
+        for five, six, used in itertools.product((0, 1), repeat=3):
+            weight = np.prod([p if use else 1 - p for p, use in ((p_5, five), (p_6, six), (p_layer, used))])
+            costs = differences[layer].tolist()
+            ms = costs[0][0] + five * costs[0][1] + six * (costs[1][0] + five * costs[1][1])
+            expectation += weight * used * ms
+        assert runtimes[layer].item() == pytest.approx(expectation)
 
-    p_5, p_6, p_layer = random.uniform(size=3)
-    expectation = 0.0
-    for five, six, layer in itertools.product((0, 1), repeat=3):
-        weight = np.prod([p if use else 1 - p for p, use in ((p_5, five), (p_6, six), (p_layer, layer))])
-        expectation += weight * eq11_eq12_layer_runtime(differences, decision(five, six, layer)).item()
-    assert eq11_eq12_layer_runtime(differences, decision(p_5, p_6, p_layer)).item() == pytest.approx(expectation)
+
+def decisions(five, six, layer):
+    five, six, layer = (torch.as_tensor(values, dtype=torch.float64) for values in (five, six, layer))
+    return Decisions(torch.stack((torch.ones_like(five), five), 1), torch.stack((torch.ones_like(six), six), 1), layer)
 
 
-def decision(five, six, layer):
-    return Decision(*(torch.tensor(values, dtype=torch.float64) for values in ([1, five], [1, six], [layer])))
+def test_eq10_adds_the_layers_up():
+    assert eq10_runtime(torch.tensor([1.0, 0.25, 4.0]), 2.5).item() == 7.75
+
+
+def test_gradients_of_eq10_to_eq12_match_finite_differences():
+    differences = torch.randn(3, 2, 2, dtype=torch.float64)
+    uses = torch.rand(3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda u: torch.log(eq10_runtime(eq11_eq12_layer_runtimes(differences, decisions(*u.unbind())), 50.0)), uses
+    )
 
 
 def test_eq9_adds_the_weighted_logarithm():

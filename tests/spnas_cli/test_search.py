@@ -1,5 +1,6 @@
 """`spnas search` from end to end in processes of its own, with real digits and a table made from multiply-adds."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -24,8 +25,11 @@ SPACE = SearchSpace.model_validate(
 SETTINGS = ["--data", "digits", "--epochs", "4", "--batch-size", "64"]
 FILES = {
     "architecture.json",
+    "candidates",
+    "candidates.csv",
     "checkpoint.pt",
     "config.yaml",
+    "decisions.png",
     "kernels.png",
     "metrics.csv",
     "network.png",
@@ -67,7 +71,7 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert set(found) == {"architecture", "predicted_ms", "target_ms", "accuracy"}
-    assert 0.98 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
+    assert 0.99 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
     assert {path.name for path in folder.iterdir()} == FILES
     assert list(load_architecture(str(folder / "architecture.json")).choices) == found["architecture"]
     assert yaml.safe_load((folder / "config.yaml").read_text())["target_ms"] == 1.5
@@ -114,3 +118,35 @@ def test_wrong_input_is_one_line_and_leaves_nothing(table, tmp_path, arguments, 
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(table, tmp_path):
+    """First at random, stopped by Ctrl-C, then at random to the end, then on by evolution: one front over all of them."""
+    folder = tmp_path / "run"
+    command = ["--table", table, *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
+    process = subprocess.Popen(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE, text=True)
+    kept = folder / "explored.json"
+    while not kept.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert "Interrupted" in process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    before = json.loads(kept.read_text())["networks"]
+    assert 0 < len(before) < 1000
+    metrics = (folder / "metrics.csv").read_bytes()
+    assert run(*command, "random", "--explore-networks", len(before) + 2).returncode == 0
+    result = run(*command, "evolution", "--explore-networks", "6")
+    assert result.returncode == 0, result.stderr
+    assert "from step" in result.stderr
+    assert (folder / "metrics.csv").read_bytes() == metrics
+    after = json.loads(kept.read_text())["networks"]
+    assert after[: len(before)] == before
+    assert [network["found_by"] for network in after[len(before) :]] == ["random"] * 2 + ["evolution"] * 6
+    assert len({tuple(network["choices"]) for network in after}) == len(after)
+    assert all(0.97 * 3 <= network["predicted_ms"] <= 1.03 * 3 for network in after)
+    assert (folder / "front.png").exists()
+    rows = list(csv.DictReader((folder / "front.csv").open()))
+    assert {path.name for path in (folder / "front").iterdir()} == {Path(row["file"]).name for row in rows}
+    for row in rows:
+        assert " ".join(load_architecture(str(folder / row["file"])).choices) == row["choices"]

@@ -97,6 +97,8 @@ def test_diff_shows_ratios_and_conditions(folder):
     assert shown.count("0.5000") >= 80
     assert "Pixel 1, Pixel 8" in shown
     assert "median 0.5000, from 0.5000 to 1.0000, 81 layers" in shown, "the fixed layers are the same"
+    halved, fixed = sum(row["ms"] for row in table["rows"].values()), table["fixed"]["ms"]
+    assert f"{2 * halved + fixed:.3f} ms, {halved + fixed:.3f} ms" in shown
 
 
 def test_merge_fills_the_holes_and_wants_a_word_where_the_two_differ(folder):

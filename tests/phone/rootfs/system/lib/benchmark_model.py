@@ -30,7 +30,7 @@ FLAGS = {
     "help": (False, "Help"),
 }
 FAULT = Path("/phone/fault")
-STARTS = Path("/phone/starts")
+STARTS, MODELS = Path("/phone/starts"), Path("/phone/models")
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only fills the input; its threads would be noise
 
 
@@ -123,6 +123,8 @@ def main(tool: str, arguments: list[str]) -> None:
         sys.stdout = io.StringIO()
     say("INFO: STARTING!")
     values, given, unconsumed = parse(arguments)
+    with MODELS.open("a") as models:
+        print(Path(str(values["graph"])).name, file=models)
     if values["help"]:
         sys.stdout.flush()
         print(f"ERROR: usage: {tool} <flags>\nFlags:", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""TFLite files that were built elsewhere: what is in them, so that they can be measured beside networks of this project."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from profiling.device import BuiltModel
+from profiling.errors import InputError
+
+WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+
+
+@dataclass(frozen=True)
+class TfliteFile:
+    """A TFLite model that somebody else built.
+
+    Attributes:
+        model: the file, under a key made from its content.
+        parameters: weights and biases of its convolutions and fully connected layers; batch norm is folded into these.
+        multiply_adds: of the same operators, for one run.
+        classes: length of its output.
+    """
+
+    model: BuiltModel
+    parameters: int
+    multiply_adds: int
+    classes: int
+
+    @property
+    def key(self) -> str:
+        """Names its measurements."""
+        return self.model.key
+
+
+def read_tflite(path: Path) -> TfliteFile:
+    """Reads a TFLite file.
+
+    Raises:
+        InputError: it cannot be read, is no TFLite model that LiteRT can run, or does not have one input and one output.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(error.strerror or str(error), where=str(path)) from error
+    try:
+        # Without a delegate, which would hide the operators.
+        resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"LiteRT cannot load it: {str(error).splitlines()[0]}", where=str(path)) from error
+    given, results = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(given) != 1 or len(results) != 1:
+        raise InputError(f"has {len(given)} inputs and {len(results)} outputs, not one of each", where=str(path))
+    parameters, multiply_adds = _counts(interpreter)
+    digest = hashlib.sha256(content).hexdigest()
+    model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content))
+    return TfliteFile(model, parameters, multiply_adds, int(results[0]["shape"][-1]))
+
+
+def _counts(interpreter: Any) -> tuple[int, int]:
+    """Parameters and multiply-adds of all operators that have weights."""
+    shapes = {tensor["index"]: [int(size) for size in tensor["shape"]] for tensor in interpreter.get_tensor_details()}
+    parameters = multiply_adds = 0
+    for op in interpreter._get_ops_details():
+        if op["op_name"] in WITH_WEIGHTS:
+            _, weights, *bias = [shapes[index] for index in op["inputs"] if index >= 0]
+            parameters += math.prod(weights) + sum(math.prod(shape) for shape in bias)
+            # Every output of an operator is made from one input pixel or window: all weights but those of other channels.
+            outputs = math.prod(shapes[op["outputs"][0]])
+            multiply_adds += outputs * math.prod(weights) // weights[-1 if op["op_name"] == "DEPTHWISE_CONV_2D" else 0]
+    return parameters, multiply_adds

@@ -1,0 +1,82 @@
+"""Notices decisions that are no decisions: every layer skipped, every layer the smallest, every layer the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from latency_db.runtime_model import RuntimeModel
+from profiling.space import SKIP, Architecture, SearchSpace
+
+Kind = Literal["skip", "smallest", "largest"]
+
+WORDS: dict[Kind, str] = {
+    "skip": "every layer that can be skipped is skipped",
+    "smallest": "every layer is the smallest that it can be",
+    "largest": "every layer is the largest that it can be",
+}
+# Of the steps in which decisions are learned; a quarter of them may pass before the first layer leaves the largest choice.
+PATIENCE = 1 / 3
+ON_TARGET = 0.1
+
+
+def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
+    """How decisions have collapsed, None where they differ as they should.
+
+    A layer that cannot be skipped does not save a collapse by being there; where none can be, `skip` is never the word.
+    """
+    skippable = [SKIP.name in slot.choices for slot in space.searchable]
+    if any(skippable) and all(name == SKIP.name for name, can in zip(choices, skippable, strict=True) if can):
+        return "skip"
+    # Choices stand in rising order, `skip` first where there is one.
+    if all(name == slot.choices[-1] for name, slot in zip(choices, space.searchable, strict=True)):
+        return "largest"
+    smallest = [next(name for name in slot.choices if name != SKIP.name) for slot in space.searchable]
+    if all(name in (least, SKIP.name) for name, least in zip(choices, smallest, strict=True)):
+        return "smallest"
+    return None
+
+
+@dataclass
+class CollapseWatch:
+    """Looks at the decisions of every step, and speaks once.
+
+    Decisions begin with everything in use and may pass through a collapse, and where R is on its target they are soft or right,
+    not collapsed. So it speaks when they have stood in a collapse for a third of the steps in which they are learned, with R more
+    than a tenth from the target if there is one.
+
+    Args:
+        model: the runtime model.
+        target_ms: None with a fixed runtime weight.
+        steps: in which decisions are learned, in the whole run.
+    """
+
+    model: RuntimeModel
+    target_ms: float | None
+    steps: int
+    _kind: Kind | None = None
+    _count: int = 0
+    _said: bool = False
+
+    def look(self, choices: tuple[str, ...], runtime_ms: float) -> str | None:
+        """Takes note of the decisions and of R after one more step in which they are learned; what to tell a person, or None."""
+        kind = collapsed(self.model.space, choices)
+        if self.target_ms is not None and abs(runtime_ms / self.target_ms - 1) <= ON_TARGET:
+            kind = None
+        self._count = self._count + 1 if kind is not None and kind == self._kind else 1
+        self._kind = kind
+        if kind is None or self._said or self._count < PATIENCE * self.steps:
+            return None
+        self._said = True
+        ms = self.model.predict(Architecture(space=self.model.space, choices=choices)).total_ms
+        return f"The decisions have collapsed: {WORDS[kind]}, which takes {ms:.4g} ms. {self._advice(kind)}"
+
+    def _advice(self, kind: Kind) -> str:
+        if self.target_ms is None:
+            change = "smaller" if kind != "largest" else "larger"
+            return f"Try a {change} --runtime-weight, by a factor of 3 at a time, or state a --target-ms."
+        return (
+            f"The end will still be within 1 % of {self.target_ms:g} ms where the space has such a network, but these decisions"
+            " say little about which. Try more --epochs, or a smaller --batch-size for more steps an epoch."
+        )

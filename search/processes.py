@@ -1,0 +1,131 @@
+"""The processes of a training: one alone, or several that `torchrun` or `accelerate launch` started, on one machine or many.
+
+Each takes its part of every batch. What they exchange goes through torch.distributed, which accelerate sets up; alone, there is
+nothing to exchange, and every function here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+from torch import Tensor
+
+from profiling.errors import ProcessError, SpnasError, TrainingError
+
+T = TypeVar("T")
+
+# A process that is gone is noticed at once, as its connections close; this is for one that hangs, or whose machine is unplugged.
+PATIENCE = timedelta(minutes=10)
+
+_rows_in_hand: tuple[int, int] | None = None
+
+
+@cache
+def state() -> PartialState:
+    """Which process this is, and of how many; sets up the exchange the first time."""
+    # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it is told to use the CPU.
+    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def index() -> int:
+    """Which of them this is, from 0; 0 is the main process, which writes files and speaks."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Replaces each tensor by its sum over all processes, bit for bit the same in each of them, in one exchange."""
+    if count() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    _exchange(lambda: dist.all_reduce(flat))
+    for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view(tensor.shape))
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it is so in any process."""
+    flags = torch.tensor([float(flag)], device=state().device)
+    add_up([flags])
+    return bool(flags.item())
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, in every process; what it raises of our error tree is raised in every process too."""
+    if state().num_processes == 1:
+        return make()
+    made: list[Any] = [_made_or_raised(make) if index() == 0 else None]
+    _exchange(lambda: dist.broadcast_object_list(made, src=0))
+    value: T = _value(made[0])
+    return value
+
+
+def one_first(make: Callable[[], T]) -> T:
+    """What each process makes for itself, one on each machine before the others, as it leaves files that these then find."""
+    if state().num_processes == 1:
+        return make()
+    first = _made_or_raised(make) if state().is_local_main_process else None
+    any_of(False)  # waits
+    return make() if first is None else _value(first)
+
+
+def _made_or_raised(make: Callable[[], T]) -> tuple[T | None, SpnasError | None]:
+    try:
+        return make(), None
+    except SpnasError as error:
+        return None, error
+
+
+def _value(made_or_raised: tuple[T | None, SpnasError | None]) -> T:
+    made, error = made_or_raised
+    if error is not None:
+        raise error
+    return cast(T, made)
+
+
+@contextmanager
+def holding_rows(first: int, total: int) -> Iterator[None]:
+    """Says that the images in hand are those from `first` of the `total` of a step."""
+    global _rows_in_hand
+    _rows_in_hand = first, total
+    try:
+        yield
+    finally:
+        _rows_in_hand = None
+
+
+def rand_by_row(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Uniform random numbers for the images in hand, (rows, columns): the same for an image, however a step is cut into parts."""
+    first, total = _rows_in_hand or (0, rows)
+    return torch.rand(total, columns, device=device)[first : first + rows]
+
+
+def own_error(problem: str, where: str | None, hint: str | None) -> TrainingError:
+    """The error of a process that alone has a reason to end; of several, it says which."""
+    if count() == 1:
+        return TrainingError(problem, where=where, hint=hint)
+    return ProcessError(f"{problem} (process {index()} of {count()})", where=where, hint=hint)
+
+
+def _exchange(collective: Callable[[], object]) -> None:
+    try:
+        collective()
+    except RuntimeError as error:
+        # The first that are left say so; process 0 may be the one that is gone.
+        kind = ProcessError if index() < 2 else TrainingError
+        raise kind(
+            f"process {index()} of {count()} cannot go on, as another one has ended or does not answer",
+            hint="the same command with --resume goes on from the last checkpoint",
+        ) from error

@@ -1,0 +1,179 @@
+"""`spnas compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.options import db_option, json_option
+from spnas_cli.output import duration, note, print_facts, print_json, print_table
+from spnas_cli.runs import write_command
+
+if TYPE_CHECKING:
+    from latency_db.comparison import ComparedNetwork, Comparison
+
+
+def _widths(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
+    try:
+        widths = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no list of factors such as 0.5,0.75,1.0") from None
+    if not all(0 < width <= 16 for width in widths):
+        raise click.BadParameter("factors must be above 0 and at most 16")
+    if len(set(widths)) < len(widths):
+        raise click.BadParameter("a factor stands twice")
+    return widths
+
+
+def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> dict[str, float]:
+    accuracies = {}
+    for word in words:
+        name, _, value = word.rpartition("=")
+        try:
+            accuracies[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(f"{word!r} is not of the form NAME=0.7496") from None
+        if not name or not 0 <= accuracies[name] <= 1:
+            raise click.BadParameter(f"{word!r} is not of the form NAME=0.7496, with an accuracy from 0 to 1")
+    return accuracies
+
+
+@click.command()
+@click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
+@click.option("--zoo", is_flag=True, help="Compare all networks of the zoo besides those that are named.")
+@click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
+@click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Where to measure.")
+@click.option(
+    "--width",
+    "widths",
+    metavar="FACTORS",
+    default="1.0",
+    show_default=True,
+    callback=_widths,
+    help="Channels relative to the network as given, such as 0.5,0.75,1.0,1.25: each network at each width.",
+)
+@click.option(
+    "--resolution",
+    type=click.IntRange(1),
+    metavar="PIXELS",
+    help="Input of zoo and architectures. [default: their own; 224]",
+)
+@click.option("--classes", type=click.IntRange(2), metavar="N", help="Of zoo and architectures. [default: their own; 1000]")
+@click.option(
+    "--top1",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_accuracies,
+    help="Accuracy of a row, 0 to 1, where it is known; may be repeated.",
+)
+@click.option("--published", is_flag=True, help="Take the ImageNet top-1 of the paper's Table 1 for the zoo; marked as such.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Folder for compare.csv, compare.json and figures; spnas report makes a page of it.",
+)
+@measuring_options(rounds=20)
+@db_option
+@json_option
+def compare(
+    networks: tuple[str, ...],
+    zoo: bool,
+    table: str | None,
+    device_name: str,
+    widths: tuple[float, ...],
+    resolution: int | None,
+    classes: int | None,
+    top1: dict[str, float],
+    published: bool,
+    output: Path | None,
+    measuring: MeasuringOptions,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Measure networks side by side on a device: the paper's Table 1, with yours in it.
+
+    Without a network, all of the zoo: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and single-path-nas.
+    They are measured in the same shuffled rounds. Each measurement is kept, so the same command goes on where it was interrupted,
+    and afterwards shows the same figures; another --seed measures anew. Between "low" and "high" lie nine in ten visits of this
+    run, and of each earlier run in the database under the same conditions: clocks and caches differ most from run to run.
+
+    \b
+    Examples:
+      spnas compare --device host --published -o table1
+      spnas compare run/architecture.json mobilenet-v2 model.tflite --table imagenet-host
+      spnas compare single-path-nas mobilenet-v2 --width 0.5,0.75,1.0,1.25 -o figure8
+    """
+    from dataclasses import asdict
+
+    from latency_db.comparison import compare as run_comparison
+    from latency_db.comparison import require_comparable
+    from latency_db.comparison_files import prepare_folder, write_comparison
+    from latency_db.store import Store
+    from latency_db.table_files import find_table
+    from profiling.tflite_build import TfliteBuilder
+    from search.entrants import Scaling, all_of_table_1, read_entrants
+
+    wanted = [*networks, *(name for name in all_of_table_1() if (zoo or not networks) and name not in networks)]
+    entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published)
+    require_comparable(entrants)
+    latency_table = None if table is None else find_table(table, db)
+    if output is not None:
+        prepare_folder(output)
+    note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
+    with (
+        Store(db) as store,
+        TfliteBuilder() as builder,
+        measuring.device(device_name) as device,
+        watching(device_name) as [watch],
+    ):
+        comparison = run_comparison(
+            device, entrants, latency_table, store, builder, measuring.settings, watch,
+            visits=measuring.rounds, seed=measuring.seed,
+        )  # fmt: skip
+    if output is not None:
+        write_comparison(comparison, output)
+        write_command(output)
+    if as_json:
+        print_json([asdict(row) for row in comparison.rows])
+    else:
+        _show(comparison, output)
+
+
+def _show(comparison: Comparison, output: Path | None) -> None:
+    from rich.markup import escape
+
+    conditions, outcome = comparison.conditions, comparison.outcome
+    columns = ("network", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
+    print_table(f"Networks on {conditions.device}", columns, [[escape(cell) for cell in _cells(row)] for row in comparison.rows])
+    remarks = [(row.name, row.note) for row in comparison.rows if row.note]
+    remarks += [("top-1", source) for source in sorted({row.top1_from for row in comparison.rows if row.top1_from})]
+    if remarks:
+        click.echo()
+        print_facts(remarks)
+    click.echo()
+    print_facts(
+        [
+            ("device", f"{conditions.model}, {conditions.threads} threads, {conditions.precision}, {conditions.delegate}"),
+            ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before, in {duration(outcome.wall_s)}"),
+        ]
+    )
+    if output is not None:
+        note(f"\n{output} holds compare.csv, compare.json and the figures.")
+
+
+def _cells(row: ComparedNetwork) -> tuple[str, ...]:
+    def text(value: float | None, form: str, factor: float = 1.0) -> str:
+        return "" if value is None else form.format(value * factor)
+
+    return (
+        row.name,
+        text(row.parameters, "{:.2f} M", 1e-6),
+        text(row.multiply_adds, "{:.1f} M", 1e-6),
+        *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.low_ms, row.high_ms)),
+        text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
+    )

@@ -1,0 +1,165 @@
+"""`spnas export`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from spnas_cli.options import json_option
+from spnas_cli.output import note, print_facts, print_json, progress
+
+if TYPE_CHECKING:
+    from search.export import Export
+
+
+@click.command()
+@click.argument("network", metavar="NETWORK", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Choice(["tflite", "onnx"]), required=True, help="Format of the file.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the weights; int8 has activations, input and output in 8 bits too. ONNX is fp32 alone.",
+)
+@click.option(
+    "--data",
+    "data_name",
+    metavar="NAME|FOLDER",
+    help="The images that the network was trained on: held-out ones to compare on, training ones to estimate the ranges of int8 "
+    "on. digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`. "
+    "[default: none; compares on random pixels]",
+)
+@click.option(
+    "--representative-images",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Training images to estimate the ranges of int8 on, as many of each class.",
+)
+@click.option(
+    "--check-images",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Images to compare the file and the network on, at most; spread over all held-out images.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="The file to write. [default: beside NETWORK, with its name and .tflite, -fp16.tflite, -int8.tflite or .onnx]",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the split of --data, as in training.")
+@click.option(
+    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
+)
+@json_option
+def export(
+    network: Path,
+    to: Literal["tflite", "onnx"],
+    precision: Literal["fp32", "fp16", "int8"],
+    data_name: str | None,
+    representative_images: int,
+    check_images: int,
+    target: Path | None,
+    force: bool,
+    seed: int,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Write a trained network as a TFLite or ONNX file that an app can use as it is.
+
+    NETWORK is the network.pt of a search or a training. The file is compared with it image by image and kept only if it computes
+    the same: in fp32 every logit to 0.001 and every first guess, in fp16 every logit to 0.1 and 99 % of the guesses, in int8 90 %
+    of the guesses with a top-1 that is at most 1 point lower.
+
+    It carries labels, input size and normalisation (docs/export.md). fp32 and fp16 take floating-point numbers from -1 to 1; int8
+    takes the bytes of an image as they are, and gives bytes.
+
+    \b
+    Examples:
+      spnas export run/network.pt --to tflite --data digits
+      spnas export run/network.pt --to tflite --precision int8 --data digits -o app/digits.tflite
+      spnas export run/network.pt --to onnx --data digits --json
+    """
+    from profiling.errors import InputError
+    from profiling.tflite_build import TfliteBuilder
+    from search.export import export as write_export
+    from search.export import load_images
+    from search.saved_network import load_network
+
+    saved = load_network(network)
+    if target is None:
+        target = network.with_name(f"{network.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
+    if target.exists() and not force:
+        raise InputError("the file is there already", where=str(target), hint="add --force to replace it, or name another one")
+    data = None if data_name is None else load_images(data_name, saved, seed)
+    if data is None:
+        note("Without --data the file is compared on random pixels, and will say that images are used whole, uncropped.")
+    with TfliteBuilder(workers=1) as builder, progress("images") as [line]:
+        start = time.monotonic()
+
+        def on_stage(text: str) -> None:
+            nonlocal start
+            start = time.monotonic()
+            note(f"{text[0].upper()}{text[1:]} …")
+
+        def on_checked(done: int, total: int) -> None:
+            line.update(done, total, "", (time.monotonic() - start) / done * (total - done))
+
+        result = write_export(
+            saved,
+            target,
+            to,
+            precision,
+            builder,
+            data,
+            representative_images=representative_images,
+            check_images=check_images,
+            seed=seed,
+            workers=workers,
+            on_stage=on_stage,
+            on_checked=on_checked,
+        )
+    _show(result, precision, "random" if data is None else "held-out", as_json)
+
+
+def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
+    compared = result.comparison
+    if as_json:
+        print_json(
+            {
+                "file": str(result.file),
+                "precision": precision,
+                "size_bytes": result.size_bytes,
+                "images": compared.images,
+                "largest_difference": compared.largest_difference,
+                "top1_agreement": compared.top1_agreement,
+                "top1": compared.top1,
+                "top1_exported": compared.top1_exported,
+            }
+        )
+        return
+    card = result.card
+    axes = f"{card.resolution}×{card.resolution}×{card.channels}"
+    if card.tensor_type == "uint8":
+        given = f"uint8, {axes}, the bytes of the image"
+    else:
+        size = f"any number of images, {card.channels}×{card.resolution}×{card.resolution}" if card.layout == "NCHW" else axes
+        given = f"float32, {size}, (bytes - {card.mean:g}) / {card.std:g}"
+    facts = [
+        ("file", f"{result.file}, {result.size_bytes / 1e6:.3g} MB, {precision}"),
+        ("input", given),
+        ("compared on", f"{compared.images} {kind} images"),
+        ("largest difference", f"{compared.largest_difference:.3g} of any logit"),
+        ("top-1 agreement", f"{compared.top1_agreement:.2%}"),
+    ]
+    if compared.top1 is not None and compared.top1_exported is not None:
+        facts.append(("top-1", f"{compared.top1_exported:.2%}, of the network {compared.top1:.2%}"))
+    print_facts(facts)

@@ -1,0 +1,79 @@
+"""`spnas report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from spnas_cli.options import db_option
+from spnas_cli.output import note
+
+if TYPE_CHECKING:
+    from latency_db.campaign import Validation
+    from latency_db.table import LatencyTable
+
+
+@click.command()
+@click.argument("folders", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--table",
+    "table_names",
+    metavar="TABLE",
+    multiple=True,
+    help="Latency table to show: a name in the database, a .json or .csv file, or `pixel1`; may be repeated. "
+    "[default: the tables that the searches kept in their folders]",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="File to write; an earlier report there is replaced.",
+)
+@db_option
+def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path, db: Path) -> None:
+    """Put tables, validations, searches, trainings and comparisons onto one page that opens anywhere.
+
+    RUN is a folder that spnas search, train or compare was told with -o. A table is shown with its last validation, when the
+    database has one. The page holds everything in one file and loads nothing from the network.
+
+    \b
+    Examples:
+      spnas report run -o report.html
+      spnas report --table pixel1 -o pixel1.html
+    """
+    if not folders and not table_names:
+        raise click.UsageError("give the folder of a run, or a --table")
+    from datetime import UTC, datetime
+
+    from latency_db.table_files import find_table
+    from profiling.errors import InputError
+    from search.report import describe_table, read_run, render, run_table
+
+    runs = [read_run(folder) for folder in folders]
+    named = [find_table(name, db) for name in table_names]
+    kept = [table for folder in folders if (table := run_table(folder)) is not None]
+    tables = {(table.name, table.created_at): table for table in (*named, *kept)}.values()
+    sections = [describe_table(table, _latest_validation(table, db)) for table in tables]
+    page = render(sections, runs, made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
+    if output.exists() and "<title>spnas report</title>" not in output.read_text(encoding="utf-8", errors="replace")[:500]:
+        raise InputError("there is another file of this name", where=str(output), hint="name another one with -o")
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from error
+    click.echo(str(output))
+    note(f"{len(sections)} tables and {len(runs)} runs, {output.stat().st_size / 1e6:.1f} MB; open it in any browser.")
+
+
+def _latest_validation(table: LatencyTable, db: Path) -> Validation | None:
+    from latency_db.campaign import latest_validation
+    from latency_db.store import Store
+
+    if not db.exists():
+        return None
+    with Store(db, read_only=True) as store:
+        return latest_validation(table, store)

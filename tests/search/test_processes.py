@@ -1,0 +1,98 @@
+"""Two processes on the CPU do what one does, a step in parts is a whole one, and when one process dies the other says so."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import small_space, table_from_multiply_adds
+from one_of_several import batch_norm_of_all, short_search, short_training
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
+    """Through both phases: subsets dropped, then decisions sampled, thresholds moved and the runtime weight led to a target."""
+    script = Path(__file__).with_name("one_of_several.py")
+    subprocess.run([*TORCHRUN, str(script), str(tmp_path)], env=ENVIRONMENT, check=True, timeout=120)
+    two = json.loads((tmp_path / "results.json").read_text())
+    for name, values in batch_norm_of_all().items():
+        assert two["batch norm"][name] == pytest.approx(values, rel=1e-9, abs=1e-12), name
+
+    one = short_search(tmp_path / "one")
+    assert len(one["steps"]) == len(two["search"]["steps"]) == 22
+    assert {step["phase"] for step in one["steps"]} == {"dropout", "search"}
+    assert len({step["choices"] for step in one["steps"]}) > 1, "no decision changed: nothing was compared"
+    for step, same in zip(one["steps"], two["search"]["steps"], strict=True):
+        assert same["cross_entropy"] == pytest.approx(step["cross_entropy"], abs=1e-4)
+        assert same["runtime_ms"] == pytest.approx(step["runtime_ms"], rel=1e-3)
+        assert same["runtime_weight"] == pytest.approx(step["runtime_weight"], abs=1e-3)
+        assert tuple(same["choices"]) == step["choices"]
+    assert tuple(two["search"]["found"]) == one["found"]
+    assert two["search"]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
+
+    one, two = short_training(tmp_path / "one-training"), two["training"]
+    assert len(one["steps"]) == len(two["steps"]) == 22
+    for step, same in zip(one["steps"], two["steps"], strict=True):
+        assert same == pytest.approx(step, abs=1e-4)
+    assert two["evaluation"] == pytest.approx(one["evaluation"], abs=0.01)
+
+
+def test_a_step_in_parts_differs_by_its_batch_norm_alone(tmp_path, monkeypatch):
+    """With statistics that do not depend on the batch, the same decisions, dropout and losses come out."""
+    from search.network import BatchNorm
+
+    # In training, running statistics are used as they stand: as if a batch had mean 0 and variance 1.
+    def frozen(self, x, gate=None):
+        gamma, beta = (p[: x.shape[1]] * (1 if gate is None else gate) for p in (self.gamma, self.beta))
+        return x * gamma[:, None, None] + beta[:, None, None]
+
+    monkeypatch.setattr(BatchNorm, "forward", frozen)
+    whole, parts = (short_search(tmp_path / str(n), accumulate=n, learning_rate=1e-4) for n in (1, 4))
+    for step, same in zip(whole["steps"], parts["steps"], strict=True):
+        assert same["cross_entropy"] == pytest.approx(step["cross_entropy"], abs=1e-4)
+        assert same["choices"] == step["choices"]
+
+
+def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_on(tmp_path):
+    table, folder = tmp_path / "table.json", tmp_path / "run"
+    table.write_text(table_from_multiply_adds(small_space()).model_dump_json())
+    search = ["-m", "spnas_cli", "search", "--table", str(table), "--data", "digits", "--runtime-weight", "0.1", "--seed", "3"]
+    search += ["--epochs", "12", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
+
+    running = subprocess.Popen([*TORCHRUN, *search], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    while "training and" not in (line := running.stderr.readline()):
+        assert line, "it ended before it began"
+    time.sleep(1)
+    workers = [p for p in psutil.Process(running.pid).children() if p.environ().get("RANK") == "1"]
+    workers[0].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, errors = running.communicate(timeout=60)
+    assert time.monotonic() - killed < 30
+    assert running.returncode != 0
+    said = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert len(said) == 1
+    assert "process 0 of 2 cannot go on, as another one has ended" in said[0]
+    assert "--resume" in said[0]
+
+    interrupted = subprocess.Popen([*TORCHRUN, *search], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    assert interrupted.stderr is not None
+    while "training and" not in (line := interrupted.stderr.readline()):
+        assert line, "it ended before it began"
+    time.sleep(1)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=60)
+    assert errors.count("Interrupted. What was finished is kept") == 1
+
+    last = subprocess.run([sys.executable, *search], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    assert last.returncode == 0, last.stderr
+    assert "from step" in last.stderr
+    assert set(json.loads(last.stdout)) == {"architecture", "predicted_ms", "target_ms", "accuracy"}
+    assert (folder / "network.pt").exists()

@@ -1,0 +1,169 @@
+"""`spnas train` and `spnas evaluate` from end to end, on real digits."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from spnas_cli.main import cli
+
+SPACE = {
+    "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
+    "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
+}  # fmt: skip
+FILES = {
+    "accuracy.csv",
+    "checkpoint.pt",
+    "command.txt",
+    "config.yaml",
+    "metrics.csv",
+    "network.pt",
+    "progress.png",
+    "result.json",
+}
+
+
+def spnas(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, list(map(str, arguments)))
+
+
+def write_architecture(folder: Path, name: str, *choices: str) -> Path:
+    path = folder / name
+    path.write_text(json.dumps({"space": SPACE, "choices": choices}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def arch(tmp_path_factory) -> Path:
+    return write_architecture(tmp_path_factory.mktemp("architecture"), "a.json", "3x3-6", "3x3-3")
+
+
+@pytest.fixture(scope="module")
+def trained(arch, tmp_path_factory) -> tuple[Path, dict]:
+    """The folder of a training of ten epochs, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    result = spnas("train", arch, "--data", "digits", "--epochs", 10, "--json", "-o", folder)
+    assert result.exit_code == 0, result.stderr
+    return folder, json.loads(result.stdout)
+
+
+def write_images(folder: Path, *classes: str) -> Path:
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def refused(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_a_training_leaves_its_files_and_evaluate_finds_the_same_accuracy(trained):
+    folder, printed = trained
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert printed["top1"] > 0.6
+    assert printed == json.loads((folder / "result.json").read_text())
+    assert yaml.safe_load((folder / "config.yaml").read_text())["epochs"] == 10
+    evaluated = json.loads(spnas("evaluate", folder / "network.pt", "--data", "digits", "--json").stdout)
+    assert (evaluated["top1"], evaluated["top5"]) == (printed["top1"], printed["top5"])
+    assert evaluated["images"] == 359
+    assert len(evaluated["top1_by_class"]) == 10
+    told = spnas("evaluate", folder / "network.pt", "--data", "digits")
+    assert f"{printed['top1']:.2%}" in told.stdout
+
+
+def test_what_is_there_is_not_overwritten(trained, arch):
+    folder, _ = trained
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    refused(spnas("train", arch, "--data", "digits", "-o", folder), "the folder is not empty", "--resume")
+    refused(spnas("train", arch, "--data", "digits", "--epochs", 3, "--resume", "-o", folder), "another config")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_weights_of_a_search_or_a_training_are_a_start_that_the_result_tells(trained, arch, tmp_path):
+    """From good weights, one epoch with a tiny learning rate stays good; from random ones it would be mere chance."""
+    folder, printed = trained
+    settings = ["--data", "digits", "--epochs", 1, "--learning-rate", 1e-4, "--json"]
+    result = spnas("train", arch, *settings, "--init", f"supernet:{folder}", "-o", tmp_path / "next")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["top1"] == pytest.approx(printed["top1"], abs=0.1)
+    assert found["origin"].endswith(f"starting from: {printed['origin']}")
+    other = write_architecture(tmp_path, "other.json", "5x5-6", "skip")
+    run = tmp_path / "other"
+    refused(spnas("train", other, *settings, "--init", folder / "network.pt", "-o", run), "of another network", "its layer 1 is")
+    assert not (run / "config.yaml").exists()
+
+
+def test_killed_by_an_interrupt_it_goes_on_to_the_same_end(trained, arch, tmp_path):
+    """Ctrl-C in the midst of a process of its own; then the same command goes on to what an undisturbed run found."""
+    folder = tmp_path / "run"
+    command = ["train", arch, "--data", "digits", "--epochs", 10, "--resume", "-o", folder, "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "spnas_cli", *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "training and" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode in (130, 0), errors
+    assert "Traceback" not in errors
+    result = spnas(*command)
+    assert result.exit_code == 0, result.stderr
+    for name in ("metrics.csv", "accuracy.csv"):
+        assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_a_network_of_the_zoo_is_trained_in_the_size_asked_for(tmp_path):
+    images = write_images(tmp_path / "images", "cat", "dog", "eel")
+    settings = ["--data", images, "--resolution", 16, "--width", 0.1, "--batch-size", 8, "--epochs", 1, "--recipe", "modern"]
+    result = spnas("train", "mobilenet-v1", *settings, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert "five guesses are all" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipe", "mnas"], ["mnas", "mnasnet, modern"]),
+        (["--init", "nothing.pt"], ["nothing.pt"]),
+        (["--batch-size", "2000"], ["2000", "training images"]),
+        (["--resolution", "99999999"], ["99999999"]),
+        (["--data", "digit"], ["neither a data set"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(arch, tmp_path, arguments, words):
+    run = tmp_path / "run"
+    refused(spnas("train", arch, "--data", "digits", *arguments, "-o", run), *words)
+    assert not run.exists() or not any(run.iterdir())
+
+
+def test_an_unknown_network_names_the_zoo(tmp_path):
+    refused(spnas("train", "mobilenet-v9", "--data", "digits", "-o", tmp_path / "run"), "mobilenet-v1, mobilenet-v2")
+
+
+def test_classes_that_differ_and_broken_images_are_named(trained, arch, tmp_path):
+    folder, _ = trained
+    network = folder / "network.pt"
+    refused(spnas("evaluate", network, "--data", write_images(tmp_path / "a", "cat", "dog")), "trained on 10 classes", "cat")
+    write_images(tmp_path / "b" / "train", "cat", "dog")
+    write_images(tmp_path / "b" / "val", "cat", "eel")
+    refused(spnas("train", arch, "--data", tmp_path / "b", "-o", tmp_path / "run"), "the classes differ", "dog, eel")
+    (tmp_path / "a" / "cat" / "3.png").write_bytes(b"no image")
+    settings = ["--batch-size", 4, "--epochs", 2]
+    refused(spnas("train", arch, "--data", tmp_path / "a", *settings, "-o", tmp_path / "run2"), "3.png", "cannot be read")
+    assert not (tmp_path / "run2" / "network.pt").exists()
+    refused(spnas("evaluate", arch, "--data", "digits"), "not a checkpoint")

@@ -248,7 +248,8 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     figure = Figure(figsize=(1.35 * columns + 1.3, 1.75 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     flat = torch.cat([deviation.flatten() for deviation in deviations])
-    norm = LogNorm(float(flat.min()), float(flat.max()))
+    least, most = float(flat.min()), float(flat.max())
+    norm = LogNorm(least, most)
     for axes, slot, deviation, name in zip(grid, slots, deviations, architecture.choices, strict=False):
         axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
         axes.set_title(f"{slot.position}: {name}", fontsize=8)
@@ -262,7 +263,7 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     for axes in grid:
         axes.axis("off")
     bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=list(grid), label="standard deviation over channels", shrink=0.9)
-    ticks = np.geomspace(norm.vmin, norm.vmax, 5)
+    ticks = np.geomspace(least, most, 5).tolist()
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.minorticks_off()
     figure.savefig(path, dpi=DPI)

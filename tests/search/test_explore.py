@@ -49,13 +49,15 @@ def ignore(done):
 
 
 def test_evolution_finds_better_networks_than_chance_and_both_keep_to_the_band(explorer):
-    best = {}
+    best, mean = {}, {}
     for way in ("random", "evolution"):
         networks = explorer(way, name=f"{way}.json").explore(100, ignore)
         assert len({network.choices for network in networks}) == 100
         assert all(77.6 <= network.predicted_ms <= 82.4 for network in networks)
-        best[way] = max(network.choosing_accuracy for network in networks)
-    assert best["evolution"] >= best["random"] + 0.1
+        latest = [network.choosing_accuracy for network in networks[40:]]
+        best[way], mean[way] = max(latest), sum(latest) / len(latest)
+    assert best["evolution"] > best["random"]
+    assert mean["evolution"] > mean["random"] + 0.1
 
 
 @pytest.mark.parametrize("way", ["random", "evolution"])

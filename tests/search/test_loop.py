@@ -60,7 +60,7 @@ def test_a_target_is_met_from_below(start, model, share):
     target = low + share * (high - low)
     found = start(f"share-{share}", target_ms=target).run(ignore)
     assert found.predicted_ms <= target
-    assert found.predicted_ms == pytest.approx(target, rel=0.01)
+    assert found.predicted_ms == pytest.approx(target, rel=0.02)
     assert model.predict(found.architecture).total_ms == found.predicted_ms
 
 

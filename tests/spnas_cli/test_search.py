@@ -15,19 +15,20 @@ from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.space import SearchSpace, load_architecture
 
-SPACE = SearchSpace.model_validate(
-    {
-        "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
-        "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
-    },
-    strict=False,
-)  # fmt: skip
+SETTINGS_OF_SPACE = {
+    "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
+    "stem": {"channels": 8}, "stages": [{"layers": 2, "channels": 8, "stride": 2}], "head": {"channels": 32},
+}  # fmt: skip
+SPACE = SearchSpace.model_validate(SETTINGS_OF_SPACE, strict=False)
+# Of 2,500 networks, so that there are many near a target.
+DEEPER = SearchSpace.model_validate(SETTINGS_OF_SPACE | {"stages": [{"layers": 5, "channels": 8, "stride": 2}]}, strict=False)
 SETTINGS = ["--data", "digits", "--epochs", "4", "--batch-size", "64"]
 FILES = {
     "architecture.json",
     "candidates",
     "candidates.csv",
     "checkpoint.pt",
+    "command.txt",
     "config.yaml",
     "decisions.png",
     "kernels.png",
@@ -35,11 +36,17 @@ FILES = {
     "network.png",
     "network.pt",
     "progress.png",
+    "result.json",
+    "table.json",
 }
 
 
 @pytest.fixture
 def table(tmp_path) -> Path:
+    return write_table(SPACE, tmp_path)
+
+
+def write_table(space: SearchSpace, folder: Path) -> Path:
     """Each layer's latency is its hidden channels times its kernel's area, in µs: plausible, not measured."""
     conditions = Conditions(
         device="none", model="none", os_build="none", soc="none", runtime="none", tool="none",
@@ -47,12 +54,12 @@ def table(tmp_path) -> Path:
     )  # fmt: skip
     rows = {
         layer.key: Row(ms=1e-3 * getattr(layer, "hidden_channels", 8) * getattr(layer, "kernel", 1) ** 2)
-        for layer in SPACE.layers
+        for layer in space.layers
     }
     table = LatencyTable(
-        name="made-up", space=SPACE, conditions=conditions, rows=rows, created_at="2026-01-01T00:00:00Z", source="a test"
+        name="made-up", space=space, conditions=conditions, rows=rows, created_at="2026-01-01T00:00:00Z", source="a test"
     )
-    path = tmp_path / "table.json"
+    path = folder / "table.json"
     path.write_text(table.model_dump_json(), encoding="utf-8")
     return path
 
@@ -71,7 +78,7 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert set(found) == {"architecture", "predicted_ms", "target_ms", "accuracy"}
-    assert 0.99 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
+    assert 0.98 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
     assert {path.name for path in folder.iterdir()} == FILES
     assert list(load_architecture(str(folder / "architecture.json")).choices) == found["architecture"]
     assert yaml.safe_load((folder / "config.yaml").read_text())["target_ms"] == 1.5
@@ -120,10 +127,10 @@ def test_wrong_input_is_one_line_and_leaves_nothing(table, tmp_path, arguments, 
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
-def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(table, tmp_path):
+def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp_path):
     """First at random, stopped by Ctrl-C, then at random to the end, then on by evolution: one front over all of them."""
     folder = tmp_path / "run"
-    command = ["--table", table, *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
+    command = ["--table", write_table(DEEPER, tmp_path), *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
     process = subprocess.Popen(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE, text=True)
     kept = folder / "explored.json"
     while not kept.exists():

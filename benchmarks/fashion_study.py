@@ -69,7 +69,11 @@ SEARCH_EPOCHS = 6
 SEARCH_BATCH = 64
 SEARCH_LEARNING_RATE = 0.048
 
-PARTS = ("search", "networks", "kernels")
+LONGER_IMAGES = 50_000
+LONGER_RANDOM = 4
+
+PARTS = ("search", "networks", "kernels", "longer")
+LONGER = "longer"
 FOUND = "search"
 CORE, WHOLE = "subset 3x3", "subset 5x5"
 
@@ -192,7 +196,9 @@ class Study:
         networks = {f"uniform {choice}": space.uniform(choice) for choice in ("3x3-6", "5x5-3")}
         for result in read_results(self._file):
             if result.name == FOUND:
-                networks[f"found {result.seed}"] = Architecture(space=space, choices=tuple(result.choices.split()))
+                found = Architecture(space=space, choices=tuple(result.choices.split()))
+                if found not in networks.values():  # searches may end with the same
+                    networks[f"found {result.seed}"] = found
         drawn = networks_between(self._model, TARGET_MS * (1 - BAND), TARGET_MS * (1 + BAND), seed=0)
         networks |= {f"random {index}": network for index, network in enumerate(itertools.islice(drawn, RANDOM_NETWORKS))}
         for seed, (name, network) in itertools.product(SEEDS, networks.items()):
@@ -200,6 +206,10 @@ class Study:
         for seed in SEEDS:
             yield "kernels", "uniform 5x5-6", seed, partial(self._train, "uniform 5x5-6", space.uniform("5x5-6"), seed)
             yield "kernels", WHOLE, seed, partial(self._train_subsets, seed)
+        kept = [name for name in networks if name.startswith("found") or name == "uniform 3x3-6"]
+        for name in (*kept, *(f"random {index}" for index in range(LONGER_RANDOM))):
+            run = partial(self._train, f"{LONGER} {name}", networks[name], SEEDS[0], images=LONGER_IMAGES)
+            yield LONGER, f"{LONGER} {name}", SEEDS[0], run
 
     def _try(self, name: str, run: Run) -> bool:
         """Does a run and writes its results, unless another process is at it or has just done it."""
@@ -233,12 +243,12 @@ class Study:
         )
         start = time.process_time()
         found = Search(self._model, self._search_data, config, folder).run(on_step=lambda step: None)
-        return [self._result(FOUND, seed, found.architecture, found.accuracy, config.epochs, start)]
+        return [self._result(FOUND, seed, found.architecture, found.accuracy, config.epochs * TRAINING_IMAGES, start)]
 
-    def _train(self, name: str, network: Architecture, seed: int, folder: Path) -> list[Result]:
+    def _train(self, name: str, network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES) -> list[Result]:
         start = time.process_time()
-        trained = self._training(Training, network, seed, folder).run(on_step=lambda step: None)
-        return [self._result(name, seed, network, trained.top1, RECIPE.epochs, start)]
+        trained = self._training(Training, network, seed, folder, images).run(on_step=lambda step: None)
+        return [self._result(name, seed, network, trained.top1, RECIPE.epochs * images, start)]
 
     def _train_subsets(self, seed: int, folder: Path) -> list[Result]:
         start = time.process_time()
@@ -260,14 +270,17 @@ class Study:
     def _training_steps(self) -> int:
         return RECIPE.epochs * (TRAINING_IMAGES // RECIPE.batch_size)
 
-    def _training(self, kind: type[Training], network: Architecture, seed: int, folder: Path) -> Training:
+    def _training(
+        self, kind: type[Training], network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES
+    ) -> Training:
         layers = [layer for _, layer in network.placed_layers()]
-        return kind(layers, self._data, RECIPE.model_copy(update={"seed": seed}), folder)
+        data = replace(self._data, train_images=images)
+        return kind(layers, data, RECIPE.model_copy(update={"seed": seed}), folder)
 
-    def _result(self, name: str, seed: int, network: Architecture, top1: float, epochs: int, start: float) -> Result:
+    def _result(self, name: str, seed: int, network: Architecture, top1: float, images: int, start: float) -> Result:
         predicted_ms = round(self._model.predict(network).total_ms, 5)
         seconds = round(time.process_time() - start, 1)
-        return Result(name, seed, " ".join(network.choices), predicted_ms, round(top1, 4), epochs * TRAINING_IMAGES, seconds)
+        return Result(name, seed, " ".join(network.choices), predicted_ms, round(top1, 4), images, seconds)
 
 
 def read_results(file: Path) -> list[Result]:
@@ -301,28 +314,45 @@ def summary(results: Sequence[Result]) -> str:
     for result in results:
         by_name.setdefault(result.name, []).append(result)
     networks = {name: runs for name, runs in by_name.items() if name.split()[0] in ("found", "random", "uniform")}
-    lines = ["| network | predicted ms | top-1, mean ± standard deviation over the seeds | choices |", "|---|---|---|---|"]
-    for name, runs in sorted(networks.items()):
-        lines.append(f"| {name} | {runs[0].predicted_ms:.4f} | {_spread([run.top1 for run in runs])} | {runs[0].choices} |")
-    lines += ["", "| group | networks | top-1, mean ± standard deviation of the networks' means |", "|---|---|---|"]
-    for group in ("found", "random"):
-        means = [statistics.mean(run.top1 for run in runs) for name, runs in networks.items() if name.startswith(group)]
-        lines.append(f"| {group} | {len(means)} | {_spread(means)} |")
-    lines += ["", "| kernels | trained | top-1 |", "|---|---|---|"]
+    means = {name: statistics.mean(run.top1 for run in runs) for name, runs in networks.items()}
+    lines = ["| network | predicted ms | top-1 | seeds | choices |", "|---|---|---|---|---|"]
+    for name in sorted(networks, key=lambda name: -means[name]):
+        first, accuracies = networks[name][0], [run.top1 for run in networks[name]]
+        lines.append(f"| {name} | {first.predicted_ms:.4f} | {_spread(accuracies)} | {len(accuracies)} | {first.choices} |")
+    random = [mean for name, mean in means.items() if name.startswith("random")]
+    lines += ["", f"Means of the {len(random)} random networks: {_spread(random)}"]
+
+    lines += [
+        "",
+        f"| network | {TRAINING_IMAGES:,} images, seed {SEEDS[0]} | {LONGER_IMAGES:,} images, seed {SEEDS[0]} |",
+        "|---|---|---|",
+    ]
+    for name, runs in by_name.items():
+        kind, _, network = name.partition(" ")
+        if kind == LONGER:
+            lines.append(f"| {network} | {networks[network][0].top1:.2%} | {runs[0].top1:.2%} |")
+
+    lines += ["", "| kernels | trained | top-1 | seeds |", "|---|---|---|---|"]
     for name, kernels, trained in (
         ("uniform 3x3-6", "3×3", "by themselves"),
         (CORE, "3×3", "as the inner part of 5×5"),
         ("uniform 5x5-6", "5×5", "by themselves"),
         (WHOLE, "5×5", "together with their inner 3×3"),
     ):
-        lines.append(f"| {kernels} | {trained} | {_spread([run.top1 for run in by_name.get(name, [])])} |")
-    lines += ["", "| run | images | passes | processor seconds |", "|---|---|---|---|"]
+        runs = by_name.get(name, [])
+        lines.append(f"| {kernels} | {trained} | {_spread([run.top1 for run in runs])} | {len(runs)} |")
+
+    lines += ["", "| run | images | processor seconds |", "|---|---|---|"]
     kinds = {"a search": by_name.get(FOUND, []), "a training": [run for runs in networks.values() for run in runs]}
     for kind, runs in kinds.items():
         if runs:
-            passes = runs[0].images / TRAINING_IMAGES
-            lines.append(f"| {kind} | {runs[0].images:,} | {passes:g} | {statistics.mean(run.cpu_s for run in runs):.0f} |")
+            lines.append(f"| {kind} | {runs[0].images:,} | {_number([run.cpu_s for run in runs])} |")
     return "\n".join(lines)
+
+
+def _number(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{statistics.mean(values):.0f} ± {statistics.stdev(values) if len(values) > 1 else 0:.0f}"
 
 
 def _spread(shares: Sequence[float]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
 
 from profiling.specfile import SpecModel
 
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -26,6 +27,7 @@ class TrainingConfig(SpecModel):
         workers: processes that load images, for each process that trains; 0 loads in that one.
         precision: `no` or `bf16` mixed precision.
         checkpoint_seconds: at most this much work is lost when the process is killed.
+        track: what the metrics are sent to besides `metrics.csv`.
     """
 
     data: str
@@ -41,6 +43,7 @@ class TrainingConfig(SpecModel):
     workers: Annotated[int, Field(ge=0)] = 0
     precision: Annotated[str, Field(pattern="^(no|bf16)$")] = "no"
     checkpoint_seconds: Positive = 60.0
+    track: Tracker | None = None
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""
@@ -49,7 +52,7 @@ class TrainingConfig(SpecModel):
     @property
     def decisive(self) -> str:
         """The settings that a run cannot be resumed without, as text; where it runs and how often it is saved is no matter."""
-        return self.model_dump_json(exclude={"workers", "checkpoint_seconds"})
+        return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track"})
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""

@@ -23,18 +23,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from profiling.errors import InputError
+from profiling.errors import InputError, TrainingError
 from profiling.space import SearchSpace
 from search import processes
+from search.shards import Member, find_shards, is_held_out, read_shards
 from search.vision import datasets, transforms
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 DOWNLOADED = {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
 VALIDATION_FOLDERS = ("val", "validation", "test")
 HELD_OUT = 0.2
+PREFETCH = 4  # batches that each loading process is ahead
 # Where Debian's package dataset-fashion-mnist puts the files that torchvision otherwise downloads.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
+
+Part = tuple[list[str], list[tuple[Path | Member, int]]]
+"""Class names in order, and image files with the number of their class."""
 
 ImageDataset = Dataset[tuple[Tensor, int] | InputError]
 """By (epoch, index): an image of (channels, resolution, resolution) from −1 to 1 and its class, or why there is none."""
@@ -106,13 +111,15 @@ class ImageFiles(ImageDataset):
     """Image files, each opened when it is asked for.
 
     Args:
-        files: each with its class.
+        files: each with its class; files of their own, or within shards.
         form: gives resolution and channels.
         seed: of random crops, mirroring and `augment`, for training; None resizes and crops the centre.
         augment: changes the images further.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, int]], form: Form, seed: int | None, augment: Augment | None = None) -> None:
+    def __init__(
+        self, files: Sequence[tuple[Path | Member, int]], form: Form, seed: int | None, augment: Augment | None = None
+    ) -> None:
         self._files, self._seed = files, seed
         size = form.resolution
         if seed is None:
@@ -219,15 +226,27 @@ def held_out_batches(
 
 
 def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    # One pass over the loader is the whole run, so that its processes last from the first epoch to the last.
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
+        prefetch_factor=PREFETCH if workers else None,
         collate_fn=_collate,
         worker_init_fn=_ignore_interrupts,
         pin_memory=torch.cuda.is_available(),
     )
-    for batch in loader:
+    loaded = iter(loader)
+    while True:
+        try:
+            batch = next(loaded)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            hint = "if memory ran out, try fewer --workers"
+            raise TrainingError("a process that loads images has ended unexpectedly", hint=hint) from error
         if isinstance(batch, InputError):
             raise batch
         yield batch
@@ -251,8 +270,9 @@ def _ignore_interrupts(worker: int) -> None:
 def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | None = None) -> Data:
     """The images of a named data set, or of a folder.
 
-    A folder holds one folder of images per class; or `train` and `val` folders that do (as ImageNet is laid out). Without `val`,
-    one image in five is held out, by the seed.
+    A folder holds one folder of images per class; or `train` and `val` folders that do (as ImageNet is laid out). Or it holds
+    shards in WebDataset's layout, or is a pattern of such, `train-{000..099}.tar`; those that have `val` or `test` in their name
+    are held out. Where nothing is, one image in five is, by the seed.
 
     Args:
         name_or_folder: as above.
@@ -268,10 +288,13 @@ def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | Non
         return _digits(form, seed, augment)
     if name_or_folder in DOWNLOADED:
         return _downloaded(name_or_folder, form, seed, augment)
+    shards = find_shards(name_or_folder)
+    if shards:
+        return _shards(shards, name_or_folder, form, seed, augment)
     if Path(name_or_folder).is_dir():
         return _folder(Path(name_or_folder), form, seed, augment)
     names = ", ".join(("digits", *DOWNLOADED))
-    raise InputError(f"neither a data set ({names}) nor a folder of images", where=name_or_folder)
+    raise InputError(f"neither a data set ({names}) nor a folder of images, nor shards of them (.tar)", where=name_or_folder)
 
 
 def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
@@ -329,19 +352,37 @@ def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Da
 
 def _folder(folder: Path, form: Form, seed: int, augment: Augment | None) -> Data:
     root = folder / "train" if (folder / "train").is_dir() else folder
-    classes, train = _scan(root)
     val = next((folder / name for name in VALIDATION_FOLDERS if root != folder and (folder / name).is_dir()), None)
+    return _files(_scan(root), None if val is None else _scan(val), str(root), str(val), form, seed, augment)
+
+
+def _shards(shards: Sequence[Path], name: str, form: Form, seed: int, augment: Augment | None) -> Data:
+    parts: list[Part | None] = []
+    for held_out in (False, True):
+        chosen = [shard for shard in shards if is_held_out(shard) == held_out]
+        classes, members = read_shards(chosen, IMAGE_ENDINGS)
+        numbers = {label: number for number, label in enumerate(classes)}
+        parts.append((classes, [(member, numbers[label]) for member, label in members]) if chosen else None)
+    train = parts[0]
+    if train is None or len(train[0]) < 2:
+        raise InputError("there must be training shards with images of at least two classes", where=name)
+    return _files(train, parts[1], name, f"held-out shards of {name}", form, seed, augment)
+
+
+def _files(train: Part, val: Part | None, train_name: str, val_name: str, form: Form, seed: int, augment: Augment | None) -> Data:
+    """Data from image files; without `val`, some of `train` are held out."""
+    classes, files = train
     if val is None:
-        kept, held = _split([label for _, label in train], seed, where=str(root), classes=classes)
-        train, held_out = [train[index] for index in kept], [train[index] for index in held]
+        kept, held = _split([label for _, label in files], seed, where=train_name, classes=classes)
+        files, held_out = [files[index] for index in kept], [files[index] for index in held]
     else:
-        val_classes, held_out = _scan(val)
+        val_classes, held_out = val
         if val_classes != classes:
             odd = ", ".join(sorted(set(classes) ^ set(val_classes)))
-            raise InputError(f"the classes differ from those of {root}: {odd}", where=str(val))
+            raise InputError(f"the classes differ from those of {train_name}: {odd}", where=val_name)
     return Data(
-        ImageFiles(train, form, seed, augment),
-        len(train),
+        ImageFiles(files, form, seed, augment),
+        len(files),
         ImageFiles(held_out, form, None),
         len(held_out),
         tuple(classes),
@@ -362,7 +403,7 @@ def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequen
     return kept, held_out
 
 
-def _read_image(path: Path) -> Any:
+def _read_image(path: Path | Member) -> Any:
     """The image in 8-bit RGB, turned as its EXIF data say.
 
     Raises:
@@ -371,7 +412,7 @@ def _read_image(path: Path) -> Any:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path.open() if isinstance(path, Member) else path) as image:
             # Pillow would clip the 16 bits of such a mode to 8; keep the upper ones.
             readable = image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
             return ImageOps.exif_transpose(readable).convert("RGB")
@@ -379,12 +420,12 @@ def _read_image(path: Path) -> Any:
         raise InputError(f"the image cannot be read: {error}", where=str(path), hint="remove or replace it") from error
 
 
-def _scan(folder: Path) -> tuple[list[str], list[tuple[Path, int]]]:
+def _scan(folder: Path) -> Part:
     """Class names in order, and the image files with the number of their class; hidden folders and other files are no matter."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise InputError("there must be at least two folders, one per class, each with its images", where=str(folder))
-    files: list[tuple[Path, int]] = []
+    files: list[tuple[Path | Member, int]] = []
     for label, name in enumerate(names):
         found = sorted(path for path in (folder / name).rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
         if not found:

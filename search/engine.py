@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -77,7 +78,10 @@ class Engine(Generic[M]):
                 hint="--batch-size must be a multiple of the number of processes times --accumulate",
             )
         self._data, self._config, self._folder = data, config, folder
-        self._accelerator = Accelerator(mixed_precision=config.precision)
+        if config.track is not None and find_spec(config.track) is None:
+            hint = f"pip install {config.track}"
+            raise InputError(f"{config.track} is not installed", where=f"--track {config.track}", hint=hint)
+        self._accelerator = Accelerator(mixed_precision=config.precision, log_with=config.track, project_dir=folder)
         self.device: torch.device = self._accelerator.device
         self.steps_per_epoch = data.train_images // config.batch_size
         self.steps = config.epochs * self.steps_per_epoch
@@ -123,6 +127,7 @@ class Engine(Generic[M]):
         """
         config = self._config
         batches = training_batches(self._data, config.batch_size, config.seed, self.step, self.steps, config.workers)
+        self._start_tracking()
         saved = time.monotonic()
         try:
             for images, labels in batches:
@@ -133,6 +138,7 @@ class Engine(Generic[M]):
                 self.step += 1
                 if self.step % METRICS_EVERY == 0 or self.step == self.steps:
                     self.metrics.append(metrics)
+                    self._track(metrics)
                 on_step(metrics)
 
                 stopping = processes.any_of(stop())
@@ -147,6 +153,9 @@ class Engine(Generic[M]):
             raise processes.own_error("the GPU has not enough memory", None, hint) from error
         except InputError as error:  # an image that cannot be read
             raise (error if processes.count() == 1 else processes.own_error(error.problem, error.where, error.hint)) from error
+        finally:
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
 
     def backward(self, loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], images: Tensor, labels: Tensor) -> float:
         """Computes the gradients of one step, part by part and over all processes, in place of those that were there.
@@ -197,6 +206,20 @@ class Engine(Generic[M]):
                 where=str(self._folder),
                 hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
             )
+
+    def _start_tracking(self) -> None:
+        """One run of the tracker for each start of a run, named like its folder; on disk, within its folder."""
+        if self._config.track is None:
+            return
+        settings = {name: value for name, value in self._config.model_dump(mode="json").items() if value is not None}
+        name = self._folder.resolve().name
+        named = {"wandb": {"wandb": {"name": name, "dir": str(self._folder)}}, "mlflow": {"mlflow": {"run_name": name}}}
+        project = "tensorboard" if self._config.track == "tensorboard" else "spnas"
+        self._accelerator.init_trackers(project, config=settings, init_kwargs=named.get(self._config.track, {}))
+
+    def _track(self, metrics: M) -> None:
+        values = {name: value for name, value in vars(metrics).items() if isinstance(value, float)}
+        self._accelerator.log(values, step=self.step)
 
     def _refuse_if_different(self) -> None:
         """Machines may differ in what is on their disks."""

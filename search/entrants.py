@@ -8,7 +8,6 @@ from pathlib import Path
 
 from latency_db.comparison import Entrant
 from profiling.errors import InputError
-from profiling.layers import NetworkSpec
 from profiling.space import Architecture, load_architecture
 from profiling.tflite_file import read_tflite
 from search.zoo import SINGLE_PATH, TABLE_1_TOP1, UNAVAILABLE, load_zoo_network, single_path, zoo_names
@@ -80,11 +79,12 @@ def _read(argument: str, scaling: Scaling) -> Iterator[Entrant]:
         yield Entrant(argument, read_tflite(Path(argument)), family=argument)
     else:
         # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
+        from search.model_card import deployed_spec
         from search.saved_network import load_network
 
         saved = load_network(Path(argument))
-        network = NetworkSpec(saved.present_layers).with_classes(len(saved.classes))
-        yield Entrant(argument, network, family=argument, top1=saved.top1, top1_from=None if saved.top1 is None else TRAINED)
+        source = None if saved.top1 is None else TRAINED
+        yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source)
 
 
 def _scaled(argument: str, scaling: Scaling) -> Iterator[Entrant]:

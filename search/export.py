@@ -18,7 +18,7 @@ from torch import Tensor
 from profiling.conditions import Precision
 from profiling.errors import ConversionError, InputError
 from profiling.tflite_build import TfliteBuilder
-from search.data import Data, ImageForm, held_out_batches, load_data, training_batches
+from search.data import Data, held_out_batches, training_batches
 from search.export_onnx import OnnxModel, to_onnx
 from search.export_tflite import TfliteModel, to_tflite
 from search.model_card import WHITE, Logits, ModelCard, Pixels
@@ -114,24 +114,6 @@ class Export:
     size_bytes: int
     card: ModelCard
     comparison: Comparison
-
-
-def load_images(name_or_folder: str, saved: SavedNetwork, seed: int) -> Data:
-    """The images of a data set in the form of a network.
-
-    Raises:
-        InputError: as for `load_data`, or the classes are not those of the network.
-    """
-    stem = saved.present_layers[0]
-    data = load_data(name_or_folder, ImageForm(stem.resolution, stem.in_channels), seed)
-    if data.classes != saved.classes:
-        pairs = zip((*data.classes, "none"), (*saved.classes, "none"), strict=False)
-        number, (have, want) = next((number, pair) for number, pair in enumerate(pairs) if pair[0] != pair[1])
-        raise InputError(
-            f"the classes differ from those of the network {saved.name}: class {number} is {have}, not {want}",
-            where=name_or_folder,
-        )
-    return data
 
 
 def export(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from profiling.conditions import Precision
 from profiling.errors import InputError
-from profiling.layers import Head, NetworkSpec
+from profiling.layers import NetworkSpec
 from search.saved_network import MEAN, STD, SavedNetwork
 
 FORMAT = "spnas-model-1"
@@ -114,11 +114,9 @@ def deployed_spec(saved: SavedNetwork) -> NetworkSpec:
     Raises:
         InputError: this is no classifier of whole images in 1 or 3 channels, or its layers do not fit one another.
     """
-    *body, head = saved.present_layers
-    if not isinstance(head, Head):
-        raise InputError(f"a network that ends with {head.key} cannot be exported: it needs a head", where=saved.name)
-    deployed_head = Head(head.resolution, head.in_channels, head.out_channels, len(saved.classes))
-    spec = NetworkSpec((*body, deployed_head))
+    spec = NetworkSpec(saved.present_layers).with_classes(len(saved.classes))
+    if spec.classes is None:
+        raise InputError(f"a network that ends with {spec.layers[-1].key} cannot be exported: it needs a head", where=saved.name)
     if spec.layers[0].in_channels not in (1, 3):
         raise InputError(f"{spec.layers[0].key} takes no image of 1 or 3 channels", where=saved.name)
     return spec

@@ -61,10 +61,11 @@ def load_known_images(saved: SavedNetwork, name_or_folder: str, seed: int) -> Da
     """
     data = load_images(saved.layers, name_or_folder, seed)
     if data.classes != saved.classes:
-        odd = sorted(set(data.classes) ^ set(saved.classes))
-        difference = f"only one has {', '.join(odd[:5])}{', …' if len(odd) > 5 else ''}" if odd else "they are in another order"
+        parts = {"unknown to it": set(data.classes) - set(saved.classes), "not in these": set(saved.classes) - set(data.classes)}
+        words = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in parts.items() if names]
         raise InputError(
-            f"the network was trained on {len(saved.classes)} classes, these are {len(data.classes)}: {difference}",
+            f"the network knows {len(saved.classes)} classes, these images have {len(data.classes)}; "
+            + ("; ".join(words) or "they are in another order"),
             where=name_or_folder,
         )
     return data

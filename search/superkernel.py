@@ -119,7 +119,7 @@ def expansion_norms(readers: Sequence[Tensor], groups: Tensor) -> Tensor:
     Returns:
         (layers, expansions − 1).
     """
-    grouped = (v.unflatten(1, (groups.shape[1], -1)) for v in readers)
+    grouped = (torch.unflatten(v, 1, (groups.shape[1], -1)) for v in readers)
     return relative_norms(torch.stack([v.square().mean((0, 2, 3, 4)) for v in grouped]), groups[1:])
 
 
@@ -138,7 +138,7 @@ def eq1_kernel_mask(use_kernel: Tensor, shells: Tensor) -> Tensor:
     Returns:
         (…, K, K).
     """
-    return _weighted(use_kernel, shells.flatten(1)).unflatten(-1, shells.shape[1:])
+    return torch.unflatten(_weighted(use_kernel, shells.flatten(1)), -1, shells.shape[1:])
 
 
 def eq2_use_kernel(norms: Tensor, t_k: Tensor, g: Indicator = indicator) -> Tensor:
@@ -163,7 +163,7 @@ def eq3_group_mask(use_expansion: Tensor, groups: Tensor) -> Tensor:
 
 def eq3_channels(v: Tensor, group_mask: Tensor) -> Tensor:
     """Eq. 3 on the weights that read the channels: (out, hidden, 1, 1) to the same shape; `group_mask` (E,)."""
-    return (v.unflatten(1, (len(group_mask), -1)) * group_mask[:, None, None, None]).flatten(1, 2)
+    return (torch.unflatten(v, 1, (len(group_mask), -1)) * group_mask[:, None, None, None]).flatten(1, 2)
 
 
 def _weighted(weights: Tensor, rows: Tensor) -> Tensor:

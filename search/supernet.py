@@ -152,7 +152,7 @@ class Supernet(nn.Module):
         """For each layer the factors of its kernel (K, K), of its groups of channels (E,) and of the layer (1,)."""
         kernel_masks = superkernel.eq1_kernel_mask(decisions.use_kernel, self.shells)
         group_masks = superkernel.eq3_group_mask(decisions.use_expansion, self.groups)
-        return list(zip(kernel_masks.unbind(), group_masks.unbind(), decisions.use_layer.split(1), strict=True))
+        return list(zip(kernel_masks.unbind(), group_masks.unbind(), decisions.use_layer[:, None].unbind(), strict=True))
 
 
 def encode(architecture: Architecture) -> Decisions:

@@ -33,7 +33,7 @@ UNKNOWN_FILE, TENSOR_AXIS_LABELS = 0, 2
 ALIGNMENT = 16
 
 
-class _AlignedBuilder(flatbuffers.Builder):
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     @override
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
         start: int = super().StartVector(elemSize, numElems, max(alignment, ALIGNMENT))

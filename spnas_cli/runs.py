@@ -27,7 +27,8 @@ data_option = click.option(
     "data_name",
     metavar="NAME|FOLDER",
     required=True,
-    help="digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`.",
+    help="digits, fashion-mnist, cifar10; a folder with a folder of images per class, maybe below `train` and `val`; or "
+    "WebDataset shards: a folder of .tar files or a pattern, train-{000..099}.tar.",
 )
 
 folder_option = click.option(
@@ -59,6 +60,11 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout."),
         workers_option,
         click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU."),
+        click.option(
+            "--track",
+            type=click.Choice(["tensorboard", "wandb", "mlflow"]),
+            help="Also send the metrics there; it must be installed. [default: metrics.csv only]",
+        ),
         click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none."),
     )
 

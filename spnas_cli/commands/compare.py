@@ -77,6 +77,8 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     metavar="FOLDER",
     help="Folder for compare.csv, compare.json and figures; spnas report makes a page of it.",
 )
+# Two runs of 20 rounds find each other's figures within their intervals where two of 8 do not: these are over too soon to see the
+# device in more than one of its states.
 @measuring_options(rounds=20)
 @db_option
 @json_option

@@ -91,7 +91,7 @@ def export(
     from profiling.errors import InputError
     from profiling.tflite_build import TfliteBuilder
     from search.export import export as write_export
-    from search.export import load_images
+    from search.named_network import load_known_images
     from search.saved_network import load_network
 
     saved = load_network(network)
@@ -99,7 +99,7 @@ def export(
         target = network.with_name(f"{network.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
     if target.exists() and not force:
         raise InputError("the file is there already", where=str(target), hint="add --force to replace it, or name another one")
-    data = None if data_name is None else load_images(data_name, saved, seed)
+    data = None if data_name is None else load_known_images(saved, data_name, seed)
     if data is None:
         note("Without --data the file is compared on random pixels, and will say that images are used whole, uncropped.")
     with TfliteBuilder(workers=1) as builder, progress("images") as [line]:

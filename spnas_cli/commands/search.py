@@ -23,7 +23,7 @@ from spnas_cli.runs import (
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
-    from search.config import SearchConfig
+    from search.config import SearchConfig, Tracker
     from search.data import Data
     from search.explore import Way
     from search.loop import Found
@@ -56,6 +56,7 @@ def search(
     seed: int,
     workers: int,
     mixed_precision: str,
+    track: Tracker | None,
     resume: bool,
     explore: Way | None,
     explore_networks: int,
@@ -117,6 +118,7 @@ def search(
         seed=seed,
         workers=workers,
         precision=mixed_precision,
+        track=track,
         **{name: value for name, value in given.items() if value is not None},
     )
     processes.from_main(lambda: prepare_folder(folder, resume))

@@ -21,6 +21,7 @@ from spnas_cli.runs import (
 )
 
 if TYPE_CHECKING:
+    from search.config import Tracker
     from search.data import Data
     from search.recipe import TrainConfig
     from search.train import Step, Trained, Training
@@ -69,6 +70,7 @@ def train(
     seed: int,
     workers: int,
     mixed_precision: str,
+    track: Tracker | None,
     resume: bool,
     as_json: bool,
 ) -> None:
@@ -109,6 +111,7 @@ def train(
         seed=seed,
         workers=workers,
         precision=mixed_precision,
+        track=track,
     )
     processes.from_main(lambda: prepare_folder(folder, resume))
     training = Training(layers, data, config, folder, initial)

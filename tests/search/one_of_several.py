@@ -1,4 +1,4 @@
-"""What each process of `test_processes.py` runs: batch norm over all, a short search and a short training; the main one writes."""
+"""What each process of `test_processes.py` runs: batch norm, a short search, a short training; the main one writes a file.
 
 torchrun --standalone --nproc-per-node 2 one_of_several.py FOLDER
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from profiling.errors import InputError, TrainingError
-from search import loop
+from search import engine, loop
 from search.config import SearchConfig
 from search.data import load_data
 from search.engine import CHECKPOINT, METRICS
@@ -134,3 +134,24 @@ def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
     batch_size, epochs = loop.sensible_schedule(1437)
     assert batch_size == 64
     assert 1437 // batch_size * epochs >= loop.LEAST_STEPS
+
+
+def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):
+    """Real event files, of a run that is stopped once and goes on."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    taken = []
+    with pytest.raises(KeyboardInterrupt):
+        start("run", epochs=2, track="tensorboard").run(taken.append, lambda: len(taken) == 15)
+    found = start("run", epochs=2, track="tensorboard").run(ignore)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {"cross_entropy", "runtime_ms", "runtime_weight"}
+    for name in events.Tags()["scalars"]:
+        tracked = [(event.step, event.value) for event in events.Scalars(name)]
+        assert tracked == [(step.step, pytest.approx(getattr(step, name))) for step in found.metrics]
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_command_that_installs_it(start, monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="wandb is not installed; pip install wandb"):
+        start(track="wandb")

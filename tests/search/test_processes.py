@@ -64,7 +64,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     table, folder = tmp_path / "table.json", tmp_path / "run"
     table.write_text(table_from_multiply_adds(small_space()).model_dump_json())
     search = ["-m", "spnas_cli", "search", "--table", str(table), "--data", "digits", "--runtime-weight", "0.1", "--seed", "3"]
-    search += ["--epochs", "12", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
+    search += ["--epochs", "8", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
 
     running = subprocess.Popen([*TORCHRUN, *search], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None

@@ -9,7 +9,10 @@ import search.vision  # noqa: F401 (makes torchvision importable beside any buil
 from profiling.errors import InputError
 from profiling.layers import FBNetBlock, Head, MBConv, NetworkSpec, PoolHead, Separable, Stem
 from profiling.tflite_build import TfliteBuilder
+from search.export_tflite import folded_weights
+from search.model_card import deployed_spec
 from search.network import Network
+from search.saved_network import SavedNetwork
 from search.zoo import TABLE_1_TOP1, UNAVAILABLE, load_zoo_network, zoo_names
 
 # Parameters, and multiply-adds in millions, at 224 pixels and 1000 classes. Exact parameters: torchvision (MobileNetV2, MnasNet)
@@ -153,6 +156,18 @@ def test_the_tflite_model_computes_what_the_trainable_network_does(models, name)
     with torch.no_grad():
         expected = network(torch.tensor(image).permute(0, 3, 1, 2)).numpy()
     assert np.abs(tflite_output(model.path, image) - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_trained_weights_of_every_kind_are_exported_in_the_shapes_of_the_model():
+    """Down to the number of classes that the network was trained on, whatever its spec says."""
+    from profiling.tflite_worker import weight_shapes
+
+    network = Network(EVERY_KIND.layers, 7)
+    saved = SavedNetwork("every kind", EVERY_KIND.layers, tuple("abcdefg"), network.state_dict(), None, "a test")
+    spec = deployed_spec(saved)
+    assert spec == EVERY_KIND.with_classes(7)
+    found = [[(kernel.shape, len(bias)) for kernel, bias in weights] for weights in folded_weights(saved.build())]
+    assert found == [weight_shapes(layer) for layer in spec.layers]
 
 
 def test_new_kinds_of_layers_train():

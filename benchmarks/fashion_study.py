@@ -72,6 +72,8 @@ SEARCH_LEARNING_RATE = 0.048
 LONGER_IMAGES = 50_000
 LONGER_RANDOM = 4
 
+TELLING_LAYER = 8  # searchable layer, from 0: the first of the last stage
+
 PARTS = ("search", "networks", "kernels", "longer")
 LONGER = "longer"
 FOUND = "search"
@@ -319,14 +321,15 @@ def summary(results: Sequence[Result]) -> str:
     for name in sorted(networks, key=lambda name: -means[name]):
         first, accuracies = networks[name][0], [run.top1 for run in networks[name]]
         lines.append(f"| {name} | {first.predicted_ms:.4f} | {_spread(accuracies)} | {len(accuracies)} | {first.choices} |")
-    random = [mean for name, mean in means.items() if name.startswith("random")]
-    lines += ["", f"Means of the {len(random)} random networks: {_spread(random)}"]
+    random = {name: mean for name, mean in means.items() if name.startswith("random")}
+    lines += ["", "| random networks | how many | mean ± standard deviation of their means |", "|---|---|---|"]
+    lines.append(f"| all | {len(random)} | {_spread(list(random.values()))} |")
+    for ratio in ("6", "3"):
+        some = [mean for name, mean in random.items() if networks[name][0].choices.split()[TELLING_LAYER].endswith(f"-{ratio}")]
+        lines.append(f"| ratio {ratio} in the first layer at 4×4 | {len(some)} | {_spread(some)} |")
 
-    lines += [
-        "",
-        f"| network | {TRAINING_IMAGES:,} images, seed {SEEDS[0]} | {LONGER_IMAGES:,} images, seed {SEEDS[0]} |",
-        "|---|---|---|",
-    ]
+    shorter, longer = (f"{images:,} images, seed {SEEDS[0]}" for images in (TRAINING_IMAGES, LONGER_IMAGES))
+    lines += ["", f"| network | {shorter} | {longer} |", "|---|---|---|"]
     for name, runs in by_name.items():
         kind, _, network = name.partition(" ")
         if kind == LONGER:

@@ -6,6 +6,7 @@ one would have seen, without a word about random number generators in its checkp
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import shutil
@@ -313,16 +314,25 @@ def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
     )
 
 
+def data_folder() -> Path:
+    """Where data sets are kept that were downloaded or unpacked."""
+    return Path(platformdirs.user_cache_dir("spnas")) / "data"
+
+
 def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Data:
-    root = Path(platformdirs.user_cache_dir("spnas")) / "data"
-    kind = DOWNLOADED[name]
+    root, kind = data_folder(), DOWNLOADED[name]
     try:
         if name == "fashion-mnist" and DEBIAN_FASHION_MNIST.is_dir():
             raw = root / kind.__name__ / "raw"
             raw.mkdir(parents=True, exist_ok=True)
-            for file in DEBIAN_FASHION_MNIST.iterdir():
-                if not (raw / file.name).exists():
-                    shutil.copy(file, raw)
+            # Unpacked, as torchvision leaves them: it checks the packed files by sums that those of Debian do not have.
+            for packed in DEBIAN_FASHION_MNIST.glob("*.gz"):
+                unpacked = raw / packed.stem
+                if not unpacked.exists():
+                    partial = unpacked.with_suffix(f".{os.getpid()}.partial")
+                    with gzip.open(packed) as source, partial.open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    partial.replace(unpacked)
         train, held_out = (kind(str(root), train=training, download=True) for training in (True, False))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

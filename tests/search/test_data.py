@@ -1,5 +1,8 @@
 """Images from folders and by name: what is read, what is refused, and that a resumed run sees what an uninterrupted one saw."""
 
+import gzip
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +120,22 @@ def test_digits_are_held_out_by_class_and_never_trained_on(space):
         data.train._images[index, :, 1:13, 1:13].float().div(127.5).sub(1).numpy().tobytes() for index in range(data.train_images)
     }
     assert not original & trained
+
+
+def test_fashion_mnist_is_taken_from_where_debian_puts_it_without_a_network(tmp_path, monkeypatch, make_space):
+    from search import data as data_module
+
+    debian = tmp_path / "debian"
+    debian.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
+    files = {"images-idx3": pixels, "labels-idx1": np.arange(6, dtype=np.uint8)}
+    for part, (kind, values) in itertools.product(("train", "t10k"), files.items()):
+        head = bytes((0, 0, 8, values.ndim)) + b"".join(size.to_bytes(4, "big") for size in values.shape)
+        (debian / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    monkeypatch.setattr(data_module, "DEBIAN_FASHION_MNIST", debian)
+    monkeypatch.setattr(data_module.platformdirs, "user_cache_dir", lambda name: str(tmp_path / "cache"))
+    data = load_data("fashion-mnist", make_space(resolution=28, image_channels=1), 0)
+    images, labels = next(held_out_batches(data, 6, 0))
+    assert labels.tolist() == list(range(6))
+    assert torch.equal(images[:, 0], torch.from_numpy(pixels) / 127.5 - 1)
+    assert data.classes[9] == "Ankle boot"

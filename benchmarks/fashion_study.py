@@ -1,0 +1,383 @@
+"""Does the search find better networks? A study on Fashion-MNIST that can be run again.
+
+Networks of one latency, all trained alike from scratch with several seeds: those that searches found, random ones, uniform ones;
+then Table 2 of the paper, kernels trained as subsets of one network against kernels trained by themselves; and what it all cost.
+
+Every finished run is a line of the results, and is not done again. Start the study twice to use two cores: each run is done by
+one of the processes. A run that was interrupted begins anew.
+
+Networks learn from the first 20,000 training images, and so do searches; where a search compares networks it does so on the last
+10,000. The test images are for the accuracies of the results alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import fcntl
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import networks_between
+from latency_db.table_files import read_table
+from profiling.errors import InputError
+from profiling.space import Architecture
+from search.config import SearchConfig
+from search.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
+from search.evaluate import accuracy, reestimate_batch_norm
+from search.loop import Search, table_digest
+from search.recipe import TrainConfig
+from search.train import Training
+from search.vision import datasets
+
+RESULTS = Path(__file__).parent / "results"
+TARGET_MS = 0.0545  # just above the uniform 3x3-6 network, so that this one counts
+BAND = 0.01
+RANDOM_NETWORKS = 10
+SEEDS = (0, 1, 2)
+TRAINING_IMAGES = 20_000
+CHOOSING_IMAGES = 10_000
+BATCH_NORM_BATCHES = 50
+
+RECIPE = TrainConfig(
+    recipe="short",
+    epochs=1,
+    optimizer="rmsprop",
+    learning_rate=0.064,
+    schedule="cosine",
+    warmup_epochs=0.1,
+    weight_decay=1e-5,
+    label_smoothing=0.1,
+    dropout=0.2,
+    data="fashion-mnist",
+    batch_size=32,
+    network="",
+)
+SEARCH_EPOCHS = 6
+SEARCH_BATCH = 64
+SEARCH_LEARNING_RATE = 0.048
+
+LONGER_IMAGES = 50_000
+LONGER_RANDOM = 4
+
+TELLING_LAYER = 8  # searchable layer, from 0: the first of the last stage
+
+PARTS = ("search", "networks", "kernels", "longer")
+LONGER = "longer"
+FOUND = "search"
+CORE, WHOLE = "subset 3x3", "subset 5x5"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished run, a line of the results.
+
+    Attributes:
+        name: of the network, or `search`; seed: of the training or search. A run is known by both.
+        choices: of the network, separated by spaces.
+        predicted_ms: its latency.
+        top1: on the 10,000 test images, 0 to 1; of a search: on the 10,000 it compares networks by, with the supernet's weights.
+        images: seen in training, a repeated one counting again.
+        cpu_s: processor seconds of the run, all of it.
+    """
+
+    name: str
+    seed: int
+    choices: str
+    predicted_ms: float
+    top1: float
+    images: int
+    cpu_s: float
+
+
+Run = Callable[[Path], list[Result]]
+"""Given an empty folder, the results of one run."""
+
+
+class Last(ImageDataset):
+    """The images of a data set from `first` on."""
+
+    def __init__(self, images: ImageDataset, first: int) -> None:
+        self._images, self._first = images, first
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
+        """The image of (epoch, index)."""
+        epoch, index = item
+        return self._images[epoch, self._first + index]
+
+
+class SubsetTraining(Training):
+    """Training of a 5×5 network whose inner 3×3 kernels are to work by themselves too (paper, 4.3).
+
+    The losses of both subsets are added up in each step.
+    """
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        whole, _ = super()._loss(images, labels)
+        with_core = Core(self._network)
+        core = cross_entropy(with_core(images), labels, label_smoothing=self._config.label_smoothing)
+        return whole + core, whole
+
+
+class Core(nn.Module):
+    """A network of which only the inner 3×3 of each depthwise kernel is used."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As the network's."""
+        cores = {}
+        for name, w in self.network.named_parameters():
+            if name.endswith("depthwise.weight"):
+                border = (w.shape[-1] - 3) // 2
+                cores[name] = w[..., border : border + 3, border : border + 3]
+        logits: Tensor = torch.func.functional_call(self.network, cores, images)
+        return logits
+
+
+class Study:
+    """All runs of the study.
+
+    Args:
+        model: predicts latencies.
+        file: of the results.
+    """
+
+    def __init__(self, model: RuntimeModel, file: Path) -> None:
+        self._model, self._file = model, file
+
+    @cached_property
+    def _training_set(self) -> Data:
+        """The training images, not shifted: in so short a training that would only be a handicap; and the test images."""
+        tested = load_data(RECIPE.data, self._model.space, seed=0)
+        raw = datasets.FashionMNIST(str(data_folder()), train=True)
+        images = SmallImages(raw.data[:, None], raw.targets.tolist(), self._model.space, None)
+        return replace(tested, train=images, train_images=len(raw))
+
+    @property
+    def _data(self) -> Data:
+        """For training: the first of the training images, and the test images."""
+        return replace(self._training_set, train_images=TRAINING_IMAGES)
+
+    @property
+    def _search_data(self) -> Data:
+        """For searches: the same to train on, and the last of the training images to compare networks on."""
+        whole = self._training_set
+        last = Last(whole.train, whole.train_images - CHOOSING_IMAGES)
+        return replace(self._data, held_out=last, held_out_images=CHOOSING_IMAGES)
+
+    def run(self, parts: Collection[str]) -> None:
+        """Does what is not done yet of these parts, each run by one of the processes that are at it."""
+        while (runs := self._open(parts)) and any(self._try(name, run) for name, run in runs.items()):
+            pass
+
+    def _open(self, parts: Collection[str]) -> dict[str, Run]:
+        """The runs that can be done and are not, most wanted first."""
+        done = {(result.name, result.seed) for result in read_results(self._file)}
+        return {f"{name}-{seed}": run for part, name, seed, run in self._runs() if part in parts and (name, seed) not in done}
+
+    def _runs(self) -> Iterator[tuple[str, str, int, Run]]:
+        """Every run with its part of the study, its name and its seed; those of found networks once they are found."""
+        space = self._model.space
+        for seed in SEEDS:
+            yield "search", FOUND, seed, partial(self._search, seed)
+        networks = {f"uniform {choice}": space.uniform(choice) for choice in ("3x3-6", "5x5-3")}
+        for result in read_results(self._file):
+            if result.name == FOUND:
+                found = Architecture(space=space, choices=tuple(result.choices.split()))
+                if found not in networks.values():  # searches may end with the same
+                    networks[f"found {result.seed}"] = found
+        drawn = networks_between(self._model, TARGET_MS * (1 - BAND), TARGET_MS * (1 + BAND), seed=0)
+        networks |= {f"random {index}": network for index, network in enumerate(itertools.islice(drawn, RANDOM_NETWORKS))}
+        for seed, (name, network) in itertools.product(SEEDS, networks.items()):
+            yield "networks", name, seed, partial(self._train, name, network, seed)
+        for seed in SEEDS:
+            yield "kernels", "uniform 5x5-6", seed, partial(self._train, "uniform 5x5-6", space.uniform("5x5-6"), seed)
+            yield "kernels", WHOLE, seed, partial(self._train_subsets, seed)
+        kept = [name for name in networks if name.startswith("found") or name == "uniform 3x3-6"]
+        for name in (*kept, *(f"random {index}" for index in range(LONGER_RANDOM))):
+            run = partial(self._train, f"{LONGER} {name}", networks[name], SEEDS[0], images=LONGER_IMAGES)
+            yield LONGER, f"{LONGER} {name}", SEEDS[0], run
+
+    def _try(self, name: str, run: Run) -> bool:
+        """Does a run and writes its results, unless another process is at it or has just done it."""
+        locks = Path(tempfile.gettempdir()) / "spnas-fashion-study"
+        locks.mkdir(exist_ok=True)
+        with (locks / name.replace(" ", "-")).open("w") as lock, tempfile.TemporaryDirectory() as folder:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            if name in {f"{result.name}-{result.seed}" for result in read_results(self._file)}:
+                return False
+            for result in run(Path(folder)):
+                append_result(result, self._file)
+                print(
+                    f"{result.name}, seed {result.seed}: {result.top1:.2%} in {result.cpu_s:.0f} s", file=sys.stderr, flush=True
+                )
+        return True
+
+    def _search(self, seed: int, folder: Path) -> list[Result]:
+        config = SearchConfig(
+            table=self._model.table.name,
+            space_digest=self._model.space.digest,
+            table_digest=table_digest(self._model.table),
+            data=RECIPE.data,
+            target_ms=TARGET_MS,
+            epochs=SEARCH_EPOCHS,
+            batch_size=SEARCH_BATCH,
+            learning_rate=SEARCH_LEARNING_RATE,
+            seed=seed,
+        )
+        start = time.process_time()
+        found = Search(self._model, self._search_data, config, folder).run(on_step=lambda step: None)
+        return [self._result(FOUND, seed, found.architecture, found.accuracy, config.epochs * TRAINING_IMAGES, start)]
+
+    def _train(self, name: str, network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES) -> list[Result]:
+        start = time.process_time()
+        trained = self._training(Training, network, seed, folder, images).run(on_step=lambda step: None)
+        return [self._result(name, seed, network, trained.top1, RECIPE.epochs * images, start)]
+
+    def _train_subsets(self, seed: int, folder: Path) -> list[Result]:
+        start = time.process_time()
+        space = self._model.space
+        trained = self._training(SubsetTraining, space.uniform("5x5-6"), seed, folder).run(on_step=lambda step: None)
+        results = []
+        for name, subset in ((CORE, Core(trained.saved.build())), (WHOLE, trained.saved.build())):
+            # In training, batch norm saw both subsets by turns.
+            steps = self._training_steps
+            batches = training_batches(self._data, RECIPE.batch_size, seed, steps, steps + BATCH_NORM_BATCHES, 0)
+            reestimate_batch_norm(subset, (images for images, _ in batches))
+            top1 = accuracy(subset, held_out_batches(self._data, RECIPE.batch_size, 0))
+            results.append(
+                self._result(name, seed, space.uniform("5x5-6" if name == WHOLE else "3x3-6"), top1, RECIPE.epochs, start)
+            )
+        return results
+
+    @property
+    def _training_steps(self) -> int:
+        return RECIPE.epochs * (TRAINING_IMAGES // RECIPE.batch_size)
+
+    def _training(
+        self, kind: type[Training], network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES
+    ) -> Training:
+        layers = [layer for _, layer in network.placed_layers()]
+        data = replace(self._data, train_images=images)
+        return kind(layers, data, RECIPE.model_copy(update={"seed": seed}), folder)
+
+    def _result(self, name: str, seed: int, network: Architecture, top1: float, images: int, start: float) -> Result:
+        predicted_ms = round(self._model.predict(network).total_ms, 5)
+        seconds = round(time.process_time() - start, 1)
+        return Result(name, seed, " ".join(network.choices), predicted_ms, round(top1, 4), images, seconds)
+
+
+def read_results(file: Path) -> list[Result]:
+    """The lines of the results, none if there is no file yet."""
+    if not file.exists():
+        return []
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = csv.DictReader(lines)
+        return [
+            Result(
+                row["name"], int(row["seed"]), row["choices"], float(row["predicted_ms"]),
+                float(row["top1"]), int(row["images"]), float(row["cpu_s"]),
+            )
+            for row in rows
+        ]  # fmt: skip
+
+
+def append_result(result: Result, file: Path) -> None:
+    """Adds a line to the results, with a head if it is the first."""
+    is_new = not file.exists()
+    with file.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        if is_new:
+            writer.writerow(field.name for field in fields(Result))
+        writer.writerow(vars(result).values())
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The tables of the study, in Markdown."""
+    by_name: dict[str, list[Result]] = {}
+    for result in results:
+        by_name.setdefault(result.name, []).append(result)
+    networks = {name: runs for name, runs in by_name.items() if name.split()[0] in ("found", "random", "uniform")}
+    means = {name: statistics.mean(run.top1 for run in runs) for name, runs in networks.items()}
+    lines = ["| network | predicted ms | top-1 | seeds | choices |", "|---|---|---|---|---|"]
+    for name in sorted(networks, key=lambda name: -means[name]):
+        first, accuracies = networks[name][0], [run.top1 for run in networks[name]]
+        lines.append(f"| {name} | {first.predicted_ms:.4f} | {_spread(accuracies)} | {len(accuracies)} | {first.choices} |")
+    random = {name: mean for name, mean in means.items() if name.startswith("random")}
+    lines += ["", "| random networks | how many | mean ± standard deviation of their means |", "|---|---|---|"]
+    lines.append(f"| all | {len(random)} | {_spread(list(random.values()))} |")
+    for ratio in ("6", "3"):
+        some = [mean for name, mean in random.items() if networks[name][0].choices.split()[TELLING_LAYER].endswith(f"-{ratio}")]
+        lines.append(f"| ratio {ratio} in the first layer at 4×4 | {len(some)} | {_spread(some)} |")
+
+    shorter, longer = (f"{images:,} images, seed {SEEDS[0]}" for images in (TRAINING_IMAGES, LONGER_IMAGES))
+    lines += ["", f"| network | {shorter} | {longer} |", "|---|---|---|"]
+    for name, runs in by_name.items():
+        kind, _, network = name.partition(" ")
+        if kind == LONGER:
+            lines.append(f"| {network} | {networks[network][0].top1:.2%} | {runs[0].top1:.2%} |")
+
+    lines += ["", "| kernels | trained | top-1 | seeds |", "|---|---|---|---|"]
+    for name, kernels, trained in (
+        ("uniform 3x3-6", "3×3", "by themselves"),
+        (CORE, "3×3", "as the inner part of 5×5"),
+        ("uniform 5x5-6", "5×5", "by themselves"),
+        (WHOLE, "5×5", "together with their inner 3×3"),
+    ):
+        runs = by_name.get(name, [])
+        lines.append(f"| {kernels} | {trained} | {_spread([run.top1 for run in runs])} | {len(runs)} |")
+
+    lines += ["", "| run | images | processor seconds |", "|---|---|---|"]
+    kinds = {"a search": by_name.get(FOUND, []), "a training": [run for runs in networks.values() for run in runs]}
+    for kind, runs in kinds.items():
+        if runs:
+            lines.append(f"| {kind} | {runs[0].images:,} | {_number([run.cpu_s for run in runs])} |")
+    return "\n".join(lines)
+
+
+def _number(values: Sequence[float]) -> str:
+    """Mean and standard deviation."""
+    return f"{statistics.mean(values):.0f} ± {statistics.stdev(values) if len(values) > 1 else 0:.0f}"
+
+
+def _spread(shares: Sequence[float]) -> str:
+    """Mean and standard deviation, in percent."""
+    if not shares:
+        return "–"
+    deviation = f" ± {statistics.stdev(shares):.2%}" if len(shares) > 1 else ""
+    return f"{statistics.mean(shares):.2%}{deviation}"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=Path, default=RESULTS / "fashion-mnist-table.json", help="latency table [default: ours]")
+    parser.add_argument("--results", type=Path, default=RESULTS / "fashion-mnist.csv", help="results so far [default: ours]")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to do; [default: all]")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    study = Study(RuntimeModel(read_table(arguments.table)), arguments.results)
+    study.run(arguments.parts)
+    print(summary(read_results(arguments.results)))
+
+
+if __name__ == "__main__":
+    main()

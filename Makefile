@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
+PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -23,7 +24,7 @@ lint: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" lint-imports --no-logo
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -1,6 +1,16 @@
-"""Fixtures that tests of every package share."""
+"""Fixtures that tests of every package share, and which tests run in one process."""
 
+import pytest
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
 
 __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
+
+PHONES = {"adb_port", "make_phone", "phone", "phone_root"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: a file stays in one of them, and so do all phones, which share a root and an adb server."""
+    for item in items:
+        uses_phone = PHONES & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("phones" if uses_phone else item.path.name))

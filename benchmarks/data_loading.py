@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from profiling.space import SearchSpace, load_space
-from search.data import load_data, training_batches
+from search.data import PREFETCH, load_data, training_batches
 from search.supernet import Supernet
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -67,12 +68,20 @@ def make_step(space: SearchSpace, device: torch.device) -> Callable[[Tensor, Ten
     return step
 
 
-def rates(sources: dict[str, Batches], step: Callable[[Tensor, Tensor], None], steps: int, rounds: int) -> dict[str, float]:
-    """Steps a second of each source: the median of several rounds, in which the sources take turns."""
+def rates(
+    sources: dict[str, Callable[[int], Batches]], step: Callable[[Tensor, Tensor], None], steps: int, rounds: int
+) -> dict[str, float]:
+    """Steps a second of each source: the median of several rounds, in which the sources take turns.
+
+    Every round starts its loading processes anew, and their start is not measured. They load as many batches as are then used, so
+    that no source loads while another one is measured.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sources}
-    for _, (name, batches) in itertools.product(range(rounds), sources.items()):
+    for _, (name, source) in itertools.product(range(rounds), sources.items()):
+        batches = source(steps + 1)
+        step(*next(batches))
         begin = time.perf_counter()
-        for images, labels in itertools.islice(batches, steps):
+        for images, labels in batches:
             step(images, labels)
         seconds[name].append((time.perf_counter() - begin) / steps)
     return {name: 1 / statistics.median(values) for name, values in seconds.items()}
@@ -82,9 +91,9 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=160, help="how many to make [default: 160]")
-    parser.add_argument("--batch-size", type=int, default=16, help="images a step [default: 16]")
+    parser.add_argument("--batch-size", type=int, default=8, help="images a step [default: 8]")
     parser.add_argument("--workers", type=int, default=2, help="processes that load images [default: 2]")
-    parser.add_argument("--steps", type=int, default=3, help="steps a round [default: 3]")
+    parser.add_argument("--steps", type=int, default=6, help="steps a round [default: 6]")
     parser.add_argument("--rounds", type=int, default=3, help="rounds [default: 3]")
     arguments = parser.parse_args()
     space, batch = load_space("imagenet"), arguments.batch_size
@@ -102,15 +111,10 @@ def main() -> None:
         if device.type == "cuda":
             in_memory = in_memory[0].pin_memory(), in_memory[1].pin_memory()
         step = make_step(space, device)
-        step(*in_memory)  # not measured: what is set up once
-        needed = arguments.steps * arguments.rounds
-        sources = {
-            "in memory": itertools.repeat(in_memory),
-            "files": batches("files", needed),
-            "shards": batches("shards", needed),
-        }
+        loaded = {kind: partial(batches, kind) for kind in ("files", "shards")}
+        sources = {"in memory": partial(itertools.repeat, in_memory), **loaded}
         measured = rates(sources, step, arguments.steps, arguments.rounds)
-        alone = rates({kind: batches(kind, needed) for kind in ("files", "shards")}, lambda *_: None, needed, 1)
+        alone = rates(loaded, lambda *_: None, 2 * PREFETCH * arguments.workers, 1)
 
     print(
         f"{device.type}, {os.cpu_count()} cores, {arguments.workers} loading processes, batches of {batch} at {space.resolution}²"

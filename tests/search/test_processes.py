@@ -64,13 +64,13 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     table, folder = tmp_path / "table.json", tmp_path / "run"
     table.write_text(table_from_multiply_adds(small_space()).model_dump_json())
     search = ["-m", "spnas_cli", "search", "--table", str(table), "--data", "digits", "--runtime-weight", "0.1", "--seed", "3"]
-    search += ["--epochs", "8", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
+    search += ["--epochs", "6", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
 
     running = subprocess.Popen([*TORCHRUN, *search], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     while "training and" not in (line := running.stderr.readline()):
         assert line, "it ended before it began"
-    time.sleep(1)
+    time.sleep(0.3)
     workers = [p for p in psutil.Process(running.pid).children() if p.environ().get("RANK") == "1"]
     workers[0].send_signal(signal.SIGKILL)
     killed = time.monotonic()
@@ -86,7 +86,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     assert interrupted.stderr is not None
     while "training and" not in (line := interrupted.stderr.readline()):
         assert line, "it ended before it began"
-    time.sleep(1)
+    time.sleep(0.3)
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate(timeout=60)
     assert errors.count("Interrupted. What was finished is kept") == 1

@@ -1,10 +1,16 @@
 """Fixtures that tests of every package share, and which tests run in one process."""
 
+import signal
+
 import pytest
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
 
 __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and all that they start would inherit it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PHONES = {"adb_port", "make_phone", "phone", "phone_root"}
 

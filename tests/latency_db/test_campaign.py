@@ -144,7 +144,7 @@ def test_two_runs_at_once_do_not_meet(folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("profile", "--space", "nowhere"), 2, "digits, imagenet"),
+        (("profile", "--space", "nowhere"), 2, "digits, fashion-mnist, imagenet"),
         (("profile", "--device", "nobody"), 3, "nobody"),
         (("profile", "--calibrate", "3"), 2, "at least 5"),
         (("profile", "--space", "tiny.yaml", "--delegate", "gpu"), 2, "allowed: xnnpack, none"),

@@ -122,7 +122,7 @@ def test_a_wrong_space_file_names_the_line_and_what_is_allowed(tmp_path, old, ne
     ("text", "line", "words"),
     [
         ('{"space": "imagenet",\n "choices": ["3x3-3"]}', 2, "1 choices given, but the space imagenet has 20"),
-        ('{"space": "imagnet",\n "choices": []}', 1, "unknown space 'imagnet'; spaces: digits, imagenet"),
+        ('{"space": "imagnet",\n "choices": []}', 1, "unknown space 'imagnet'; spaces: digits, fashion-mnist, imagenet"),
         ('{"space": "digits", "choices": ["3x3-3", "3x3-3",\n"4x4-3"' + ', "3x3-3"' * 6 + "]}", 2, "allowed: skip, 3x3-3"),
         ('{"space": "digits", "choices": [\n"skip"' + ', "3x3-3"' * 8 + "]}", 2, "'skip' is not a choice of this layer"),
         ('{"space": "digits",\n', 2, "not valid JSON"),
@@ -139,7 +139,7 @@ def test_a_wrong_architecture_file_names_the_line_and_what_is_allowed(tmp_path, 
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(InputError, match="digits, imagenet"):
+    with pytest.raises(InputError, match="digits, fashion-mnist, imagenet"):
         load_space("cifar")
     with pytest.raises(InputError, match="single-path-nas"):
         load_architecture("resnet")

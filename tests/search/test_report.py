@@ -36,7 +36,7 @@ def page(tmp_path_factory) -> Path:
     (run / "command.txt").write_text("spnas search --table pixel1 --data digits --target-ms 80 -o run\n")
     (run / "config.yaml").write_text("table: pixel1\nepochs: 8\n")
     (run / "architecture.json").write_text("{}")
-    (run / "result.json").write_text('{"predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.9}')
+    (run / "result.json").write_text('{"architecture": ["3x3-6", "skip"], "predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.9}')
     (comparison / "compare.json").write_text(
         '[{"name": "<b>odd & name</b>", "parameters": 3504872, "multiply_adds": 300774272, "predicted_ms": null,'
         ' "measured_ms": 8.25, "low_ms": 8.125, "high_ms": 8.5, "top1": null},'
@@ -66,6 +66,7 @@ def test_what_stands_in_files_is_shown_and_never_taken_for_html(page):
     assert "8.250 <small>(8.125 to 8.500)</small>" in text
     assert "spnas search --table pixel1 --data digits --target-ms 80 -o run" in text
     assert "73.80 %" in text
+    assert "<dd>3x3-6 skip</dd>" in text
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,9 @@ def page(tmp_path_factory) -> Path:
     (run / "command.txt").write_text("spnas search --table pixel1 --data digits --target-ms 80 -o run\n")
     (run / "config.yaml").write_text("table: pixel1\nepochs: 8\n")
     (run / "architecture.json").write_text("{}")
-    (run / "result.json").write_text('{"architecture": ["3x3-6", "skip"], "predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.9}')
+    (run / "result.json").write_text(
+        '{"architecture": ["3x3-6", "skip"], "predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.9}'
+    )
     (comparison / "compare.json").write_text(
         '[{"name": "<b>odd & name</b>", "parameters": 3504872, "multiply_adds": 300774272, "predicted_ms": null,'
         ' "measured_ms": 8.25, "low_ms": 8.125, "high_ms": 8.5, "top1": null},'

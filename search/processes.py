@@ -6,6 +6,7 @@ nothing to exchange, and every function here does nothing.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,10 @@ _rows_in_hand: tuple[int, int] | None = None
 def state() -> PartialState:
     """Which process this is, and of how many; sets up the exchange the first time."""
     # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it is told to use the CPU.
-    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
+    made = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
+    # Threads of the exchange that still run when the interpreter ends can abort the process after all its work is done.
+    atexit.register(made.destroy_process_group)
+    return made
 
 
 def count() -> int:

@@ -139,10 +139,8 @@ class LayerSpec:
 
 
 @dataclass(frozen=True, order=True)
-class Stem(LayerSpec):
-    """A full k×k convolution, the first layer of a network."""
-
-    KIND: ClassVar[str] = "stem"
+class StridedLayer(LayerSpec):
+    """A layer around a k×k convolution, whose stride is that of the layer."""
 
     stride: int
     kernel: int
@@ -151,6 +149,13 @@ class Stem(LayerSpec):
     @override
     def out_resolution(self) -> int:
         return same_padding_resolution(self.resolution, self.stride)
+
+
+@dataclass(frozen=True, order=True)
+class Stem(StridedLayer):
+    """A full k×k convolution, the first layer of a network."""
+
+    KIND: ClassVar[str] = "stem"
 
     @property
     @override
@@ -159,18 +164,10 @@ class Stem(LayerSpec):
 
 
 @dataclass(frozen=True, order=True)
-class Separable(LayerSpec):
+class Separable(StridedLayer):
     """A k×k depthwise and a 1×1 convolution, each with its activation: the layer of MobileNetV1."""
 
     KIND: ClassVar[str] = "separable"
-
-    stride: int
-    kernel: int
-
-    @property
-    @override
-    def out_resolution(self) -> int:
-        return same_padding_resolution(self.resolution, self.stride)
 
     @property
     @override
@@ -183,11 +180,9 @@ class Separable(LayerSpec):
 
 
 @dataclass(frozen=True, order=True)
-class Bottleneck(LayerSpec):
+class Bottleneck(StridedLayer):
     """A 1×1 expansion, a k×k depthwise convolution and a linear 1×1 one; `residual` adds the input to what comes out."""
 
-    stride: int
-    kernel: int
     expansion: int
     residual: bool
 
@@ -200,11 +195,6 @@ class Bottleneck(LayerSpec):
     def hidden_channels(self) -> int:
         """Channels of the depthwise convolution."""
         return self.in_channels * self.expansion
-
-    @property
-    @override
-    def out_resolution(self) -> int:
-        return same_padding_resolution(self.resolution, self.stride)
 
     @property
     def has_expansion(self) -> bool:

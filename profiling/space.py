@@ -309,6 +309,16 @@ class Architecture(SpecModel):
         """The network that this stands for."""
         return NetworkSpec(tuple(layer for _, layer in self.placed_layers() if layer is not None))
 
+    def scaled(self, width: float = 1.0, *, resolution: int | None = None, classes: int | None = None) -> Self:
+        """The same choices with so many times the channels, and in another resolution or with other classes unless None.
+
+        Raises:
+            InputError: a value is out of range.
+        """
+        width_multiplier = self.space.width_multiplier * width
+        space = self.space.with_parameters(resolution=resolution, width_multiplier=width_multiplier, classes=classes)
+        return type(self)(space=space, choices=self.choices)
+
     def to_json(self) -> str:
         """The text of an architecture file."""
         shipped = self.space.name in built_in_names("spaces") and load_space(self.space.name) == self.space

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from latency_db.comparison import Entrant
 from profiling.errors import InputError
-from profiling.space import Architecture, load_architecture
+from profiling.space import load_architecture
 from profiling.tflite_file import read_tflite
-from search.zoo import SINGLE_PATH, TABLE_1_TOP1, UNAVAILABLE, load_zoo_network, single_path, zoo_names
+from search.zoo import CLASSES, RESOLUTION, SINGLE_PATH, TABLE_1_TOP1, UNAVAILABLE, load_zoo_network, single_path, zoo_names
 
-CLASSES = 1000
-RESOLUTION = 224
 PUBLISHED = "published: Single-Path NAS, Table 1"
 GIVEN = "given"
 TRAINED = "trained network"
@@ -95,18 +93,9 @@ def _scaled(argument: str, scaling: Scaling) -> Iterator[Entrant]:
             network = load_zoo_network(argument, width_multiplier=width, **values)
             architecture = single_path(width_multiplier=width, **values) if argument == SINGLE_PATH else None
         else:
-            architecture = _scaled_architecture(load_architecture(argument), width, scaling)
+            architecture = load_architecture(argument).scaled(width, resolution=scaling.resolution, classes=scaling.classes)
             network = architecture.network
         yield Entrant(name, network, architecture, family=argument, width=width)
-
-
-def _scaled_architecture(architecture: Architecture, width: float, scaling: Scaling) -> Architecture:
-    space = architecture.space.with_parameters(
-        resolution=scaling.resolution,
-        width_multiplier=architecture.space.width_multiplier * width,
-        classes=scaling.classes,
-    )
-    return Architecture(space=space, choices=architecture.choices)
 
 
 def _with_published(entrant: Entrant) -> Entrant:

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from profiling.errors import InputError
 from profiling.layers import LayerSpec
-from profiling.space import Architecture, load_architecture
+from profiling.space import load_architecture
 from search.data import Augment, Data, ImageForm, load_data
 from search.saved_network import SavedNetwork, load_network
-from search.zoo import UNAVAILABLE, load_zoo_network, zoo_names
+from search.zoo import RESOLUTION, UNAVAILABLE, load_zoo_network, zoo_names
 
 Layers = tuple[LayerSpec | None, ...]
-
-RESOLUTION = 224
 
 
 def load_layers(name_or_file: str, *, width: float = 1.0, resolution: int | None = None) -> Layers:
@@ -41,10 +39,8 @@ def load_layers(name_or_file: str, *, width: float = 1.0, resolution: int | None
         if width != 1 or resolution is not None:
             raise InputError("a trained network is of one size; give its architecture to change that", where=name_or_file)
         return load_network(path).layers
-    architecture = load_architecture(name_or_file)
-    width *= architecture.space.width_multiplier
-    space = architecture.space.with_parameters(width_multiplier=width, resolution=resolution)
-    return tuple(layer for _, layer in Architecture(space=space, choices=architecture.choices).placed_layers())
+    architecture = load_architecture(name_or_file).scaled(width, resolution=resolution)
+    return tuple(layer for _, layer in architecture.placed_layers())
 
 
 def load_images(layers: Sequence[LayerSpec | None], name_or_folder: str, seed: int, augment: Augment | None = None) -> Data:

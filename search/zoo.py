@@ -21,6 +21,8 @@ from profiling.specfile import SpecModel, parse_spec
 Block = Literal["separable", "mbconv", "fbnet"]
 SINGLE_PATH = "single-path-nas"
 MAX_WIDTH = 16
+# What the papers of these networks measure on: ImageNet.
+RESOLUTION, CLASSES = 224, 1000
 # Of networks that cannot be had: why. ChamNet's authors released a network of this name later (192-pixel images, 323 M
 # multiply-adds); nothing says that it is the one that Table 1 means.
 UNAVAILABLE = {
@@ -120,7 +122,7 @@ def _definition(name: str) -> ZooNetwork:
 
 
 def load_zoo_network(
-    name: str, *, width_multiplier: float = 1.0, resolution: int = 224, classes: int = 1000, image_channels: int = 3
+    name: str, *, width_multiplier: float = 1.0, resolution: int = RESOLUTION, classes: int = CLASSES, image_channels: int = 3
 ) -> NetworkSpec:
     """A network of the zoo.
 
@@ -149,7 +151,7 @@ def load_zoo_network(
 
 
 def single_path(
-    *, width_multiplier: float = 1.0, resolution: int = 224, classes: int = 1000, image_channels: int = 3
+    *, width_multiplier: float = 1.0, resolution: int = RESOLUTION, classes: int = CLASSES, image_channels: int = 3
 ) -> Architecture:
     """The paper's network (Fig. 5) as an architecture of its space under these parameters; see `load_zoo_network`.
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from latency_db.comparison import pareto_front
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from profiling.errors import InputError
@@ -172,11 +173,8 @@ def _explored(way: Way, score: Score) -> Explored:
 
 def front(networks: Iterable[Explored], latency: Callable[[Explored], float] = lambda each: each.predicted_ms) -> list[Explored]:
     """Those that no other beats: fastest first, each more accurate (by the images for choosing) than all faster ones."""
-    best: list[Explored] = []
-    for network in sorted(networks, key=lambda each: (latency(each), -each.choosing_accuracy)):
-        if not best or network.choosing_accuracy > best[-1].choosing_accuracy:
-            best.append(network)
-    return best
+    those = list(networks)
+    return [those[index] for index in pareto_front([(latency(each), each.choosing_accuracy) for each in those])]
 
 
 def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) -> list[Explored]:

@@ -34,9 +34,10 @@ from latency_db.sampling import networks_between
 from latency_db.table_files import read_table
 from profiling.errors import InputError
 from profiling.space import Architecture
+from search.accuracy import accuracies
 from search.config import SearchConfig
 from search.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
-from search.evaluate import accuracy, reestimate_batch_norm
+from search.evaluate import reestimate_batch_norm
 from search.loop import Search, table_digest
 from search.recipe import TrainConfig
 from search.train import Training
@@ -262,7 +263,8 @@ class Study:
             steps = self._training_steps
             batches = training_batches(self._data, RECIPE.batch_size, seed, steps, steps + BATCH_NORM_BATCHES, 0)
             reestimate_batch_norm(subset, (images for images, _ in batches))
-            top1 = accuracy(subset, held_out_batches(self._data, RECIPE.batch_size, 0))
+            [found] = accuracies([subset], held_out_batches(self._data, RECIPE.batch_size, 0), len(self._data.classes))
+            top1 = found.top1
             results.append(
                 self._result(name, seed, space.uniform("5x5-6" if name == WHOLE else "3x3-6"), top1, RECIPE.epochs, start)
             )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from search import processes
-from search.data import Data, held_out_batches
+from search.data import Data, held_out_batches, on_device
 from search.saved_network import SavedNetwork
 
 MANY = 5
@@ -69,6 +69,6 @@ def accuracies(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Te
 def evaluate(saved: SavedNetwork, data: Data, batch_size: int, workers: int) -> Accuracy:
     """The accuracy of a network on the held-out images of a data set, whose classes are its own."""
     device = processes.state().device
-    batches = ((images.to(device), labels.to(device)) for images, labels in held_out_batches(data, batch_size, workers))
+    batches = on_device(held_out_batches(data, batch_size, workers), device)
     (accuracy,) = accuracies([saved.build().to(device)], batches, len(data.classes))
     return accuracy

@@ -252,6 +252,13 @@ def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], wo
         yield batch
 
 
+def on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches where they are computed, images with their channels last in memory."""
+    for images, labels in batches:
+        channels_last = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+        yield channels_last, labels.to(device, non_blocking=True)
+
+
 def _collate(items: Sequence[tuple[Tensor, int] | InputError]) -> tuple[Tensor, Tensor] | InputError:
     images, labels = [], []
     for item in items:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from profiling.errors import InputError, TrainingError
 from search import checkpoint, processes
 from search.config import TrainingConfig
-from search.data import Data, mixed, training_batches
+from search.data import Data, mixed, on_device, training_batches
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -88,6 +88,7 @@ class Engine(Generic[M]):
         self.step = 0
         self.metrics: list[M] = []
         self._parts: Mapping[str, Stateful] = {}
+        self._parameters: list[nn.Parameter] = []
         self._identity: dict[str, str] = {}
 
     def resume(self, parts: Mapping[str, Stateful], identity: Mapping[str, str], kind: type[M]) -> None:
@@ -102,6 +103,7 @@ class Engine(Generic[M]):
             InputError: the folder holds a checkpoint of something else.
         """
         self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
+        self._parameters = [p for part in parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
         self._refuse_if_different()
         path = self._folder / CHECKPOINT
         # The folder of the run need not be there on other machines.
@@ -130,9 +132,7 @@ class Engine(Generic[M]):
         self._start_tracking()
         saved = time.monotonic()
         try:
-            for images, labels in batches:
-                images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
-                labels = labels.to(self.device, non_blocking=True)
+            for images, labels in on_device(batches, self.device):
                 metrics = train_step(images, labels)
 
                 self.step += 1
@@ -175,8 +175,7 @@ class Engine(Generic[M]):
             TrainingError: it, or the loss, is not finite.
         """
         config = self._config
-        parameters = [p for part in self._parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
-        for parameter in parameters:
+        for parameter in self._parameters:
             parameter.grad = None
         totals = torch.zeros(2, device=self.device)
         size = len(images) // config.accumulate
@@ -189,7 +188,7 @@ class Engine(Generic[M]):
             self._accelerator.backward(minimised * share)
             totals += share * torch.stack((minimised.detach(), reported.detach()))
         # Which subsets were dropped, and so which parameters have gradients, is the same in all processes.
-        processes.add_up([totals, *(parameter.grad for parameter in parameters if parameter.grad is not None)])
+        processes.add_up([totals, *(parameter.grad for parameter in self._parameters if parameter.grad is not None)])
         total, mean = map(float, totals)
         self.refuse_if_not_finite(total)
         return mean

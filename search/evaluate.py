@@ -1,4 +1,4 @@
-"""Accuracy of a network, after its batch-norm statistics have been estimated anew."""
+"""First guesses of a network, after its batch-norm statistics have been estimated anew."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from search import processes
 from search.network import BN_MOMENTUM, BatchNorm
 
 
@@ -43,16 +42,3 @@ def right_guesses(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) 
     """
     network.eval()
     return torch.cat([(network(images).argmax(-1) == labels).cpu() for images, labels in batches], dim=-1)
-
-
-@torch.no_grad()
-def accuracy(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The share of images whose class is the network's first guess (top-1), 0 to 1; over the images of all processes."""
-    network.eval()
-    right_and_total = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device)
-    for images, labels in batches:
-        right = (network(images).argmax(1) == labels).sum()
-        right_and_total += torch.stack((right, torch.full_like(right, len(labels))))
-    processes.add_up([right_and_total])
-    right, total = right_and_total.tolist()
-    return float(right / total)

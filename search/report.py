@@ -10,7 +10,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -75,7 +75,7 @@ class TableSection:
         table: the table.
         model: its runtime model.
         places: for each searchable place of the space its number, a description of the place and the cells by choice.
-        others: the same for the layers that are no matter of choice; one cell each, under the name `fixed`.
+        others: the same for the layers that are no matter of choice, with one cell each.
         noise_pct: median and worst spread of a layer, in percent; None where the table does not tell.
         validation: None when there is none.
         validation_image: predicted against measured.
@@ -192,6 +192,5 @@ def render(tables: Sequence[TableSection], runs: Sequence[RunSection], *, made_a
         made_at: date and time, for people.
     """
     environment = Environment(loader=PackageLoader("search"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["asdict"] = asdict
     versions = {"Python": platform.python_version(), **{name: version(name) for name in ("spnas", *VERSIONS)}}
     return environment.get_template("report.html").render(tables=tables, runs=runs, versions=versions, made_at=made_at)

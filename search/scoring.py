@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import Architecture
 from search.config import TrainingConfig
-from search.data import Data, held_out_batches, training_batches
+from search.data import Data, held_out_batches, on_device, training_batches
 from search.evaluate import reestimate_batch_norm, right_guesses
 from search.network import Network
 from search.supernet import Supernet, extract
@@ -107,12 +107,10 @@ class Scorer:
 
     def _training(self) -> Iterator[tuple[Tensor, Tensor]]:
         config, steps = self._config, self._steps
-        return self._moved(training_batches(self._data, config.batch_size, config.seed, steps.start, steps.stop, config.workers))
+        batches = training_batches(self._data, config.batch_size, config.seed, steps.start, steps.stop, config.workers)
+        return on_device(batches, self._device)
 
     def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
         config = self._config
-        return self._moved(held_out_batches(self._data, config.batch_size, config.workers, self._indices, shared=False))
-
-    def _moved(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        for images, labels in batches:
-            yield images.to(self._device, memory_format=torch.channels_last), labels.to(self._device)
+        batches = held_out_batches(self._data, config.batch_size, config.workers, self._indices, shared=False)
+        return on_device(batches, self._device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from profiling.layers import LayerSpec
 from search import processes
 from search.accuracy import accuracies
 from search.average import average_decay, averaged_model
-from search.data import Data, held_out_batches
+from search.data import Data, held_out_batches, on_device
 from search.engine import Engine, Stateful, write_metrics
 from search.loop import sensible_schedule
 from search.network import BN_MOMENTUM, BatchDropout, BatchNorm, Network
@@ -87,16 +87,23 @@ class Trained:
 
     Attributes:
         saved: the network with its averaged weights, ready to be written to a file.
-        top1, top5: its accuracy on the held-out images, 0 to 1; top-5 is None for five classes or fewer.
         steps: every step that was kept.
         evaluations: in the order of the epochs.
     """
 
     saved: SavedNetwork
-    top1: float
-    top5: float | None
     steps: tuple[Step, ...]
     evaluations: tuple[Evaluation, ...]
+
+    @property
+    def top1(self) -> float:
+        """Its accuracy on the held-out images, 0 to 1."""
+        return self.evaluations[-1].top1
+
+    @property
+    def top5(self) -> float | None:
+        """The same for five guesses; None for five classes or fewer."""
+        return self.evaluations[-1].top5
 
 
 class Training:
@@ -167,16 +174,15 @@ class Training:
         self._engine.run(self._train_step, on_step, stop)
         if processes.index() == 0:
             write_metrics(self._evaluations, self._folder / ACCURACY)
-        last = self._evaluations[-1]
         saved = SavedNetwork(
             name=self._config.network,
             layers=self._layers,
             classes=self._data.classes,
             state=self._average.module.state_dict(),
-            top1=last.top1,
+            top1=self._evaluations[-1].top1,
             origin=self._origin,
         )
-        return Trained(saved, last.top1, last.top5, tuple(self._engine.metrics), tuple(self._evaluations))
+        return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
 
     def _train_step(self, images: Tensor, labels: Tensor) -> Step:
         engine = self._engine
@@ -205,13 +211,10 @@ class Training:
         return loss, loss
 
     def _evaluate(self, epoch: int, step: int) -> Evaluation:
-        average, last = accuracies([self._average.module, self._network], self._held_out(), len(self._data.classes))
+        batches = held_out_batches(self._data, self._config.batch_size, self._config.workers)
+        networks = [self._average.module, self._network]
+        average, last = accuracies(networks, on_device(batches, self._engine.device), len(self._data.classes))
         return Evaluation(epoch, step, average.top1, average.top5, last.top1, last.top5)
-
-    def _held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
-        device = self._engine.device
-        for images, labels in held_out_batches(self._data, self._config.batch_size, self._config.workers):
-            yield images.to(device, memory_format=torch.channels_last), labels.to(device)
 
     def _start_from(self, initial: SavedNetwork) -> None:
         require_layers(initial, [layer for layer in self._layers if layer is not None], Path(self._config.init or initial.name))

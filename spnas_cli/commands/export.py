@@ -10,6 +10,7 @@ import click
 
 from spnas_cli.options import json_option
 from spnas_cli.output import note, print_facts, print_json, progress
+from spnas_cli.runs import workers_option
 
 if TYPE_CHECKING:
     from search.export import Export
@@ -56,9 +57,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the split of --data, as in training.")
-@click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
-)
+@workers_option
 @json_option
 def export(
     network: Path,

@@ -10,10 +10,11 @@ import torch
 from latency_db.sampling import networks_between
 from profiling.space import Architecture, load_architecture
 from search import selection
+from search.accuracy import accuracies
 from search.collapse import CollapseWatch, collapsed
 from search.config import SearchConfig
 from search.data import held_out_batches, load_data, training_batches
-from search.evaluate import accuracy, reestimate_batch_norm
+from search.evaluate import reestimate_batch_norm
 from search.loop import Search, table_digest
 from search.scoring import Score, Scorer
 from search.selection import LIKELY, SEEN, gather, is_clearly_better, near, select, write_candidates
@@ -55,7 +56,7 @@ def test_networks_side_by_side_score_as_each_alone(model, supernet, config, digi
     for architecture, score in zip(architectures, scores, strict=True):
         network = extract(supernet, architecture)
         reestimate_batch_norm(network, (images for images, _ in training_batches(digits, 64, config.seed, 7, 10, 0)))
-        assert float(score.right.double().mean()) == accuracy(network, held_out_batches(digits, 64, 0))
+        assert float(score.right.double().mean()) == accuracies([network], held_out_batches(digits, 64, 0), 10)[0].top1
         assert score.predicted_ms == model.predict(architecture).total_ms
         assert len(score.right) == digits.held_out_images == len(score.choosing) + len(score.right[1::2])
     fewer = Scorer(model, supernet, digits, config, steps=7, batches=3, most_images=100)

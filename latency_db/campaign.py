@@ -23,13 +23,10 @@ from profiling.layers import NetworkSpec
 from profiling.measurement import Measurement
 from profiling.session import Progress, Session
 from profiling.space import Architecture, SearchSpace, random_architectures
-from profiling.stats import is_noisy, robust_low, spread
+from profiling.stats import is_noisy, spread, undisturbed
 from profiling.supply import ModelSupply
 from profiling.tflite_build import TfliteBuilder
 from profiling.tflite_file import TfliteFile
-
-# Of the calibration, measured again in a validation: enough for a median that one of them cannot spoil.
-DRIFT_NETWORKS = 5
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Outcome:
     Attributes:
         cells: models that have a figure now.
         measured: visits made in this run; resumed: visits found from earlier runs.
-        flagged: keys of models whose visits differ by more than `stats.NOISY_SPREAD`.
+        flagged: keys of models whose fastest visit stands alone, see `stats.is_noisy`.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
     """
 
@@ -112,7 +109,7 @@ def profile(
         CalibrationNetwork(
             key=architecture.network.key,
             sum_ms=sums.predict(architecture).sum_ms,
-            measured_ms=robust_low(list(low_ms[architecture.network.key].values())),
+            measured_ms=undisturbed(list(low_ms[architecture.network.key].values())),
         )
         for architecture in networks
     )
@@ -135,16 +132,23 @@ class MeasuredNetwork:
 class Validation:
     """A validated runtime model.
 
+    A device drifts, and whatever is compared must be measured in the same rounds. So the networks of the calibration are measured
+    again beside the random ones: the errors of the runtime model are those with the calibration of these rounds, and what comes
+    on top of them, when the table's own calibration is used, is the drift.
+
     Attributes:
-        report: the errors.
-        networks: the random networks that it rests on.
-        others: networks measured beside them.
+        report: the errors of the runtime model.
+        networks: the random networks that it rests on, with its predictions.
+        as_stored: the errors of the table with the calibration that it holds; the same as `report` where its networks were not
+            all measured again.
+        others: networks measured beside them, with the predictions of the table as it is stored.
         drift_pct: how much slower (above 0) or faster the device was than when the table was measured: the median change, in
-            percent, of some networks of the calibration that were measured again in the same rounds. None without such networks.
+            percent, of the networks of the calibration. None where none of them was measured again.
     """
 
     report: ValidationReport
     networks: tuple[MeasuredNetwork, ...]
+    as_stored: ValidationReport
     others: tuple[MeasuredNetwork, ...]
     drift_pct: float | None
 
@@ -162,7 +166,7 @@ def validate_table(
     seed: int,
     others: dict[str, Architecture] | None = None,
 ) -> tuple[Validation, Outcome]:
-    """Measures random networks that took no part in the calibration and compares them with the table's runtime model.
+    """Measures random networks that took no part in the calibration, and those that did, and assesses the table's runtime model.
 
     Args:
         table: its space and conditions must be those of the device now.
@@ -180,7 +184,7 @@ def validate_table(
     table.require_conditions(conditions)
     drawn = _unseen_networks(table, networks, seed)
     named = others or {}
-    again = store.architectures(network.key for network in table.calibration[:DRIFT_NETWORKS])
+    again = store.architectures(network.key for network in table.calibration)
     parameters: dict[str, int | float | str] = {"table": table.name, "measured_at": table.created_at, "networks": networks}
     parameters |= {"visits": visits, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
     campaign = store.campaign("validate", table.space, conditions, parameters)
@@ -219,25 +223,30 @@ def _assess(
     named: dict[str, Architecture],
     low_ms: dict[str, dict[int, float]],
 ) -> Validation:
-    model = RuntimeModel(table)
+    fitted_to = [(network, list(low_ms[network.key].values())) for network in table.calibration]
+    again = [(network, undisturbed(values)) for network, values in fitted_to if values]
+    drift_pct = median(ms / network.measured_ms - 1 for network, ms in again) * 100 if again else None
+    stored = now = RuntimeModel(table)
+    if len(again) == len(table.calibration):
+        calibration = tuple(network.model_copy(update={"measured_ms": ms}) for network, ms in again)
+        now = RuntimeModel(table.model_copy(update={"calibration": calibration}))
 
-    def measured(name: str, architecture: Architecture) -> MeasuredNetwork:
+    def measured(name: str, architecture: Architecture, model: RuntimeModel) -> MeasuredNetwork:
         values = list(low_ms[architecture.network.key].values())
-        return MeasuredNetwork(name, model.predict(architecture), robust_low(values), spread(values))
+        return MeasuredNetwork(name, model.predict(architecture), undisturbed(values), spread(values))
 
-    rows = tuple(measured(key, architecture) for key, architecture in drawn.items())
     halves = [
-        [robust_low([ms for visit, ms in low_ms[key].items() if visit % 2 == parity]) for key in drawn] for parity in (0, 1)
+        [undisturbed([ms for visit, ms in low_ms[key].items() if visit % 2 == parity]) for key in drawn] for parity in (0, 1)
     ]
-    report = validate([row.prediction.total_ms for row in rows], [row.measured_ms for row in rows], *halves)
-    changes = [
-        robust_low(list(low_ms[network.key].values())) / network.measured_ms - 1
-        for network in table.calibration
-        if low_ms[network.key]
-    ]
-    drift_pct = median(changes) * 100 if changes else None
-    others = tuple(measured(name, architecture) for name, architecture in named.items())
-    return Validation(report, rows, others, drift_pct)
+
+    def assessed(model: RuntimeModel) -> tuple[ValidationReport, tuple[MeasuredNetwork, ...]]:
+        rows = tuple(measured(key, architecture, model) for key, architecture in drawn.items())
+        return validate([row.prediction.total_ms for row in rows], [row.measured_ms for row in rows], *halves), rows
+
+    report, rows = assessed(now)
+    as_stored, _ = assessed(stored)
+    others = tuple(measured(name, architecture, stored) for name, architecture in named.items())
+    return Validation(report, rows, as_stored, others, drift_pct)
 
 
 def measure(
@@ -306,4 +315,4 @@ def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], rea
 
 def _row(values_ms: Sequence[float]) -> Row:
     flag = "noisy" if is_noisy(values_ms) else None
-    return Row(ms=robust_low(values_ms), spread_ms=spread(values_ms), visits=len(values_ms), flag=flag)
+    return Row(ms=undisturbed(values_ms), spread_ms=spread(values_ms), visits=len(values_ms), flag=flag)

@@ -15,7 +15,7 @@ from profiling.device import Device, RunSettings
 from profiling.errors import InputError, MissingRowsError
 from profiling.layers import NetworkSpec
 from profiling.space import Architecture, load_space
-from profiling.stats import most_visits, robust_low
+from profiling.stats import lower_quartile, most_visits
 from profiling.tflite_build import TfliteBuilder
 from profiling.tflite_file import TfliteFile
 
@@ -152,7 +152,7 @@ def _row(
 ) -> ComparedNetwork:
     model, measured, low, high, sessions = entrant.model, None, None, None, []
     if model is not None:
-        measured = robust_low(list(low_ms[model.key].values()))
+        measured = lower_quartile(list(low_ms[model.key].values()))
         sessions = store.sessions(campaign, model.key)
         lows, highs = zip(*(most_visits(session) for session in sessions), strict=True)
         low, high = min(lows), max(highs)

@@ -29,7 +29,7 @@ class RunSettings:
     cores: str = "any"
     precision: Precision = "fp32"
     delegate: Delegate = "xnnpack"
-    runs: int = 30
+    runs: int = 15
     min_seconds: float = 0.1
     warmup_runs: int = 3
     warmup_seconds: float = 0.05

@@ -35,8 +35,8 @@ class Figures(SpecModel):
     def low_ms(self) -> float:
         """The figure that tables are made from: the fastest of the timed runs.
 
-        Interference only ever adds time. On 104 models of the space `imagenet`, the minimum of 30 runs, then the lower quartile
-        over 6 processes, made layers add up to networks within 0.9 % on average; medians of runs left 1.7 %.
+        Interference only ever adds time. On 104 models of the space `imagenet`, minima of the runs made layers add up to networks
+        within 0.9 % on average; medians of runs left 1.7 %.
         """
         return self.min_ms
 

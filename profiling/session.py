@@ -3,7 +3,7 @@
 Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and
 machines warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in
 between; when it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No
-figure is ever thrown away: tables take a low quantile over visits, so that a slow visit is outvoted, not hidden.
+figure is ever thrown away: tables take the fastest visit, and what the slow ones were stands beside it.
 
 The models themselves come from a supply, which hears before each round what will be asked for, in that order, and may still be
 making the last of them while the first are measured.
@@ -23,7 +23,7 @@ from profiling import benchmark_tool
 from profiling.device import BuiltModel, Device, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
 from profiling.measurement import Measurement
-from profiling.stats import is_noisy, robust_low
+from profiling.stats import is_noisy, lower_quartile, visited_in_calm
 
 CANARY_EVERY = 12
 CANARY_SLOW = 0.05
@@ -100,6 +100,7 @@ class Session:
         self._on_progress = on_progress
         self._sleep = sleep
         self._canary_ms: list[float] = []
+        self._history: list[tuple[str, float]] = []
         self._waited_s = 0.0
         self._visits = 0
         self._visits_s = 0.0
@@ -109,7 +110,7 @@ class Session:
     def measure(
         self, models: Sequence[str], *, visits: int, seed: int, done: Iterable[Measurement] = ()
     ) -> Iterator[Measurement]:
-        """Visits each model `visits` times, and some more where it is noisy.
+        """Visits each model `visits` times, and some more where it is noisy or was never met in calm.
 
         Args:
             models: what to measure, by key.
@@ -127,6 +128,7 @@ class Session:
         for measurement in done:
             if measurement.figures is not None:
                 figures[measurement.model][measurement.visit] = measurement.figures.low_ms
+                self._history.append((measurement.model, measurement.figures.low_ms))
         planned = dict.fromkeys(models, visits)
         in_a_row: dict[str, ToolOutputError] = {}
         since_canary: list[str] = []
@@ -149,6 +151,7 @@ class Session:
                 since_canary.append(key)
                 if error is None and measurement.figures is not None:
                     figures[key][visit] = measurement.figures.low_ms
+                    self._history.append((key, measurement.figures.low_ms))
                     in_a_row.clear()
                     yield measurement
                     continue
@@ -172,9 +175,10 @@ class Session:
         visits: int,
     ) -> list[tuple[str, int]]:
         """The models with the fewest visits among those that still need some, so that all keep abreast."""
+        calm = visited_in_calm(self._history)
         for key in models:
             values = list(figures[key].values())
-            if len(values) >= planned[key] and len(values) < visits + EXTRA_VISITS and is_noisy(values):
+            if planned[key] <= len(values) < visits + EXTRA_VISITS and (is_noisy(values) or key not in calm):
                 planned[key] = len(values) + 1
         open_keys = [key for key in models if len(figures[key]) < planned[key] and failures[key] < ATTEMPTS]
         fewest = min((len(figures[key]) for key in open_keys), default=0)
@@ -212,7 +216,7 @@ class Session:
         self._measure_canary()
         limit_s = min(COOL_DOWN_LIMIT_S, COOL_DOWN_SHARE * self.device_s)
         for step in COOL_DOWN_STEPS_S:
-            slower = self._canary_ms[-1] / robust_low(self._canary_ms) - 1
+            slower = self._canary_ms[-1] / lower_quartile(self._canary_ms) - 1
             if slower <= CANARY_SLOW or self._waited_s + step > limit_s:
                 break
             self.slow_canaries += 1

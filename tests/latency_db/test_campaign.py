@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas
 import pytest
 from click.testing import CliRunner
@@ -105,13 +106,21 @@ def test_profile_then_validate_and_predict(folder):
         kept = latest_validation(table, store)
         assert latest_validation(table.model_copy(update={"created_at": "later"}), store) is None
     assert kept is not None
-    assert asdict(kept.report) == report
+    assert asdict(kept.report) | {"drift_pct": kept.drift_pct, "as_stored": asdict(kept.as_stored)} == report
+    assert kept.report.noise_floor_ms == kept.as_stored.noise_floor_ms
     database = sqlite3.connect(folder / "spnas.db")
     query = "SELECT model, low_ms FROM measurements JOIN campaigns ON campaign = campaigns.id WHERE purpose = 'validate'"
-    visits = pandas.read_sql(query, database).groupby("model").low_ms.quantile(0.25)
+    visits = pandas.read_sql(query, database).groupby("model").low_ms.min()
     then = pandas.Series({network.key: network.measured_ms for network in table.calibration})
     assert len(then) == 5
     assert kept.drift_pct == pytest.approx(((visits / then - 1) * 100).median())
+    sums = pandas.Series({network.key: network.sum_ms for network in table.calibration})
+    for fitted, assessed in ((visits[then.index], kept.report), (then, kept.as_stored)):
+        slope, offset = np.polyfit(sums, fitted, 1)
+        predicted = pandas.Series({network.name: slope * network.prediction.sum_ms + offset for network in kept.networks})
+        errors = predicted / visits[predicted.index] - 1
+        assert assessed.mean_error_pct == pytest.approx(errors.abs().mean() * 100)
+        assert assessed.bias_pct == pytest.approx(errors.mean() * 100)
 
     other = spnas(folder, "validate", "--table", "tiny", "--threads", "2", *common)
     assert other.returncode == 6

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_db.comparison import pareto_front
-from profiling.stats import most_visits, robust_low
+from profiling.stats import lower_quartile, most_visits
 
 points = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=12)
 
@@ -28,6 +28,6 @@ def test_the_interval_holds_nine_in_ten_visits_and_the_figure_of_another_run():
     for run, other in zip(runs, np.roll(runs, 1, axis=0), strict=True):
         low, high = most_visits(run)
         inside += np.mean((low <= run) & (run <= high))
-        hits += low <= robust_low(other) <= high
+        hits += low <= lower_quartile(other) <= high
     assert inside / len(runs) == pytest.approx(0.9)
     assert hits / len(runs) > 0.95

@@ -107,6 +107,19 @@ def test_a_noisy_model_gets_more_visits_and_then_no_more():
     assert device.runs["model-1"] == 4
 
 
+def test_a_model_met_only_while_all_were_slow_gets_more_visits():
+    """It rains in the first half of each round. The visits to a model that was never met in the dry agree: noise cannot tell."""
+    models = [f"model-{index}" for index in range(32)]
+    device = ScriptedDevice(lambda key, count: 1.05 if count < 4 and len(device.order) % 32 < 16 else 1.0)
+    figures = list(session(device).measure(models, visits=4, seed=1))
+    in_the_rain = {key for key in models if {m.figures.min_ms for m in figures if m.model == key and m.visit < 4} == {1.05}}
+    in_the_dry = {key for key in models if sum(m.figures.min_ms == 1.0 for m in figures if m.model == key and m.visit < 4) > 1}
+    assert in_the_rain
+    assert in_the_dry
+    assert {min(m.figures.min_ms for m in figures if m.model == key) for key in in_the_rain} == {1.0}
+    assert {device.runs[key] for key in in_the_dry} == {4}
+
+
 def test_a_failed_visit_is_tried_again_but_not_for_ever():
     def script(key, count):
         return ToolOutputError("crash", "crashed") if key == "model-0" or (key, count) == ("model-1", 0) else 1.0

@@ -20,12 +20,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -40,6 +41,7 @@ from search.data import Data, ImageDataset, SmallImages, data_folder, held_out_b
 from search.evaluate import reestimate_batch_norm
 from search.loop import Search, table_digest
 from search.recipe import TrainConfig
+from search.scoring import Scorer
 from search.train import Training
 from search.vision import datasets
 
@@ -71,12 +73,13 @@ SEARCH_BATCH = 64
 SEARCH_LEARNING_RATE = 0.048
 
 LONGER_IMAGES = 50_000
-LONGER_RANDOM = 4
+LONGER_SEEDS = range(6)
 
 TELLING_LAYER = 8  # searchable layer, from 0: the first of the last stage
 
-PARTS = ("search", "networks", "kernels", "longer")
+PARTS = ("search", "networks", "kernels", "longer", "ranking")
 LONGER = "longer"
+SHARED = "shared"
 FOUND = "search"
 CORE, WHOLE = "subset 3x3", "subset 5x5"
 
@@ -209,10 +212,11 @@ class Study:
         for seed in SEEDS:
             yield "kernels", "uniform 5x5-6", seed, partial(self._train, "uniform 5x5-6", space.uniform("5x5-6"), seed)
             yield "kernels", WHOLE, seed, partial(self._train_subsets, seed)
-        kept = [name for name in networks if name.startswith("found") or name == "uniform 3x3-6"]
-        for name in (*kept, *(f"random {index}" for index in range(LONGER_RANDOM))):
-            run = partial(self._train, f"{LONGER} {name}", networks[name], SEEDS[0], images=LONGER_IMAGES)
-            yield LONGER, f"{LONGER} {name}", SEEDS[0], run
+        for seed, (name, network) in itertools.product(LONGER_SEEDS, networks.items()):
+            longer = f"{LONGER} {name}"
+            yield LONGER, longer, seed, partial(self._train, longer, network, seed, images=LONGER_IMAGES)
+        for seed in SEEDS:
+            yield "ranking", f"{SHARED} {next(iter(networks))}", seed, partial(self._rank, networks, seed)
 
     def _try(self, name: str, run: Run) -> bool:
         """Does a run and writes its results, unless another process is at it or has just done it."""
@@ -232,8 +236,8 @@ class Study:
                 )
         return True
 
-    def _search(self, seed: int, folder: Path) -> list[Result]:
-        config = SearchConfig(
+    def _search_config(self, seed: int) -> SearchConfig:
+        return SearchConfig(
             table=self._model.table.name,
             space_digest=self._model.space.digest,
             table_digest=table_digest(self._model.table),
@@ -244,9 +248,26 @@ class Study:
             learning_rate=SEARCH_LEARNING_RATE,
             seed=seed,
         )
-        start = time.process_time()
+
+    def _search(self, seed: int, folder: Path) -> list[Result]:
+        config, start = self._search_config(seed), time.process_time()
         found = Search(self._model, self._search_data, config, folder).run(on_step=lambda step: None)
         return [self._result(FOUND, seed, found.architecture, found.accuracy, config.epochs * TRAINING_IMAGES, start)]
+
+    def _rank(self, networks: Mapping[str, Architecture], seed: int, folder: Path) -> list[Result]:
+        """The accuracies of networks with the weights of a search's supernet, on the images that searches compare networks by."""
+        config, start = self._search_config(seed), time.process_time()
+        search = Search(self._model, self._search_data, config, folder)
+        scorer = Scorer(
+            self._model, search.run(on_step=lambda step: None).supernet, self._search_data, config,
+            steps=search.steps, batches=BATCH_NORM_BATCHES, most_images=CHOOSING_IMAGES,
+        )  # fmt: skip
+        results = []
+        for name, network in networks.items():
+            [score] = scorer.score([network])
+            right, images = float(score.right.double().mean()), config.epochs * TRAINING_IMAGES
+            results.append(self._result(f"{SHARED} {name}", seed, network, right, images, start))
+        return results
 
     def _train(self, name: str, network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES) -> list[Result]:
         start = time.process_time()
@@ -318,24 +339,11 @@ def summary(results: Sequence[Result]) -> str:
     for result in results:
         by_name.setdefault(result.name, []).append(result)
     networks = {name: runs for name, runs in by_name.items() if name.split()[0] in ("found", "random", "uniform")}
-    means = {name: statistics.mean(run.top1 for run in runs) for name, runs in networks.items()}
-    lines = ["| network | predicted ms | top-1 | seeds | choices |", "|---|---|---|---|---|"]
-    for name in sorted(networks, key=lambda name: -means[name]):
-        first, accuracies = networks[name][0], [run.top1 for run in networks[name]]
-        lines.append(f"| {name} | {first.predicted_ms:.4f} | {_spread(accuracies)} | {len(accuracies)} | {first.choices} |")
-    random = {name: mean for name, mean in means.items() if name.startswith("random")}
-    lines += ["", "| random networks | how many | mean ± standard deviation of their means |", "|---|---|---|"]
-    lines.append(f"| all | {len(random)} | {_spread(list(random.values()))} |")
-    for ratio in ("6", "3"):
-        some = [mean for name, mean in random.items() if networks[name][0].choices.split()[TELLING_LAYER].endswith(f"-{ratio}")]
-        lines.append(f"| ratio {ratio} in the first layer at 4×4 | {len(some)} | {_spread(some)} |")
-
-    shorter, longer = (f"{images:,} images, seed {SEEDS[0]}" for images in (TRAINING_IMAGES, LONGER_IMAGES))
-    lines += ["", f"| network | {shorter} | {longer} |", "|---|---|---|"]
-    for name, runs in by_name.items():
-        kind, _, network = name.partition(" ")
-        if kind == LONGER:
-            lines.append(f"| {network} | {networks[network][0].top1:.2%} | {runs[0].top1:.2%} |")
+    longer, shared = (
+        {name.removeprefix(f"{part} "): runs for name, runs in by_name.items() if name.startswith(f"{part} ")}
+        for part in (LONGER, SHARED)
+    )
+    lines = [*_networks_tables(networks), "", *_networks_tables(longer), "", *_ranking_table(longer, shared)]
 
     lines += ["", "| kernels | trained | top-1 | seeds |", "|---|---|---|---|"]
     for name, kernels, trained in (
@@ -348,11 +356,44 @@ def summary(results: Sequence[Result]) -> str:
         lines.append(f"| {kernels} | {trained} | {_spread([run.top1 for run in runs])} | {len(runs)} |")
 
     lines += ["", "| run | images | processor seconds |", "|---|---|---|"]
-    kinds = {"a search": by_name.get(FOUND, []), "a training": [run for runs in networks.values() for run in runs]}
+    kinds = {
+        "a search": by_name.get(FOUND, []),
+        "a training": [run for runs in networks.values() for run in runs],
+        "a longer training": [run for runs in longer.values() for run in runs],
+    }
     for kind, runs in kinds.items():
         if runs:
             lines.append(f"| {kind} | {runs[0].images:,} | {_number([run.cpu_s for run in runs])} |")
     return "\n".join(lines)
+
+
+def _networks_tables(networks: Mapping[str, Sequence[Result]]) -> list[str]:
+    """A line for each network, the most accurate first; then what the random ones come to."""
+    means = {name: statistics.mean(run.top1 for run in runs) for name, runs in networks.items()}
+    lines = ["| network | predicted ms | top-1 | seeds | choices |", "|---|---|---|---|---|"]
+    for name in sorted(networks, key=lambda name: -means[name]):
+        first, accuracies = networks[name][0], [run.top1 for run in networks[name]]
+        lines.append(f"| {name} | {first.predicted_ms:.4f} | {_spread(accuracies)} | {len(accuracies)} | {first.choices} |")
+    random = {name: mean for name, mean in means.items() if name.startswith("random")}
+    lines += ["", "| random networks | how many | mean ± standard deviation of their means |", "|---|---|---|"]
+    lines.append(f"| all | {len(random)} | {_spread(list(random.values()))} |")
+    for ratio in ("6", "3"):
+        some = [mean for name, mean in random.items() if networks[name][0].choices.split()[TELLING_LAYER].endswith(f"-{ratio}")]
+        lines.append(f"| ratio {ratio} in the first layer at 4×4 | {len(some)} | {_spread(some)} |")
+    return lines
+
+
+def _ranking_table(trained: Mapping[str, Sequence[Result]], shared: Mapping[str, Sequence[Result]]) -> list[str]:
+    """What shared weights tell of random networks: their accuracies with them beside those when trained from scratch."""
+    seeds = sorted({run.seed for runs in shared.values() for run in runs})
+    random = {name: statistics.mean(run.top1 for run in runs) for name, runs in trained.items() if name.startswith("random")}
+    lines = [f"| network | trained | {' | '.join(f'search {seed}' for seed in seeds)} |", "|---|---|" + "---|" * len(seeds)]
+    with_weights = {(name, run.seed): run.top1 for name, runs in shared.items() for run in runs}
+    for name in sorted(random, key=lambda name: -random[name]):
+        lines.append(f"| {name} | {random[name]:.2%} | {' | '.join(f'{with_weights[name, seed]:.2%}' for seed in seeds)} |")
+    by_seed = ([with_weights[name, seed] for name in random] for seed in seeds)
+    correlations = " | ".join(f"{spearmanr(list(random.values()), accuracies).statistic:+.2f}" for accuracies in by_seed)
+    return [*lines, f"| rank correlation | | {correlations} |"]
 
 
 def _number(values: Sequence[float]) -> str:

@@ -68,7 +68,7 @@ RECIPE = TrainConfig(
     batch_size=32,
     network="",
 )
-SEARCH_EPOCHS = 6
+SEARCH_EPOCHS = (6, 24)
 SEARCH_BATCH = 64
 SEARCH_LEARNING_RATE = 0.048
 
@@ -77,10 +77,11 @@ LONGER_SEEDS = range(6)
 
 TELLING_LAYER = 8  # searchable layer, from 0: the first of the last stage
 
-PARTS = ("search", "networks", "kernels", "longer", "ranking")
+PARTS = ("search", "networks", "kernels", "longer")
 LONGER = "longer"
-SHARED = "shared"
-FOUND = "search"
+# Named with the epochs of a search: `search-6`; `found-6 1`, what it found by seed 1; `shared-6 random 1`, another network with
+# the weights of its supernet.
+SEARCH, FOUND, SHARED = "search", "found", "shared"
 CORE, WHOLE = "subset 3x3", "subset 5x5"
 
 
@@ -197,16 +198,17 @@ class Study:
     def _runs(self) -> Iterator[tuple[str, str, int, Run]]:
         """Every run with its part of the study, its name and its seed; those of found networks once they are found."""
         space = self._model.space
-        for seed in SEEDS:
-            yield "search", FOUND, seed, partial(self._search, seed)
-        networks = {f"uniform {choice}": space.uniform(choice) for choice in ("3x3-6", "5x5-3")}
+        drawn = networks_between(self._model, TARGET_MS * (1 - BAND), TARGET_MS * (1 + BAND), seed=0)
+        random = {f"random {index}": network for index, network in enumerate(itertools.islice(drawn, RANDOM_NETWORKS))}
+        for epochs, seed in itertools.product(SEARCH_EPOCHS, SEEDS):
+            yield "search", f"{SEARCH}-{epochs}", seed, partial(self._search, epochs, random, seed)
+        networks = {f"uniform {choice}": space.uniform(choice) for choice in ("3x3-6", "5x5-3")} | random
         for result in read_results(self._file):
-            if result.name == FOUND:
+            kind, _, epochs = result.name.partition("-")
+            if kind == SEARCH:
                 found = Architecture(space=space, choices=tuple(result.choices.split()))
                 if found not in networks.values():  # searches may end with the same
-                    networks[f"found {result.seed}"] = found
-        drawn = networks_between(self._model, TARGET_MS * (1 - BAND), TARGET_MS * (1 + BAND), seed=0)
-        networks |= {f"random {index}": network for index, network in enumerate(itertools.islice(drawn, RANDOM_NETWORKS))}
+                    networks[f"{FOUND}-{epochs} {result.seed}"] = found
         for seed, (name, network) in itertools.product(SEEDS, networks.items()):
             yield "networks", name, seed, partial(self._train, name, network, seed)
         for seed in SEEDS:
@@ -215,8 +217,6 @@ class Study:
         for seed, (name, network) in itertools.product(LONGER_SEEDS, networks.items()):
             longer = f"{LONGER} {name}"
             yield LONGER, longer, seed, partial(self._train, longer, network, seed, images=LONGER_IMAGES)
-        for seed in SEEDS:
-            yield "ranking", f"{SHARED} {next(iter(networks))}", seed, partial(self._rank, networks, seed)
 
     def _try(self, name: str, run: Run) -> bool:
         """Does a run and writes its results, unless another process is at it or has just done it."""
@@ -236,37 +236,32 @@ class Study:
                 )
         return True
 
-    def _search_config(self, seed: int) -> SearchConfig:
-        return SearchConfig(
+    def _search(self, epochs: int, random: Mapping[str, Architecture], seed: int, folder: Path) -> list[Result]:
+        """What a search finds; and random networks with the weights of its supernet, by the images it compares networks on."""
+        start = time.process_time()
+        config = SearchConfig(
             table=self._model.table.name,
             space_digest=self._model.space.digest,
             table_digest=table_digest(self._model.table),
             data=RECIPE.data,
             target_ms=TARGET_MS,
-            epochs=SEARCH_EPOCHS,
+            epochs=epochs,
             batch_size=SEARCH_BATCH,
             learning_rate=SEARCH_LEARNING_RATE,
             seed=seed,
         )
-
-    def _search(self, seed: int, folder: Path) -> list[Result]:
-        config, start = self._search_config(seed), time.process_time()
-        found = Search(self._model, self._search_data, config, folder).run(on_step=lambda step: None)
-        return [self._result(FOUND, seed, found.architecture, found.accuracy, config.epochs * TRAINING_IMAGES, start)]
-
-    def _rank(self, networks: Mapping[str, Architecture], seed: int, folder: Path) -> list[Result]:
-        """The accuracies of networks with the weights of a search's supernet, on the images that searches compare networks by."""
-        config, start = self._search_config(seed), time.process_time()
-        search = Search(self._model, self._search_data, config, folder)
+        search, images = Search(self._model, self._search_data, config, folder), epochs * TRAINING_IMAGES
+        found = search.run(on_step=lambda step: None)
+        results = [self._result(f"{SEARCH}-{epochs}", seed, found.architecture, found.accuracy, images, start)]
         scorer = Scorer(
-            self._model, search.run(on_step=lambda step: None).supernet, self._search_data, config,
+            self._model, found.supernet, self._search_data, config,
             steps=search.steps, batches=BATCH_NORM_BATCHES, most_images=CHOOSING_IMAGES,
         )  # fmt: skip
-        results = []
-        for name, network in networks.items():
+        for name, network in random.items():
+            start = time.process_time()
             [score] = scorer.score([network])
-            right, images = float(score.right.double().mean()), config.epochs * TRAINING_IMAGES
-            results.append(self._result(f"{SHARED} {name}", seed, network, right, images, start))
+            accuracy = float(score.right.double().mean())
+            results.append(self._result(f"{SHARED}-{epochs} {name}", seed, network, accuracy, images, start))
         return results
 
     def _train(self, name: str, network: Architecture, seed: int, folder: Path, images: int = TRAINING_IMAGES) -> list[Result]:
@@ -285,10 +280,8 @@ class Study:
             batches = training_batches(self._data, RECIPE.batch_size, seed, steps, steps + BATCH_NORM_BATCHES, 0)
             reestimate_batch_norm(subset, (images for images, _ in batches))
             [found] = accuracies([subset], held_out_batches(self._data, RECIPE.batch_size, 0), len(self._data.classes))
-            top1 = found.top1
-            results.append(
-                self._result(name, seed, space.uniform("5x5-6" if name == WHOLE else "3x3-6"), top1, RECIPE.epochs, start)
-            )
+            network = space.uniform("5x5-6" if name == WHOLE else "3x3-6")
+            results.append(self._result(name, seed, network, found.top1, RECIPE.epochs * TRAINING_IMAGES, start))
         return results
 
     @property
@@ -338,12 +331,13 @@ def summary(results: Sequence[Result]) -> str:
     by_name: dict[str, list[Result]] = {}
     for result in results:
         by_name.setdefault(result.name, []).append(result)
-    networks = {name: runs for name, runs in by_name.items() if name.split()[0] in ("found", "random", "uniform")}
-    longer, shared = (
-        {name.removeprefix(f"{part} "): runs for name, runs in by_name.items() if name.startswith(f"{part} ")}
-        for part in (LONGER, SHARED)
-    )
-    lines = [*_networks_tables(networks), "", *_networks_tables(longer), "", *_ranking_table(longer, shared)]
+
+    def named(*kinds: str) -> dict[str, list[Result]]:
+        return {name: runs for name, runs in by_name.items() if name.split()[0].partition("-")[0] in kinds}
+
+    networks = named(FOUND, "random", "uniform")
+    longer = {name.removeprefix(f"{LONGER} "): runs for name, runs in named(LONGER).items()}
+    lines = [*_networks_tables(networks), "", *_networks_tables(longer), "", *_ranking_table(longer, named(SHARED))]
 
     lines += ["", "| kernels | trained | top-1 | seeds |", "|---|---|---|---|"]
     for name, kernels, trained in (
@@ -357,7 +351,7 @@ def summary(results: Sequence[Result]) -> str:
 
     lines += ["", "| run | images | processor seconds |", "|---|---|---|"]
     kinds = {
-        "a search": by_name.get(FOUND, []),
+        **{f"a search of {name.partition('-')[2]} epochs": runs for name, runs in named(SEARCH).items()},
         "a training": [run for runs in networks.values() for run in runs],
         "a longer training": [run for runs in longer.values() for run in runs],
     }
@@ -385,15 +379,20 @@ def _networks_tables(networks: Mapping[str, Sequence[Result]]) -> list[str]:
 
 def _ranking_table(trained: Mapping[str, Sequence[Result]], shared: Mapping[str, Sequence[Result]]) -> list[str]:
     """What shared weights tell of random networks: their accuracies with them beside those when trained from scratch."""
-    seeds = sorted({run.seed for runs in shared.values() for run in runs})
     random = {name: statistics.mean(run.top1 for run in runs) for name, runs in trained.items() if name.startswith("random")}
-    lines = [f"| network | trained | {' | '.join(f'search {seed}' for seed in seeds)} |", "|---|---|" + "---|" * len(seeds)]
-    with_weights = {(name, run.seed): run.top1 for name, runs in shared.items() for run in runs}
-    for name in sorted(random, key=lambda name: -random[name]):
-        lines.append(f"| {name} | {random[name]:.2%} | {' | '.join(f'{with_weights[name, seed]:.2%}' for seed in seeds)} |")
-    by_seed = ([with_weights[name, seed] for name in random] for seed in seeds)
-    correlations = " | ".join(f"{spearmanr(list(random.values()), accuracies).statistic:+.2f}" for accuracies in by_seed)
-    return [*lines, f"| rank correlation | | {correlations} |"]
+    order = sorted(random, key=lambda name: -random[name])
+    by_search: dict[tuple[int, int], dict[str, float]] = {}
+    for name, runs in shared.items():
+        kind, _, network = name.partition(" ")
+        for run in runs:
+            by_search.setdefault((int(kind.partition("-")[2]), run.seed), {})[network] = run.top1
+    searches = dict(sorted(by_search.items()))
+    heads = (f"{epochs} epochs, seed {seed}" for epochs, seed in searches)
+    lines = [f"| network | trained | {' | '.join(heads)} |", "|---|---|" + "---|" * len(searches)]
+    for name in order:
+        lines.append(f"| {name} | {random[name]:.2%} | {' | '.join(f'{top1[name]:.2%}' for top1 in searches.values())} |")
+    correlations = (spearmanr([random[name] for name in order], [top1[name] for name in order]) for top1 in searches.values())
+    return [*lines, f"| rank correlation | | {' | '.join(f'{correlation.statistic:+.2f}' for correlation in correlations)} |"]
 
 
 def _number(values: Sequence[float]) -> str:

@@ -1,7 +1,8 @@
 """Does the search find better networks? A study on Fashion-MNIST that can be run again.
 
 Networks of one latency, all trained alike from scratch with several seeds: those that searches found, random ones, uniform ones;
-then Table 2 of the paper, kernels trained as subsets of one network against kernels trained by themselves; and what it all cost.
+whether the shared weights of short and long searches tell the random ones apart; then Table 2 of the paper, kernels trained as
+subsets of one network against kernels trained by themselves; and what it all cost.
 
 Every finished run is a line of the results, and is not done again. Start the study twice to use two cores: each run is done by
 one of the processes. A run that was interrupted begins anew.

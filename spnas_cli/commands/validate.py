@@ -150,5 +150,7 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
             ],
         )
     note(f"\n{figure} shows predicted against measured; {PAPER}.")
-    if abs(validation.drift_pct or 0.0) > DRIFT_WORTH_A_WORD_PCT:
-        note("The device is not as fast as it was when the table was measured: profile again in its present state, or cool it.")
+    drift = validation.drift_pct or 0.0
+    if abs(drift) > DRIFT_WORTH_A_WORD_PCT:
+        change, remedy = ("slower", ", or let it cool down") if drift > 0 else ("faster", "")
+        note(f"The device is {abs(drift):.1f} % {change} than when the table was measured: profile again, as it is now{remedy}.")

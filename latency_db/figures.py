@@ -34,8 +34,8 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
         axes.plot(other.measured_ms, other.prediction.total_ms, "*", markersize=14, label=Path(other.name).stem)
     report = validation.report
     axes.set_title(
-        f"{table.name}: mean error {report.mean_error_pct:.2f} %, RMSE {report.rmse_ms:.3f} ms\n"
-        f"noise floor {report.noise_floor_ms:.3f} ms, Spearman {report.spearman:.4f}",
+        f"{table.name}: mean error {report.mean_error_pct:.2f} %, RMSE {report.rmse_ms:.3g} ms\n"
+        f"noise floor {report.noise_floor_ms:.3g} ms, Spearman {report.spearman:.4f}",
         fontsize=10,
     )
     axes.set_xlabel("measured latency (ms)")

@@ -130,7 +130,7 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     line, networks = model.calibration, table.calibration
     half = line.half_width_ms(sum(network.sum_ms for network in networks) / max(1, len(networks)))
     calibration = (
-        f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.3f} ms" if half else "none"
+        f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.2g} ms" if half else "none"
     )
     time = f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting"
     rows = [

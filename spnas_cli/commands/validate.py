@@ -115,12 +115,12 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
     report = validation.report
     seconds = (duration(value) for value in (outcome.wall_s, outcome.device_s, outcome.conversion_s))
     rows = [
-        ("RMSE", f"{report.rmse_ms:.3f} ms, {report.rmse_pct:.2f} %"),
+        ("RMSE", f"{report.rmse_ms:.3g} ms, {report.rmse_pct:.2f} %"),
         ("mean error", f"{report.mean_error_pct:.2f} %"),
         ("bias", f"{report.bias_pct:+.2f} %"),
         ("Spearman", f"{report.spearman:.4f}"),
         ("worst network", f"{report.worst_pct:.2f} %"),
-        ("noise floor", f"{report.noise_floor_ms:.3f} ms"),
+        ("noise floor", f"{report.noise_floor_ms:.3g} ms"),
     ]
     if validation.drift_pct is not None:
         rows.append(("drift since the table", f"{validation.drift_pct:+.2f} %, by the calibration's networks measured again"))

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from profiling.space import Architecture, SearchSpace
 Purpose = Literal["profile", "validate", "compare"]
 
 BUSY_TIMEOUT_S = 10.0
+BUSY_RETRY_S = 0.02
 # By the beginning of SQLite's own name for the fault: what is wrong, and what to do.
 FAULTS = {
     "SQLITE_NOTADB": ("is not a database", "it was left as it is; give another file with --db"),
@@ -91,7 +93,7 @@ class Store:
         version(self._connection)
 
     def _make_ready_for_writing(self) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._write_ahead()
         self._connection.execute("PRAGMA foreign_keys = ON")
         # NORMAL would survive `kill -9`; with FULL a measurement that was reported as kept survives a power cut, too.
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -100,6 +102,19 @@ class Store:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute("PRAGMA user_version = 1")
         self._connection.execute("COMMIT")
+
+    def _write_ahead(self) -> None:
+        """Another process that does the same with a new file makes SQLite refuse at once, without its timeout."""
+        give_up = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > give_up:
+                    raise
+                time.sleep(BUSY_RETRY_S)
+            else:
+                return
 
     def __enter__(self) -> Self:
         return self

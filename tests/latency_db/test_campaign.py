@@ -122,6 +122,11 @@ def test_profile_then_validate_and_predict(folder):
         assert assessed.mean_error_pct == pytest.approx(errors.abs().mean() * 100)
         assert assessed.bias_pct == pytest.approx(errors.mean() * 100)
 
+    again = spnas(folder, *profile)
+    assert json.loads(again.stdout)["measured"] == 0
+    with Store(folder / "spnas.db", read_only=True) as store:
+        assert store.tables() == [table], "its validation would no longer be known"
+
     other = spnas(folder, "validate", "--table", "tiny", "--threads", "2", *common)
     assert other.returncode == 6
     assert "threads was 1 and is 2" in other.stderr

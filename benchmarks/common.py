@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from latency_db.runtime_model import RuntimeModel
-from search.config import SearchConfig
-from search.data import load_data
-from search.loop import Found, Search, sensible_schedule, table_digest
+from search.config import SearchConfig, sensible_schedule
+from search.finding.search import Found, Search, table_digest
+from search.images.data import load_data
 
 
 def measured_table(folder: Path, space: str = "digits") -> str:

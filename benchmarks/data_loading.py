@@ -26,8 +26,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from profiling.space import SearchSpace, load_space
-from search.data import PREFETCH, load_data, training_batches
-from search.supernet import Supernet
+from search.images.data import PREFETCH, load_data, training_batches
+from search.supernet.supernet import Supernet
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 

@@ -36,15 +36,14 @@ from latency_db.sampling import networks_between
 from latency_db.table_files import read_table
 from profiling.errors import InputError
 from profiling.space import Architecture
-from search.accuracy import accuracies
 from search.config import SearchConfig
-from search.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
-from search.evaluate import reestimate_batch_norm
-from search.loop import Search, table_digest
-from search.recipe import TrainConfig
-from search.scoring import Scorer
-from search.train import Training
-from search.vision import datasets
+from search.finding.scoring import Scorer, reestimate_batch_norm
+from search.finding.search import Search, table_digest
+from search.images.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
+from search.images.vision import datasets
+from search.training.accuracy import accuracies
+from search.training.recipe import TrainConfig
+from search.training.train import Training
 
 RESULTS = Path(__file__).parent / "results"
 TARGET_MS = 0.0545  # just above the uniform 3x3-6 network, so that this one counts

@@ -21,8 +21,8 @@ import psutil
 from PIL import Image
 from scipy.stats import theilslopes
 
-from search import loop
-from search.loop import Step
+from search.finding import search
+from search.finding.search import Step
 from spnas_cli.main import cli
 
 STEPS_AN_EPOCH = 25
@@ -47,7 +47,7 @@ def searched(data: Path, run: Path, batch_size: int, epochs: int) -> list[tuple[
     """Runs the command; each step with the bytes that this process holds after it."""
     steps: list[tuple[Step, float]] = []
 
-    class Watched(loop.Search):
+    class Watched(search.Search):
         def run(self, on_step, stop):
             def noted(step: Step) -> None:
                 steps.append((step, psutil.Process().memory_info().rss))
@@ -56,7 +56,7 @@ def searched(data: Path, run: Path, batch_size: int, epochs: int) -> list[tuple[
             return super().run(noted, stop)
 
     options = {"--table": "pixel1", "--data": data, "--target-ms": 80, "--epochs": epochs, "--batch-size": batch_size, "-o": run}
-    with mock.patch.object(loop, "Search", Watched):
+    with mock.patch.object(search, "Search", Watched):
         code = cli(["search", *(str(word) for option in options.items() for word in option)], standalone_mode=False)
     if code:
         sys.exit(f"the search ended with exit code {code}")

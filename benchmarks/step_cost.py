@@ -31,12 +31,11 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import published_table
 from profiling.space import SKIP, SearchSpace, Slot
-from search import superkernel
 from search.config import SearchConfig
-from search.data import Data
-from search.loop import Search, table_digest
-from search.network import MBConvBlock, Network, build_block
-from search.supernet import Supernet
+from search.convnet.network import MBConvBlock, Network, build_block
+from search.finding.search import Search, table_digest
+from search.images.data import Data
+from search.supernet.supernet import Supernet, superkernel
 
 CLASSES = 1000
 LARGEST = "5x5-6"
@@ -134,7 +133,7 @@ def trainer(network: nn.Module, config: SearchConfig) -> Callable[[Tensor, Tenso
         {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": config.weight_decay},
         {"params": [parameter for parameter in parameters if parameter.dim() <= 1]},
     ]
-    # As `search.optimizers.make_weight_optimizer`.
+    # As `search.training.optimizers.make_weight_optimizer`.
     optimizer = torch.optim.RMSprop(groups, lr=config.rate_at(0), alpha=0.9, momentum=0.9, eps=1e-3**0.5)
 
     def step(images: Tensor, labels: Tensor) -> float:

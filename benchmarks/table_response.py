@@ -25,7 +25,7 @@ from latency_db.table import LatencyTable, row_key
 from latency_db.table_files import find_table
 from profiling.layers import MBConv
 from profiling.space import Architecture
-from search.figures import choice_colour
+from search.report.figures import choice_colour
 
 FACTORS = {"fast 5x5": 0.6, "as measured": 1.0, "slow 5x5": 1.8}
 IMAGE = Path(__file__).parents[1] / "docs/images/table_response.png"

@@ -14,10 +14,10 @@ from profiling.conditions import Conditions
 from profiling.device import Device, RunSettings
 from profiling.errors import InputError, MissingRowsError
 from profiling.layers import NetworkSpec
+from profiling.models.builder import TfliteBuilder
+from profiling.models.foreign import TfliteFile
 from profiling.space import Architecture, load_space
 from profiling.stats import lower_quartile, most_visits
-from profiling.tflite_build import TfliteBuilder
-from profiling.tflite_file import TfliteFile
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def compare(
     """Measures all networks in the same shuffled rounds; the same call again goes on where the last one stopped.
 
     Args:
-        device, store, builder, settings, watch: as for `campaign.profile`.
+        device, store, builder, settings, watch: as for `profile.profile`.
         entrants: what to compare, each network with a model being measured.
         table: what to predict latencies from; measured under the device's conditions. None for no predictions.
         visits: planned processes per network.
@@ -188,15 +188,3 @@ def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | No
         lacking, of = len(set(error.keys)), len(set(entrant.model.layers))
         how = "one of a space that has them would do (spnas profile --space FILE)"
         return None, f"no prediction: the table lacks {lacking} of its {of} different layers; {how}"
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Of points (ms, accuracy) the indices of those than which no other is faster and as accurate, or as fast and more accurate.
-
-    The fastest comes first; of equal points, the first one stands for all.
-    """
-    front: list[int] = []
-    for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
-        if not front or points[index][1] > points[front[-1]][1]:
-            front.append(index)
-    return front

@@ -7,9 +7,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from latency_db.campaign import Validation
-from latency_db.comparison import ComparedNetwork, Comparison, pareto_front
+from latency_db.comparison import ComparedNetwork, Comparison
+from latency_db.pareto import pareto_front
 from latency_db.table import LatencyTable
+from latency_db.validate import Validation
 
 
 def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> None:

@@ -6,12 +6,12 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from profiling.adb import RECONNECT_LIMIT_S, open_phone
-from profiling.adb_discovery import list_phones
-from profiling.adb_routes import Via
-from profiling.benchmark_binary import DEFAULT_VERSION
+from profiling.adb.routes import Via
 from profiling.device import Device, DeviceSummary
-from profiling.host import NAME, HostDevice, cpu_model, cpu_speeds_mhz
+from profiling.host.host import NAME, HostDevice, cpu_model, cpu_speeds_mhz
+from profiling.phone.benchmark_binary import DEFAULT_VERSION
+from profiling.phone.discovery import list_phones
+from profiling.phone.phone import RECONNECT_LIMIT_S, open_phone
 
 
 def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
@@ -34,7 +34,7 @@ def open_device(
     reconnect_limit_s: float = RECONNECT_LIMIT_S,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Device:
-    """The device of this name: `host`, or a phone; see `profiling.adb.open_phone` for what only concerns phones.
+    """The device of this name: `host`, or a phone; see `profiling.phone.phone.open_phone` for what only concerns phones.
 
     Raises:
         NoDeviceError: there is none, or it is not fit for measuring.

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from profiling import benchmark_tool
 from profiling.device import BuiltModel, Device, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
 from profiling.measurement import Measurement
+from profiling.phone import benchmark_output
 from profiling.stats import is_noisy, lower_quartile, visited_in_calm
 
 CANARY_EVERY = 12
@@ -37,7 +37,7 @@ EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
 # Failures that come again however often they are tried: those of the phone's tool, of the host's own, and of the time limit.
-DETERMINISTIC = benchmark_tool.DETERMINISTIC | {"failed", "fallback", "too few runs"}
+DETERMINISTIC = benchmark_output.DETERMINISTIC | {"failed", "fallback", "too few runs"}
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
 
 from profiling.specfile import SpecModel
+
+LEAST_STEPS = 300
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0)]
@@ -86,3 +89,9 @@ class SearchConfig(TrainingConfig):
         if (self.target_ms is None) == (self.runtime_weight is None):
             raise ValueError("exactly one of target_ms and runtime_weight must be given")
         return self
+
+
+def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:
+    """Batch size and epochs for a number of training images: the paper's 1024 and 8, on small data smaller and more of them."""
+    batch_size = batch_size or min(1024, 2 ** math.ceil(math.log2(max(4, images)) / 2))
+    return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))

@@ -83,9 +83,9 @@ class MeasuringOptions:
         """The open device of this name, given back at the end; says what it notices on the way."""
         from typing import cast
 
-        from profiling.adb_routes import Via
-        from profiling.benchmark_binary import DEFAULT_VERSION
+        from profiling.adb.routes import Via
         from profiling.devices import open_device
+        from profiling.phone.benchmark_binary import DEFAULT_VERSION
 
         tool = self.benchmark_tool or DEFAULT_VERSION
         device = open_device(

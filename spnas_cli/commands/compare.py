@@ -117,8 +117,8 @@ def compare(
     from latency_db.comparison_files import prepare_folder, write_comparison
     from latency_db.store import Store
     from latency_db.table_files import find_table
-    from profiling.tflite_build import TfliteBuilder
-    from search.entrants import Scaling, all_of_table_1, read_entrants
+    from profiling.models.builder import TfliteBuilder
+    from search.convnet.entrants import Scaling, all_of_table_1, read_entrants
 
     wanted = [*networks, *(name for name in all_of_table_1() if (zoo or not networks) and name not in networks)]
     entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published)

@@ -12,7 +12,7 @@ from spnas_cli.output import print_facts, print_json, printable
 from spnas_cli.runs import data_option, workers_option
 
 if TYPE_CHECKING:
-    from search.accuracy import Accuracy
+    from search.training.accuracy import Accuracy
 
 HARDEST = 3
 
@@ -41,9 +41,9 @@ def evaluate(network: Path, data_name: str, seed: int, batch_size: int, workers:
       spnas evaluate trained/network.pt --data digits
       spnas evaluate trained/network.pt --data path/to/images --workers 4 --json
     """
-    from search.accuracy import evaluate as evaluated
-    from search.named_network import load_known_images
-    from search.saved_network import load_network
+    from search.convnet.named import load_known_images
+    from search.convnet.saved import load_network
+    from search.training.accuracy import evaluate as evaluated
 
     saved = load_network(network)
     data = load_known_images(saved, data_name, seed)

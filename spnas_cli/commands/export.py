@@ -13,7 +13,7 @@ from spnas_cli.output import note, print_facts, print_json, progress
 from spnas_cli.runs import workers_option
 
 if TYPE_CHECKING:
-    from search.export import Export
+    from search.export.export import Export
 
 
 @click.command()
@@ -88,10 +88,10 @@ def export(
       spnas export run/network.pt --to onnx --data digits --json
     """
     from profiling.errors import InputError
-    from profiling.tflite_build import TfliteBuilder
-    from search.export import export as write_export
-    from search.named_network import load_known_images
-    from search.saved_network import load_network
+    from profiling.models.builder import TfliteBuilder
+    from search.convnet.named import load_known_images
+    from search.convnet.saved import load_network
+    from search.export.export import export as write_export
 
     saved = load_network(network)
     if target is None:

@@ -79,11 +79,11 @@ def profile(
     """
     from dataclasses import asdict
 
-    from latency_db.campaign import profile as run_profile
+    from latency_db.profile import profile as run_profile
     from latency_db.runtime_model import FEWEST_NETWORKS
     from latency_db.store import Store
+    from profiling.models.builder import TfliteBuilder
     from profiling.space import load_space
-    from profiling.tflite_build import TfliteBuilder
 
     if name is not None and len(device_names) > 1:
         raise click.BadParameter("one name cannot be that of several tables; leave it out", param_hint="--name")

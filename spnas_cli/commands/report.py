@@ -11,8 +11,8 @@ from spnas_cli.options import db_option
 from spnas_cli.output import note
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Validation
     from latency_db.table import LatencyTable
+    from latency_db.validate import Validation
 
 
 @click.command()
@@ -51,7 +51,7 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
 
     from latency_db.table_files import find_table
     from profiling.errors import InputError
-    from search.report import describe_table, read_run, render, run_table
+    from search.report.page import describe_table, read_run, render, run_table
 
     runs = [read_run(folder) for folder in folders]
     named = [find_table(name, db) for name in table_names]
@@ -70,8 +70,8 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
 
 
 def _latest_validation(table: LatencyTable, db: Path) -> Validation | None:
-    from latency_db.campaign import latest_validation
     from latency_db.store import Store
+    from latency_db.validate import latest_validation
 
     if not db.exists():
         return None

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spnas_cli.exploring import explore_options, explore_space
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import is_main_process, note, print_facts, print_json
 from spnas_cli.runs import (
     data_option,
+    explore_options,
+    explore_space,
     folder_option,
     prepare_folder,
     showing_progress,
@@ -24,9 +25,9 @@ from spnas_cli.runs import (
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
     from search.config import SearchConfig, Tracker
-    from search.data import Data
-    from search.explore import Way
-    from search.loop import Found
+    from search.finding.explore import Way
+    from search.finding.search import Found
+    from search.images.data import Data
 
 
 @click.command()
@@ -86,9 +87,9 @@ def search(
     from profiling.errors import InputError
     from profiling.space import load_space
     from search import processes
-    from search.config import SearchConfig
-    from search.data import load_data
-    from search.loop import check_target, sensible_schedule, table_digest
+    from search.config import SearchConfig, sensible_schedule
+    from search.finding.search import check_target, table_digest
+    from search.images.data import load_data
 
     if explore is not None and processes.state().num_processes > 1:
         raise InputError(
@@ -147,8 +148,8 @@ def search(
 
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
     from search import processes
-    from search.collapse import CollapseWatch
-    from search.loop import Search, Step
+    from search.finding.collapse import CollapseWatch
+    from search.finding.search import Search, Step
 
     run = Search(model, data, config, folder)
     processes.from_main(lambda: write_config(config, folder))
@@ -179,9 +180,9 @@ def _brief(choices: tuple[str, ...]) -> str:
 
 def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tuple[str, ...], folder: Path) -> None:
     from latency_db.table_files import write_table
-    from search.figures import draw_decisions, draw_kernels, draw_network, draw_progress
-    from search.saved_network import SavedNetwork
-    from search.selection import write_candidates
+    from search.convnet.saved import SavedNetwork
+    from search.finding.selection import write_candidates
+    from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
 
     write_candidates(found.candidates, folder)
     write_table(model.table, folder / "table.json")

@@ -22,9 +22,9 @@ from spnas_cli.runs import (
 
 if TYPE_CHECKING:
     from search.config import Tracker
-    from search.data import Data
-    from search.recipe import TrainConfig
-    from search.train import Step, Trained, Training
+    from search.images.data import Data
+    from search.training.recipe import TrainConfig
+    from search.training.train import Step, Trained, Training
 
 SUPERNET = "supernet:"
 NO_TOP5 = "no matter: five guesses are all that there are"
@@ -90,10 +90,10 @@ def train(
       spnas train mobilenet-v2 --data path/to/imagenet --recipe modern --workers 8 --mixed-precision bf16 -o trained
     """
     from search import processes
-    from search.named_network import load_images, load_layers
-    from search.recipe import TrainConfig, load_recipe
-    from search.saved_network import load_network
-    from search.train import Training, augmentation, sensible_training
+    from search.convnet.named import load_images, load_layers
+    from search.convnet.saved import load_network
+    from search.training.recipe import TrainConfig, load_recipe
+    from search.training.train import Training, augmentation, sensible_training
 
     layers = load_layers(arch, width=width, resolution=resolution)
     chosen = load_recipe(recipe)
@@ -145,7 +145,7 @@ def _train(training: Training, data: Data, config: TrainConfig) -> Trained:
 
 
 def _leave(trained: Trained, folder: Path) -> None:
-    from search.train_figure import draw_training
+    from search.report.training_figure import draw_training
 
     trained.saved.save(folder / "network.pt")
     draw_training(trained.steps, trained.evaluations, folder / "progress.png")

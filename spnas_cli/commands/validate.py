@@ -12,7 +12,8 @@ from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Outcome, Validation
+    from latency_db.campaign import Outcome
+    from latency_db.validate import Validation
 
 DRIFT_WORTH_A_WORD_PCT = 2.0
 PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
@@ -70,13 +71,13 @@ def validate(
     """
     from dataclasses import asdict
 
-    from latency_db.campaign import validate_table
     from latency_db.figures import draw_validation
     from latency_db.store import Store
     from latency_db.table_files import find_table
+    from latency_db.validate import validate_table
     from profiling.errors import MeasurementError
+    from profiling.models.builder import TfliteBuilder
     from profiling.space import load_architecture
-    from profiling.tflite_build import TfliteBuilder
 
     if measuring.rounds % 2:
         raise click.BadParameter(

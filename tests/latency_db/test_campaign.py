@@ -15,8 +15,8 @@ import pandas
 import pytest
 from click.testing import CliRunner
 
-from latency_db.campaign import latest_validation
 from latency_db.store import Store
+from latency_db.validate import latest_validation
 from spnas_cli.main import cli
 
 SPACE = """

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latency_db.comparison import pareto_front
+from latency_db.pareto import pareto_front
 from profiling.stats import lower_quartile, most_visits
 
 points = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=12)

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import torch
-from conftest import small_space, table_from_multiply_adds
+from small import small_space, table_from_multiply_adds
 
 from latency_db.runtime_model import RuntimeModel
 from search import processes
 from search.config import SearchConfig
-from search.data import load_data
-from search.loop import Search, table_digest
-from search.network import BatchNorm
-from search.recipe import TrainConfig, load_recipe
-from search.train import Training
+from search.convnet.batch_norm import BatchNorm
+from search.finding.search import Search, table_digest
+from search.images.data import load_data
+from search.training.recipe import TrainConfig, load_recipe
+from search.training.train import Training
 
 
 def batch_norm_of_all() -> dict[str, list[float]]:

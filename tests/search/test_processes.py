@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import small_space, table_from_multiply_adds
 from one_of_several import batch_norm_of_all, short_search, short_training
+from small import small_space, table_from_multiply_adds
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -46,7 +46,7 @@ def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
 
 def test_a_step_in_parts_differs_by_its_batch_norm_alone(tmp_path, monkeypatch):
     """With statistics that do not depend on the batch, the same decisions, dropout and losses come out."""
-    from search.network import BatchNorm
+    from search.convnet.batch_norm import BatchNorm
 
     # In training, running statistics are used as they stand: as if a batch had mean 0 and variance 1.
     def frozen(self, x, gate=None):

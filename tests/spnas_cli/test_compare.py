@@ -11,13 +11,13 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row
 from latency_db.table_files import write_table
 from profiling.device import RunSettings
-from profiling.host import HostDevice
+from profiling.host.host import HostDevice
+from profiling.models.builder import TfliteBuilder
+from profiling.models.foreign import read_tflite
 from profiling.space import load_space
-from profiling.tflite_build import TfliteBuilder
-from profiling.tflite_file import read_tflite
-from search.network import Network
-from search.saved_network import SavedNetwork
-from search.zoo import load_zoo_network, single_path, zoo_names
+from search.convnet.network import Network
+from search.convnet.saved import SavedNetwork
+from search.convnet.zoo import load_zoo_network, single_path, zoo_names
 from spnas_cli.main import cli
 
 SMALL = {"resolution": 32, "classes": 10}
@@ -119,7 +119,7 @@ def test_every_kind_of_network_side_by_side_and_again(folder):
 def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
     """Asked without measuring, which takes minutes at full size."""
     asked = []
-    monkeypatch.setattr("search.entrants.read_entrants", lambda wanted, *_, **__: asked.extend(wanted) or [])
+    monkeypatch.setattr("search.convnet.entrants.read_entrants", lambda wanted, *_, **__: asked.extend(wanted) or [])
     compare()
     assert asked == [*zoo_names(), "chamnet-b"]
     asked.clear()

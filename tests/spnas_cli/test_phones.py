@@ -22,9 +22,9 @@ from phone.machine import Phone
 from latency_db.campaign import canary_network
 from latency_db.store import Store
 from profiling.layers import NetworkSpec
+from profiling.models.builder import TfliteBuilder
 from profiling.space import SearchSpace
 from profiling.specfile import parse_spec
-from profiling.tflite_build import TfliteBuilder
 
 SPACE = """
 name: tiny

@@ -1,0 +1,1 @@
+"""The wire: how bytes, shell commands and files reach an Android device over USB, TCP or an adb server. It knows no phone."""

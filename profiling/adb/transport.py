@@ -1,0 +1,86 @@
+"""Shell commands and files on a phone, over any link."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from profiling.adb import shell, sync
+from profiling.adb.link import Link, LinkLostError, Stream
+from profiling.adb.shell import Reply
+from profiling.adb.sync import FileStat, PushFile
+
+TIMEOUT_S = 20.0
+Answer = TypeVar("Answer")
+
+
+class Transport:
+    """One connection to one phone. Every method raises `LinkLostError` when it breaks or falls silent."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    @property
+    def description(self) -> str:
+        """What it runs over, for messages."""
+        return self._link.description
+
+    def shell(self, command: str, timeout_s: float = TIMEOUT_S) -> Reply:
+        """Runs a shell command; its exit code is certain.
+
+        Args:
+            timeout_s: without any output.
+        """
+        run = shell.run_v2 if self._sdk >= shell.FIRST_SDK_WITH_V2 else shell.run_marked
+        return run(self._link, command, timeout_s)
+
+    def batch(self, commands: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> dict[str, Reply]:
+        """Runs several commands, named by words, in one round trip; what each prints on stderr is in its stdout."""
+        mark = secrets.token_hex(16)
+        replies = shell.split_batch(self.shell(shell.batch_script(commands, mark), timeout_s).stdout, mark)
+        if replies.keys() != commands.keys():
+            raise LinkLostError("the output of commands on the phone is cut off", where=self.description)
+        return replies
+
+    def push(self, files: Sequence[PushFile]) -> None:
+        """Writes files on the phone.
+
+        Raises:
+            RefusedFileError: the phone refuses one of them.
+        """
+        if files:
+            self._sync(lambda stream: sync.push(stream, files, TIMEOUT_S))
+
+    def pull(self, remote: str) -> bytes:
+        """The content of a file on the phone.
+
+        Raises:
+            RefusedFileError: it cannot be read.
+        """
+        return self._sync(lambda stream: sync.pull(stream, remote, TIMEOUT_S))
+
+    def stat(self, remote: str) -> FileStat | None:
+        """Size and mode of a file on the phone, None where there is none."""
+        return self._sync(lambda stream: sync.stat(stream, remote, TIMEOUT_S))
+
+    def close(self) -> None:
+        """Ends the connection, also one that is broken."""
+        with contextlib.suppress(LinkLostError):
+            self._link.close()
+
+    def _sync(self, work: Callable[[Stream], Answer]) -> Answer:
+        stream = self._link.open("sync:", TIMEOUT_S)
+        try:
+            return work(stream)
+        finally:
+            with contextlib.suppress(LinkLostError):
+                stream.close()
+
+    @cached_property
+    def _sdk(self) -> int:
+        """0 where the phone does not say: the oldest way works everywhere."""
+        answer = shell.run_marked(self._link, "getprop ro.build.version.sdk", TIMEOUT_S).text
+        return int(answer) if answer.isdecimal() else 0

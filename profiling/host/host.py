@@ -1,0 +1,204 @@
+"""This machine as a device: models run on LiteRT, each measurement in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from profiling.conditions import Conditions
+from profiling.device import BuiltModel, RunResult, RunSettings
+from profiling.errors import InputError, ToolOutputError
+from profiling.host import benchmark
+from profiling.measurement import DeviceState, Figures
+
+NAME = "host"
+
+
+class HostDevice:
+    """Keeps the protocol `profiling.device.Device` for the machine that spnas runs on."""
+
+    @property
+    def name(self) -> str:
+        """`host`."""
+        return NAME
+
+    @property
+    def shares_cpu(self) -> bool:
+        """It does."""
+        return True
+
+    def conditions(self, settings: RunSettings) -> Conditions:
+        """The conditions that hold for runs with these settings.
+
+        Raises:
+            InputError: a delegate or a choice of cores that this machine does not have.
+        """
+        if settings.delegate not in ("xnnpack", "none"):
+            raise InputError(f"the delegate {settings.delegate} does not run on this machine; allowed: xnnpack, none", where=NAME)
+        cores = select_cores(settings.cores)
+        return Conditions(
+            device=NAME,
+            model=cpu_model(),
+            os_build=platform.platform(),
+            soc=f"{platform.machine()}, {psutil.cpu_count()} cores",
+            runtime=f"LiteRT {version('ai-edge-litert')}",
+            tool=f"spnas host benchmark {benchmark.VERSION}",
+            threads=settings.threads,
+            cores=f"{sum(1 << core for core in cores):x}" if cores else "any",
+            precision=settings.precision,
+            delegate=settings.delegate,
+        )
+
+    def state(self) -> DeviceState:
+        """Temperature, clock and load now, as far as the system tells."""
+        frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+        return DeviceState(
+            temperature_c=_temperature(),
+            clock_mhz=frequency.current if frequency and frequency.current else None,
+            load=psutil.getloadavg()[0],
+        )
+
+    def push(self, models: list[BuiltModel]) -> None:
+        """Nothing to do: the models are on this machine."""
+
+    def run(self, model: BuiltModel, settings: RunSettings) -> RunResult:
+        """Runs one benchmark process on a model.
+
+        Raises:
+            ToolOutputError: `hang`, `crash`, `failed`, `truncated`, or `fallback` when the delegate did not take the graph.
+        """
+        cores = ",".join(str(core) for core in select_cores(settings.cores))
+        command = [
+            sys.executable, "-P", benchmark.__file__, "--model", str(model.path),
+            "--threads", str(settings.threads), "--delegate", settings.delegate, "--cores", cores,
+            "--runs", str(settings.runs), "--min-seconds", str(settings.min_seconds),
+            "--warmup-runs", str(settings.warmup_runs), "--warmup-seconds", str(settings.warmup_seconds),
+        ]  # fmt: skip
+        # A process group of its own, so that Ctrl-C reaches this process alone, which then ends the other.
+        finished = run_process(command, settings.timeout_s, where=model.key)
+        return RunResult(read_figures(finished.stdout, settings, where=model.key), finished.stdout + finished.stderr)
+
+    def close(self) -> None:
+        """Nothing to do: nothing was put anywhere."""
+
+
+def run_process(command: list[str], timeout_s: float, *, where: str) -> subprocess.CompletedProcess[str]:
+    """Runs a benchmark process to its end.
+
+    Raises:
+        ToolOutputError: it hung (and was killed), was ended by a signal, or failed.
+    """
+    try:
+        finished = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False, process_group=0,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ToolOutputError("hang", f"the benchmark process did not end within {timeout_s:g} s", where=where) from error
+    if finished.returncode < 0:
+        name = signal.Signals(-finished.returncode).name
+        raise ToolOutputError("crash", f"the benchmark process was ended by {name}", where=where)
+    if finished.returncode > 0:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ToolOutputError("failed", f"the benchmark process failed: {last}", where=where)
+    return finished
+
+
+def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
+    """The figures from what `benchmark` printed.
+
+    Raises:
+        ToolOutputError: the output is cut off (`truncated`), or the delegate did not do what was asked (`fallback`).
+    """
+    try:
+        result: dict[str, Any] = json.loads(stdout.splitlines()[-1])
+        delegated = bool(result["delegated"])
+        timed, warmup = (np.asarray(result[phase], dtype=np.float64) / 1e6 for phase in ("timed_ns", "warmup_ns"))
+        p5, median, p95 = (float(value) for value in np.percentile(timed, (5, 50, 95)))
+        figures = Figures(
+            count=len(timed),
+            mean_ms=float(timed.mean()),
+            min_ms=float(timed.min()),
+            max_ms=float(timed.max()),
+            std_ms=float(timed.std()),
+            p5_ms=p5,
+            median_ms=median,
+            p95_ms=p95,
+            init_ms=float(result["init_ns"]) / 1e6,
+            first_ms=float(warmup[0]),
+            warmup_ms=float(warmup.mean()),
+        )
+    except (ValueError, LookupError, TypeError) as error:
+        raise ToolOutputError("truncated", "the benchmark process printed no whole result", where=where) from error
+    if delegated != (settings.delegate == "xnnpack"):
+        ran = "with XNNPACK" if delegated else "without XNNPACK"
+        raise ToolOutputError("fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", where=where)
+    return figures
+
+
+def select_cores(wanted: str) -> list[int]:
+    """The cores for `any` (an empty list: the system decides), `big`, `prime` or a mask in hexadecimal.
+
+    Raises:
+        InputError: not a mask, a core that this process may not use, or speeds that the system does not tell.
+    """
+    if wanted == "any":
+        return []
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if not usable:
+        raise InputError("this system does not let a process choose its cores; use `--cores any`", where=NAME)
+    if wanted in ("big", "prime"):
+        speeds = {core: speed for core in usable if (speed := _max_speed(core)) is not None}
+        fastest = [core for core, speed in speeds.items() if speed == max(speeds.values())]
+        if not fastest:
+            raise InputError("this system does not tell the speed of its cores; give a mask such as `--cores 1`", where=NAME)
+        return fastest if wanted == "big" else fastest[-1:]
+    try:
+        mask = int(wanted, 16)
+    except ValueError as error:
+        raise InputError(f"{wanted!r} is not a CPU mask; use any, big, prime, or hexadecimal such as f0", where=NAME) from error
+    cores = [core for core in range(mask.bit_length()) if mask >> core & 1]
+    if mask <= 0 or not set(cores) <= set(usable):
+        allowed = f"{sum(1 << core for core in usable):x}"
+        raise InputError(f"the CPU mask {wanted} names cores that are not there; all cores are {allowed}", where=NAME)
+    return cores
+
+
+def cpu_speeds_mhz() -> dict[int, float | None]:
+    """The highest clock of each core in MHz, None where the system does not tell."""
+    return {core: _max_speed(core) for core in range(psutil.cpu_count() or 1)}
+
+
+def _max_speed(core: int) -> float | None:
+    try:
+        return int(Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq").read_text(encoding="ascii")) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def cpu_model() -> str:
+    """What the maker calls this processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _temperature() -> float | None:
+    if not hasattr(psutil, "sensors_temperatures"):
+        return None
+    sensors = [sensor.current for group in psutil.sensors_temperatures().values() for sensor in group]
+    return max(sensors, default=None)

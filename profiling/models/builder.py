@@ -1,0 +1,255 @@
+"""Builds TFLite models: a cache by content, and worker processes that hold TensorFlow so that this one need not.
+
+A file of the cache is named by all that went into it. Beside it stands its SHA-256; a file that does not fit it is built anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import platformdirs
+
+from profiling.conditions import Precision
+from profiling.device import BuiltModel
+from profiling.errors import ConversionError
+from profiling.layers import NetworkSpec
+from profiling.models.foreign import TfliteFile
+
+if TYPE_CHECKING:
+    from profiling.models.convert import Array, LayerWeights
+
+# To be raised whenever `convert` would build a different file from the same network.
+BUILD_VERSION = 2
+
+
+def default_cache() -> Path:
+    """The folder for built models in the user's cache directory."""
+    return Path(platformdirs.user_cache_dir("spnas")) / "tflite"
+
+
+class TfliteBuilder:
+    """Builds networks into a cache; a context manager, since it may start worker processes. May be shared between threads.
+
+    Args:
+        cache: folder of the cache, made when needed; `default_cache()` when None.
+        workers: processes at most; one per core and at most four when None.
+    """
+
+    def __init__(self, cache: Path | None = None, workers: int | None = None) -> None:
+        self._cache = cache or default_cache()
+        self._workers = workers or min(4, os.cpu_count() or 1)
+        self._pool: ProcessPoolExecutor | None = None
+        # By file: two devices that want one model at a time wait for one conversion.
+        self._jobs: dict[Path, Future[BuiltModel]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def built(self) -> int:
+        """How many models were converted so far, not counting those from the cache."""
+        return sum(job.done() and not job.cancelled() and job.exception() is None for job in self._jobs.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            # What a worker has in hand when the work is interrupted is wanted by nobody.
+            self._pool.shutdown(wait=error is None, cancel_futures=True)
+
+    def build(
+        self,
+        networks: Iterable[NetworkSpec | TfliteFile],
+        precision: Precision,
+        on_built: Callable[[int, int], None] | None = None,
+    ) -> dict[str, BuiltModel]:
+        """The models of all networks, by key; those that the cache lacks are converted in parallel.
+
+        Args:
+            networks: a single layer is a network of one; a file that was built elsewhere is taken as it is.
+            precision: of all of them.
+            on_built: called with the number of models that are ready and the number of all.
+
+        Raises:
+            ConversionError: a model could not be built, a worker died, or the disk is full. What was built stays in the cache.
+        """
+        return self.wait(self.start(networks, precision), on_built=on_built)
+
+    def convert(
+        self, network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+    ) -> bytes:
+        """A network with weights of its own, as `convert.convert` makes it; nothing is cached.
+
+        Raises:
+            ConversionError: as there, or the worker died.
+        """
+        with self._lock, self._translated(network.key):
+            job = self._processes().submit(_convert_weights, network, precision, weights, representative)
+        with self._translated(network.key):
+            return job.result()
+
+    def start(self, networks: Iterable[NetworkSpec | TfliteFile], precision: Precision) -> dict[str, Future[BuiltModel]]:
+        """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
+
+        Raises:
+            ConversionError: the cache cannot be written.
+        """
+        with self._lock:
+            return {network.key: self._start(network, precision) for network in networks}
+
+    def wait(
+        self,
+        jobs: Mapping[str, Future[BuiltModel]],
+        *,
+        key: str | None = None,
+        on_built: Callable[[int, int], None] | None = None,
+    ) -> dict[str, BuiltModel]:
+        """Waits until all models are ready, or until that of one key is.
+
+        Args:
+            jobs: from `start`.
+            key: of the model that suffices; None for all.
+            on_built: as for `build`.
+
+        Returns:
+            All models that are ready by then.
+
+        Raises:
+            ConversionError: as for `build`, also for a model that was not waited for.
+        """
+        report = on_built or (lambda done, total: None)
+        models: dict[str, BuiltModel] = {}
+        while True:
+            for name, job in jobs.items():
+                if name not in models and job.done():
+                    models[name] = self._result(job, name)
+            report(len(models), len(jobs))
+            if len(models) == len(jobs) or key in models:
+                return models
+            futures.wait([job for job in jobs.values() if not job.done()], return_when=futures.FIRST_COMPLETED)
+
+    def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
+        if isinstance(network, TfliteFile):
+            return _ready(network.model)
+        path = self._path(network, precision)
+        if path in self._jobs:
+            return self._jobs[path]
+        if model := self._from_cache(network, precision):
+            return _ready(model)
+        if not self._jobs:
+            self._make_cache()
+        with self._translated(network.key):
+            self._jobs[path] = self._processes().submit(_convert_into, network, precision, path)
+        return self._jobs[path]
+
+    def _processes(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
+        return self._pool
+
+    def _result(self, job: Future[BuiltModel], key: str) -> BuiltModel:
+        with self._translated(key):
+            return job.result()
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as error:
+            raise ConversionError(
+                "the conversion process died", where=key, hint="is there enough memory? Fewer workers need less"
+            ) from error
+        except OSError as error:
+            raise self._cache_error(error) from error
+
+    def _path(self, network: NetworkSpec, precision: Precision) -> Path:
+        parts = (*(layer.key for layer in network.layers), precision, version("tensorflow"), str(BUILD_VERSION))
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+        return self._cache / f"{digest}.tflite"
+
+    def _from_cache(self, network: NetworkSpec, precision: Precision) -> BuiltModel | None:
+        path = self._path(network, precision)
+        try:
+            content, expected = path.read_bytes(), _hash_file(path).read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        sha256 = hashlib.sha256(content).hexdigest()
+        return BuiltModel(network.key, path, sha256, len(content)) if sha256 == expected else None
+
+    def _make_cache(self) -> None:
+        with self._translated(str(self._cache)):
+            self._cache.mkdir(parents=True, exist_ok=True)
+
+    def _cache_error(self, error: OSError) -> ConversionError:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space" if full else "is the folder writable?"
+        return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
+
+
+def _ready(model: BuiltModel) -> Future[BuiltModel]:
+    job: Future[BuiltModel] = Future()
+    job.set_result(model)
+    return job
+
+
+def _hash_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _prepare_worker() -> None:
+    """Runs first in a worker: silences TensorFlow's C++ side, and has the worker end when its parent was killed.
+
+    A worker yields the CPU to all else: it may work while a phone is measured, and the link to that must not wait.
+    """
+    if hasattr(os, "nice"):
+        os.nice(10)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_weights(
+    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+) -> bytes:
+    """Runs in a worker."""
+    from profiling.models.convert import convert
+
+    return convert(network, precision, weights, representative)
+
+
+def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:
+    """Runs in a worker: converts and writes by rename, the hash first, so that no half-written model is ever taken for whole."""
+    from profiling.models.convert import convert
+
+    content = convert(network, precision)
+    sha256 = hashlib.sha256(content).hexdigest()
+    for target, data in ((_hash_file(path), sha256.encode("ascii")), (path, content)):
+        partial = target.with_name(f"{target.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    return BuiltModel(network.key, path, sha256, len(content))

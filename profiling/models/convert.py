@@ -1,0 +1,182 @@
+"""Turns a network into a TFLite model. The only user of TensorFlow; runs in worker processes of `builder`.
+
+The graph is written straight into a `GraphDef`, over constant weights with batch norm already folded. A Keras model handed to
+`from_concrete_functions` would leave its weights as resource variables, which converts without a word and then runs several times
+slower; the list of operators is therefore checked after every conversion. A `tf.function` gives the same model, tensor by tensor,
+but is traced, frozen and lifted into a second graph on the way, which makes a network take 1.7 times as long.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+
+# Before TensorFlow is loaded: no banner on stderr, and no look for a GPU that conversion would not use.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+
+from profiling.conditions import Precision
+from profiling.errors import ConversionError
+from profiling.layers import Bottleneck, Convolution, FinalLayer, LayerSpec, NetworkSpec, Separable, Stem
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+tf.get_logger().setLevel("ERROR")
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+LayerWeights = Sequence[tuple[Array, Array]]
+
+REPRESENTATIVE_INPUTS = 2
+CONVERSION_OPS: dict[Precision, frozenset[str]] = {
+    "fp32": frozenset(),
+    # Half-precision weights are widened at the model's start-up, one operator per tensor.
+    "fp16": frozenset({"DEQUANTIZE"}),
+    "int8": frozenset(),
+}
+
+
+def weight_shapes(layer: LayerSpec) -> list[tuple[tuple[int, ...], int]]:
+    """For each convolution of a layer in order the shape of its kernel, as TensorFlow lays it out, and the length of its bias.
+
+    A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), the classifier's (in, classes).
+    """
+    return [(_kernel_shape(convolution), convolution.out_channels) for convolution in layer.convolutions]
+
+
+def _kernel_shape(convolution: Convolution) -> tuple[int, ...]:
+    if convolution.kind == "classifier":
+        return (convolution.in_channels, convolution.out_channels)
+    if convolution.kind == "depthwise":
+        return (convolution.kernel, convolution.kernel, convolution.in_channels, 1)
+    return (convolution.kernel, convolution.kernel, convolution.in_channels, convolution.out_channels)
+
+
+def random_weights(layer: LayerSpec) -> LayerWeights:
+    """He-scaled weights that depend on nothing but the layer's key, so that the same layer always gives the same file."""
+    generator = np.random.default_rng(zlib.crc32(layer.key.encode()))
+    weights = []
+    for shape, outputs in weight_shapes(layer):
+        scale = np.float32(np.sqrt(2 * outputs / np.prod(shape)))
+        bias = generator.standard_normal(outputs, dtype=np.float32) * np.float32(0.1)
+        weights.append((generator.standard_normal(shape, dtype=np.float32) * scale, bias))
+    return weights
+
+
+def apply_layer(layer: LayerSpec, weights: LayerWeights, x: tf.Tensor) -> tf.Tensor:
+    """The layer as TensorFlow operations on x of shape (1, height, width, channels).
+
+    Raises:
+        ConversionError: this kind of layer has no TFLite form here.
+    """
+    match layer:
+        case Stem():
+            return tf.nn.relu6(_convolution(x, weights[0], layer.stride))
+        case Separable():
+            y = tf.nn.relu6(_depthwise(x, weights[0], layer.stride))
+            return tf.nn.relu6(_convolution(y, weights[1]))
+        case Bottleneck():
+            *hidden, project = weights
+            y = tf.nn.relu6(_convolution(x, hidden.pop(0))) if layer.has_expansion else x
+            for index, depthwise in enumerate(hidden):
+                y = tf.nn.relu6(_depthwise(y, depthwise, layer.stride if index == 0 else 1))
+            y = _convolution(y, project)
+            return x + y if layer.residual else y
+        case FinalLayer():
+            *features, (kernel, bias) = weights
+            y = tf.nn.relu6(_convolution(x, features[0])) if features else x
+            return tf.nn.bias_add(tf.matmul(tf.reduce_mean(y, axis=(1, 2)), kernel), bias)
+    raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
+
+
+def _convolution(x: tf.Tensor, weights: tuple[Array, Array], stride: int = 1) -> tf.Tensor:
+    return tf.nn.bias_add(tf.nn.conv2d(x, weights[0], stride, "SAME"), weights[1])
+
+
+def _depthwise(x: tf.Tensor, weights: tuple[Array, Array], stride: int) -> tf.Tensor:
+    return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, weights[0], (1, stride, stride, 1), "SAME"), weights[1])
+
+
+def convert(
+    network: NetworkSpec,
+    precision: Precision,
+    weights: Sequence[LayerWeights] | None = None,
+    representative: Array | None = None,
+) -> bytes:
+    """A network as a TFLite file.
+
+    Args:
+        network: its layers.
+        precision: `fp32`; `fp16`, half-precision weights; or `int8`, weights, activations, input and output in 8 bits.
+        weights: one entry per layer; random ones when None, which is enough for measuring latency.
+        representative: (images, height, width, channels), what ranges of `int8` are estimated on; input and output of the model
+            are then uint8, so that pixels go in as they are. Noise, and int8, when None.
+
+    Raises:
+        ConversionError: TensorFlow failed, the weights are not those of the layers, or the operators of the model are not those
+            of the network.
+    """
+    filled = [random_weights(layer) for layer in network.layers] if weights is None else weights
+    for layer, layer_weights in zip(network.layers, filled, strict=True):
+        if [(kernel.shape, len(bias)) for kernel, bias in layer_weights] != weight_shapes(layer):
+            raise ConversionError("the weights do not have the shapes of this layer", where=layer.key)
+
+    with tf.Graph().as_default() as graph:
+        given = x = tf.compat.v1.placeholder(tf.float32, network.input_shape)
+        for layer, layer_weights in zip(network.layers, filled, strict=True):
+            x = apply_layer(layer, layer_weights, x)
+    converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [given], [x])
+    if precision != "fp32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        inputs = _noise(network.input_shape) if representative is None else representative
+        converter.representative_dataset = lambda: ([image[None]] for image in inputs)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8 if representative is None else tf.uint8
+    try:
+        model: bytes = converter.convert()
+    except Exception as error:
+        raise ConversionError(f"TensorFlow could not convert it: {error}".splitlines()[0], where=network.key) from error
+    check_ops(model, network, precision, from_pixels=precision == "int8" and representative is not None)
+    return model
+
+
+def _noise(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).standard_normal((REPRESENTATIVE_INPUTS, *shape[1:]), dtype=np.float32)
+
+
+def model_ops(model: bytes) -> tuple[str, ...]:
+    """The operators of a TFLite file in order, by their names in the TFLite schema."""
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+    parsed = schema.Model.GetRootAs(model, 0)
+    graph = parsed.Subgraphs(0)
+    codes = [parsed.OperatorCodes(index) for index in range(parsed.OperatorCodesLength())]
+    # Older files hold the code in the field that was one byte wide.
+    builtin = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
+    return tuple(builtin[graph.Operators(index).OpcodeIndex()] for index in range(graph.OperatorsLength()))
+
+
+def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
+    """Makes sure that a model is what its network must become.
+
+    Args:
+        model: the content of the file.
+        network: what it was made from.
+        precision: of the model.
+        from_pixels: whether it takes and gives uint8, which one operator at each end makes int8 of, and int8 that.
+
+    Raises:
+        ConversionError: an operator is missing or there is one too many; a latency measured on such a model would be wrong.
+    """
+    found = tuple(op for op in model_ops(model) if op not in CONVERSION_OPS[precision])
+    expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
+    if found != expected:
+        raise ConversionError(
+            f"the model holds the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key
+        )

@@ -1,0 +1,100 @@
+"""Every phone that can be seen from here, each with what it lacks to be measured on. A broken one hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from profiling.adb.link import LinkLostError
+from profiling.adb.routes import Route, connect, look_around
+from profiling.adb.server import AdbServer
+from profiling.adb.transport import Transport
+from profiling.device import DeviceSummary
+from profiling.errors import InputError, NoDeviceError
+from profiling.phone import probes
+from profiling.phone.lock import FOLDER as LOCK
+from profiling.phone.probes import PhoneState
+
+# Of all phones of one search; each takes a second at most when it answers.
+_AT_ONCE = 8
+LOW_BATTERY = 20
+UNKNOWN = "unknown"
+
+
+def list_phones(
+    addresses: Sequence[str] = (), *, server: AdbServer | None = None, notify: Callable[[str], None] = lambda text: None
+) -> list[DeviceSummary]:
+    """The phones of the adb server, on USB, and at these addresses of the network.
+
+    Args:
+        addresses: HOST[:PORT].
+        server: the adb server to ask; the usual one by default.
+        notify: is told when a person must act on a phone.
+    """
+    server = server or AdbServer()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda look: look(), _looks(addresses, server, notify)))
+
+
+def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], None]) -> Iterator[Callable[[], DeviceSummary]]:
+    seen = look_around(server)
+    routes = [Route("server", device.serial, "") for device in seen.server or ()]
+    served = {route.target for route in routes}
+    for phone in seen.usb or ():
+        if phone.serial is None:
+            problem = phone.problem
+            assert problem is not None
+            yield lambda problem=problem: _unreachable(problem.where or "USB", problem)  # type: ignore[misc]
+        elif phone.serial not in served:
+            routes.append(Route("usb", phone.serial, ""))
+    routes += [Route("tcp", address, "") for address in addresses if address not in served]
+    for route in routes:
+        yield lambda route=route: _look_at(route, server, notify)  # type: ignore[misc]
+
+
+def _look_at(route: Route, server: AdbServer, notify: Callable[[str], None]) -> DeviceSummary:
+    try:
+        transport = connect(route, server, notify=notify)
+        try:
+            return _describe(route, transport)
+        finally:
+            transport.close()
+    except (NoDeviceError, InputError, LinkLostError) as error:
+        return _unreachable(route.target, error)
+
+
+def _unreachable(name: str, error: NoDeviceError | InputError | LinkLostError) -> DeviceSummary:
+    missing = f"{error.problem}; {error.hint}" if error.hint else error.problem
+    return DeviceSummary(name=name, model=UNKNOWN, soc=UNKNOWN, state="unreachable", cores=UNKNOWN, missing=missing)
+
+
+def _describe(route: Route, transport: Transport) -> DeviceSummary:
+    asked = probes.IDENTITY_PROBES | probes.STATE_PROBES | probes.READINESS_PROBES
+    replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, "holder": f"cat {LOCK}/owner"})
+    texts = {name: reply.text for name, reply in replies.items()}
+    properties = probes.parse_properties(texts["properties"])
+    cores = probes.parse_cores(texts["online"], texts["speeds"])
+    state = PhoneState.parse(texts)
+    battery = probes.parse_battery(texts["battery"])
+    status = state.thermal.status
+    lacks = {
+        "starting": "it has not finished starting" if properties.get("sys.boot_completed") != "1" else None,
+        "in use": "another run measures on it" if replies["holder"].exit_code == 0 else None,
+        "hot": f"it throttles (thermal status {status}); let it cool down" if status else None,
+        "low battery": _low(battery.level),
+        "saving power": "battery saver is on; switch it off" if texts["saver"] == "1" else None,
+    }
+    missing = {word: text for word, text in lacks.items() if text}
+    return DeviceSummary(
+        name=route.target,
+        model=properties.get("ro.product.model") or UNKNOWN,
+        soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or UNKNOWN,
+        state=next(iter(missing), "ready"),
+        cores=probes.describe_cores(cores),
+        temperature_c=state.thermal.warmest_c,
+        missing="; ".join(missing.values()) or None,
+    )
+
+
+def _low(level: float | None) -> str | None:
+    return f"its battery is at {level:.0f} %; charge it" if level is not None and level < LOW_BATTERY else None

@@ -1,0 +1,280 @@
+"""A phone as a device: `benchmark_model` runs on it, detached, and comes back with figures whatever happens to the cable."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from profiling.adb.connection import Connection
+from profiling.adb.routes import Via, choose_route, connect, look_around
+from profiling.adb.server import AdbServer
+from profiling.adb.transport import Transport
+from profiling.conditions import Conditions
+from profiling.device import BuiltModel, RunResult, RunSettings
+from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDeviceError, ToolOutputError
+from profiling.measurement import DeviceState
+from profiling.phone import benchmark_binary, benchmark_output, probes
+from profiling.phone.benchmark_binary import BenchmarkBinary
+from profiling.phone.climate import Climate, wait_for_other_load
+from profiling.phone.files import LocalFile, PhoneFiles
+from profiling.phone.lock import PhoneLock
+from profiling.phone.process import Finished, PhoneProcesses, VanishedError
+from profiling.phone.screen import Wakefulness
+
+RECONNECT_LIMIT_S = 600.0
+COOL_DOWN_LIMIT_S = 600.0
+# For giving everything back to a phone that may be gone.
+CLOSE_LIMIT_S = 5.0
+BATTERY_FLOOR, BATTERY_LOW = 10, 20
+HOT_BATTERY_C = 40.0
+SETTLED_AFTER_BOOT_S = 120.0
+ATTEMPTS = 3
+# `--max_secs` may end the runs early; the minimum of fewer than these says little.
+FEWEST_RUNS = 5
+_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
+
+
+def open_phone(
+    name: str | None,
+    *,
+    tool: str = benchmark_binary.DEFAULT_VERSION,
+    via: Via = "auto",
+    server: AdbServer | None = None,
+    max_temperature_c: float | None = None,
+    reconnect_limit_s: float = RECONNECT_LIMIT_S,
+    cool_down_limit_s: float = COOL_DOWN_LIMIT_S,
+    notify: Callable[[str], None] = lambda text: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> AdbDevice:
+    """The phone of this name, ready to measure.
+
+    Args:
+        name: a serial number, HOST[:PORT], or None for the only phone there is.
+        tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
+        via: the way to it.
+        server: the adb server to ask; the usual one by default.
+        max_temperature_c: of the skin, or of the CPU where the phone tells no other; measuring waits until it is below.
+        reconnect_limit_s: how long the phone may be away.
+        cool_down_limit_s: how long it may take to cool down.
+        notify: is told, in one line, whatever a person should know.
+        sleep: waits for some seconds.
+
+    Raises:
+        NoDeviceError: there is no such phone, or it is not fit for measuring.
+        InputError: the tool does not fit the phone, or a limit cannot be kept on it.
+    """
+    server = server or AdbServer()
+    route = choose_route(name, via, look_around(server))
+    notify(f"{route.target}: over {route.via}, because {route.reason}")
+    return AdbDevice(
+        lambda: connect(route, server, notify=notify),
+        tool,
+        max_temperature_c=max_temperature_c,
+        reconnect_limit_s=reconnect_limit_s,
+        cool_down_limit_s=cool_down_limit_s,
+        notify=notify,
+        sleep=sleep,
+    )
+
+
+class AdbDevice:
+    """Keeps the protocol `profiling.device.Device` for a phone, whatever the link; see `open_phone` for the arguments."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Transport],
+        tool: str,
+        *,
+        max_temperature_c: float | None = None,
+        reconnect_limit_s: float = RECONNECT_LIMIT_S,
+        cool_down_limit_s: float = COOL_DOWN_LIMIT_S,
+        notify: Callable[[str], None] = lambda text: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._notify, self._sleep = notify, sleep
+        self._connection = Connection(connect, limit_s=reconnect_limit_s, notify=notify, sleep=sleep)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._connection.close)
+            identity = self._connection.batch(probes.IDENTITY_PROBES)
+            self._properties = probes.parse_properties(identity["properties"].text)
+            self._cores = probes.parse_cores(identity["online"].text, identity["speeds"].text)
+            self._stat, self._told = identity["stat"].text, set[str]()
+            self._tool = self._find_tool(tool)
+            self._lock = PhoneLock(self._connection)
+            undo.callback(self._lock.release)
+            self._files = PhoneFiles(self._connection)
+            undo.callback(self._files.remove_all)
+            self._processes = PhoneProcesses(self._connection, self._files.folder, before=self._lock.renewal)
+            self._screen = Wakefulness(self._connection)
+            undo.callback(self._screen.restore)
+            undo.callback(self._processes.kill_all)
+            self._prepare()
+            self._climate = Climate(
+                self._connection,
+                max_temperature_c=max_temperature_c,
+                limit_s=cool_down_limit_s,
+                notify=notify,
+                sleep=sleep,
+            )
+            self._undo = undo.pop_all()
+        self._mask, self._state_is_fresh = "any", True
+
+    @property
+    def name(self) -> str:
+        """The serial number that the phone itself tells."""
+        return self._connection.serial
+
+    @property
+    def shares_cpu(self) -> bool:
+        """A phone computes by itself."""
+        return False
+
+    def conditions(self, settings: RunSettings) -> Conditions:
+        """The conditions that hold for runs with these settings.
+
+        Raises:
+            InputError: the phone does not have these cores.
+        """
+        properties = self._properties
+        version = self._tool.version
+        return Conditions(
+            device=self.name,
+            model=properties.get("ro.product.model") or "unknown",
+            os_build=properties.get("ro.build.fingerprint") or "unknown",
+            soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown",
+            runtime=f"LiteRT {version}" if version else "as built into the tool",
+            tool=f"benchmark_model {self._tool.sha256}",
+            threads=settings.threads,
+            cores=self._choose_cores(settings),
+            precision=settings.precision,
+            delegate=settings.delegate,
+        )
+
+    def state(self) -> DeviceState:
+        """Temperature, clocks and load: as read together with the last run where that has just ended, else now."""
+        if not self._state_is_fresh:
+            self._climate.read()
+        self._state_is_fresh = False
+        return self._climate.beside(self._mask).model_copy(update={"boot_id": self._connection.boot_id or None})
+
+    def push(self, models: list[BuiltModel]) -> None:
+        """Brings the models to the phone, those that it lacks; see `Device`."""
+        self._files.ensure([self._tool_file(), *map(_model_file, models)])
+
+    def run(self, model: BuiltModel, settings: RunSettings) -> RunResult:
+        """Runs one benchmark process on a model; see `Device`.
+
+        When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
+        """
+        self._mask, self._state_is_fresh = self._choose_cores(settings), False
+        file = _model_file(model)
+        tool = self._files.path(self._tool_file())
+        resolved = replace(settings, cores=self._mask)
+        arguments = benchmark_output.command(tool, self._files.path(file), resolved)
+        failure = "vanished", "the benchmark process disappears without a trace"
+        for _ in range(ATTEMPTS):
+            if self._boots != self._connection.boots:
+                self._prepare()
+            self._climate.wait_until_fit(self._mask)
+            self._files.ensure([self._tool_file(), file])
+            try:
+                finished = self._processes.run(arguments, tool, timeout_s=settings.timeout_s, probes=self._climate.probes)
+            except VanishedError:
+                self._processes.kill_all()
+                self._files.look_again()
+                continue
+            self._climate.note(finished.probes)
+            self._state_is_fresh = True
+            if not self._climate.beside(self._mask).throttled:
+                return self._result(finished, resolved, model.key)
+            failure = "throttled", "the phone slows itself down each time"
+        raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
+
+    def close(self) -> None:
+        """Removes what was put on the phone, restores its settings, gives the lock back; what a lost phone allows of it."""
+        self._connection.limit_s = CLOSE_LIMIT_S
+        try:
+            self._undo.close()
+        except (DeviceLostError, MeasurementError) as error:
+            self._notify(f"{self.name}: not everything could be given back ({error.problem}); the next run on this phone does it")
+
+    def _prepare(self) -> None:
+        """What must hold after every start of the phone."""
+        self._boots = self._connection.boots
+        self._processes.kill_all()
+        self._files.look_again()
+        ready = self._connection.batch(probes.READINESS_PROBES)
+        self._judge_battery(ready["battery"].text, saver=ready["saver"].text == "1")
+        self._screen.keep()
+        uptime = probes.parse_load(ready["uptime"].text)
+        if uptime is not None and uptime < SETTLED_AFTER_BOOT_S:
+            wait = SETTLED_AFTER_BOOT_S - uptime
+            self._notify(f"{self.name}: the phone has just started; waiting {wait:.0f} s for it to settle")
+            self._sleep(wait)
+        before, self._stat = self._stat, ready["stat"].text
+        wait_for_other_load(self._connection, before, self._stat, notify=self._notify, sleep=self._sleep)
+
+    def _judge_battery(self, text: str, *, saver: bool) -> None:
+        battery = probes.parse_battery(text)
+        if battery.level is None:
+            self._notify(f"{self.name}: the phone does not tell its battery level")
+        elif battery.level < BATTERY_FLOOR:
+            raise NoDeviceError(f"the battery is at {battery.level:.0f} %", where=self.name, hint="charge the phone first")
+        elif battery.level < BATTERY_LOW:
+            self._notify(f"{self.name}: the battery is at {battery.level:.0f} %; the phone may save power")
+        if battery.charging and battery.temperature_c is not None and battery.temperature_c > HOT_BATTERY_C:
+            self._notify(f"{self.name}: charging has warmed the battery to {battery.temperature_c:.0f} °C")
+        if saver:
+            self._notify(f"{self.name}: battery saver is on, which lowers the clocks; switch it off")
+
+    def _find_tool(self, tool: str) -> BenchmarkBinary:
+        abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
+        if not abis:
+            raise InputError("the phone does not tell its ABI, so no benchmark tool can be chosen for it", where=self.name)
+        found = benchmark_binary.find(tool, abis)
+        self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
+        return found
+
+    def _tool_file(self) -> LocalFile:
+        path = self._tool.path
+        return LocalFile(path, self._tool.sha256, path.stat().st_size, executable=True)
+
+    def _choose_cores(self, settings: RunSettings) -> str:
+        return probes.choose_cores(settings.cores, self._cores, where=self.name)
+
+    def _result(self, finished: Finished, settings: RunSettings, key: str) -> RunResult:
+        output = finished.stdout + finished.stderr
+        try:
+            result = benchmark_output.read_result(
+                finished.stdout, finished.stderr, finished.exit_code, delegate=settings.delegate
+            )
+            figures = benchmark_output.figures(result)
+        except ToolOutputError as error:
+            if error.reason in ("not found", "model refused"):
+                self._files.look_again()  # what is missing or damaged is then pushed anew
+            raise ToolOutputError(error.reason, error.problem, where=key, hint=error.hint) from error
+        if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:
+            self._told.add(flags[1])
+            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags[1].strip()}")
+        if figures.count < min(settings.runs, FEWEST_RUNS):
+            raise ToolOutputError(
+                "too few runs",
+                f"the time limit left room for {figures.count} of {settings.runs} runs",
+                where=key,
+                hint="give each process more time with --timeout",
+            )
+        if settings.cores != "any" and probes.cores_of(finished.cpus or "0") != probes.cores_of(settings.cores):
+            raise ToolOutputError(
+                "core mask",
+                f"the process was allowed the cores {finished.cpus or 'unknown'}, not {settings.cores}",
+                where=key,
+                hint="choose other cores with --cores; the phone has taken some of those asked for away",
+            )
+        return RunResult(figures, output, finished.seconds)
+
+
+def _model_file(model: BuiltModel) -> LocalFile:
+    return LocalFile(model.path, model.sha256, model.size_bytes)

@@ -1,0 +1,113 @@
+"""What `spnas compare` is given, turned into entrants: names of the zoo, architectures, TFLite files and trained networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from latency_db.comparison import Entrant
+from profiling.errors import InputError
+from profiling.models.foreign import read_tflite
+from profiling.space import load_architecture
+from search.convnet.zoo import (
+    CLASSES,
+    RESOLUTION,
+    SINGLE_PATH,
+    TABLE_1_TOP1,
+    UNAVAILABLE,
+    load_zoo_network,
+    single_path,
+    zoo_names,
+)
+
+PUBLISHED = "published: Single-Path NAS, Table 1"
+GIVEN = "given"
+TRAINED = "trained network"
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How networks that can be built in several sizes are to be built.
+
+    Attributes:
+        widths: channels relative to the network as it is given, one entrant for each.
+        resolution: of the images in pixels; None leaves it as it is, 224 for the zoo.
+        classes: outputs of the classifier; None leaves them as they are, 1000 for the zoo.
+    """
+
+    widths: Sequence[float] = (1.0,)
+    resolution: int | None = None
+    classes: int | None = None
+
+
+def all_of_table_1() -> list[str]:
+    """The zoo, and the networks of Table 1 that cannot be had, whose rows say so."""
+    return [*zoo_names(), *UNAVAILABLE]
+
+
+def read_entrants(
+    arguments: Iterable[str], scaling: Scaling, *, top1: Mapping[str, float] | None = None, published: bool = False
+) -> list[Entrant]:
+    """The entrants that these arguments stand for.
+
+    Args:
+        arguments: each a name of the zoo, an architecture (`.json`), a TFLite model (`.tflite`) or a trained network.
+        scaling: of zoo and architectures; files of other kinds are what they are.
+        top1: accuracies by the name of the row, 0 to 1; they come before those that a trained network holds.
+        published: whether to take those of the paper's Table 1 for the zoo at its full size, where nothing better is known.
+
+    Raises:
+        InputError: an argument is none of these, a file cannot be used, or an accuracy is of no row.
+    """
+    entrants = [entrant for argument in arguments for entrant in _read(argument, scaling)]
+    if published:
+        entrants = [_with_published(entrant) for entrant in entrants]
+    given = dict(top1 or {})
+    names = [entrant.name for entrant in entrants]
+    for name in given:
+        if name not in names:
+            raise InputError("an accuracy is given for it, but it is not compared", where=name, hint=f"rows: {', '.join(names)}")
+    return [
+        replace(entrant, top1=given[entrant.name], top1_from=GIVEN) if entrant.name in given else entrant for entrant in entrants
+    ]
+
+
+def _read(argument: str, scaling: Scaling) -> Iterator[Entrant]:
+    if argument in UNAVAILABLE:
+        yield Entrant(argument, None, family=argument, note=UNAVAILABLE[argument])
+    elif argument in zoo_names():
+        yield from _scaled(argument, scaling)
+    elif not Path(argument).is_file():
+        raise InputError("no such file, and no network of the zoo", where=argument, hint=f"the zoo: {', '.join(zoo_names())}")
+    elif Path(argument).suffix == ".json":
+        yield from _scaled(argument, scaling)
+    elif Path(argument).suffix == ".tflite":
+        yield Entrant(argument, read_tflite(Path(argument)), family=argument)
+    else:
+        # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
+        from search.convnet.saved import deployed_spec, load_network
+
+        saved = load_network(Path(argument))
+        source = None if saved.top1 is None else TRAINED
+        yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source)
+
+
+def _scaled(argument: str, scaling: Scaling) -> Iterator[Entrant]:
+    for width in scaling.widths:
+        name = argument if width == 1 else f"{argument}@{width:g}"
+        if argument in zoo_names():
+            values = {"resolution": scaling.resolution or RESOLUTION, "classes": scaling.classes or CLASSES}
+            network = load_zoo_network(argument, width_multiplier=width, **values)
+            architecture = single_path(width_multiplier=width, **values) if argument == SINGLE_PATH else None
+        else:
+            architecture = load_architecture(argument).scaled(width, resolution=scaling.resolution, classes=scaling.classes)
+            network = architecture.network
+        yield Entrant(name, network, architecture, family=argument, width=width)
+
+
+def _with_published(entrant: Entrant) -> Entrant:
+    full_size = entrant.model is None or (entrant.family in zoo_names() and entrant.model == load_zoo_network(entrant.family))
+    if entrant.top1 is None and full_size:
+        return replace(entrant, top1=TABLE_1_TOP1[entrant.family], top1_from=PUBLISHED)
+    return entrant

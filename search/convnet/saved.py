@@ -1,0 +1,117 @@
+"""The file of a stand-alone network: its layers, its weights, and all that a person needs to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from profiling.errors import InputError
+from profiling.layers import LayerSpec, NetworkSpec
+from search import checkpoint
+from search.convnet.network import Network
+
+FORMAT = "spnas-network-1"
+# What maps 8-bit pixels divided by 255 to the numbers from −1 to 1 that every network here is trained on.
+MEAN = STD = 0.5
+
+
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A trained network.
+
+    Attributes:
+        name: a word for people.
+        layers: from stem to head; None where a layer of the search space is skipped, so that the places keep their numbers.
+        classes: names of the classes, in the order of the logits.
+        state: weights by name, as `Network.state_dict` gives them.
+        top1: accuracy on held-out images, 0 to 1, None when it was not measured.
+        origin: how it came about, in words: the supernet's weights, or which training.
+    """
+
+    name: str
+    layers: tuple[LayerSpec | None, ...]
+    classes: tuple[str, ...]
+    state: dict[str, Tensor]
+    top1: float | None
+    origin: str
+
+    @property
+    def present_layers(self) -> tuple[LayerSpec, ...]:
+        """The layers that are not skipped."""
+        return tuple(layer for layer in self.layers if layer is not None)
+
+    def build(self) -> Network:
+        """The network with its weights, in evaluation mode."""
+        network = Network(self.layers, len(self.classes))
+        network.load_state_dict(self.state)
+        return network.eval()
+
+    def save(self, path: Path) -> None:
+        """Writes the file by rename.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        state: dict[str, Any] = {
+            "name": self.name,
+            "layers": [layer and layer.key for layer in self.layers],
+            "classes": list(self.classes),
+            "network": self.state,
+            "top1": self.top1,
+            "origin": self.origin,
+        }
+        checkpoint.save(state, path, FORMAT)
+
+
+def load_network(path: Path) -> SavedNetwork:
+    """Reads the file of a network.
+
+    Raises:
+        InputError: it is missing, damaged, another kind of file, or its weights do not fit its layers.
+    """
+    state = checkpoint.load(path, {}, FORMAT)
+    try:
+        saved = SavedNetwork(
+            name=str(state["name"]),
+            layers=tuple(key and LayerSpec.from_key(key) for key in state["layers"]),
+            classes=tuple(map(str, state["classes"])),
+            state=state["network"],
+            top1=state["top1"],
+            origin=str(state["origin"]),
+        )
+        saved.build()
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError("the weights in this file do not fit the layers in it", where=str(path)) from error
+    return saved
+
+
+def require_layers(saved: SavedNetwork, layers: Sequence[LayerSpec], where: Path) -> None:
+    """Makes sure that a file holds the network that is meant; the head may have other classes.
+
+    Raises:
+        InputError: it holds another one; names the first difference.
+    """
+    mine, theirs = ([layer.key for layer in some] for some in (saved.present_layers, layers))
+    mine[-1], theirs[-1] = (keys[-1].rpartition("-c")[0] for keys in (mine, theirs))
+    if mine != theirs:
+        pairs = zip([*mine, "none"], [*theirs, "none"], strict=False)
+        number, (have, want) = next((index, pair) for index, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise InputError(f"the checkpoint is of another network: its layer {number} is {have}, not {want}", where=str(where))
+
+
+def deployed_spec(saved: SavedNetwork) -> NetworkSpec:
+    """The layers of a network, its head with the classes it was trained on.
+
+    Raises:
+        InputError: this is no classifier of whole images in 1 or 3 channels, or its layers do not fit one another.
+    """
+    spec = NetworkSpec(saved.present_layers).with_classes(len(saved.classes))
+    if spec.classes is None:
+        raise InputError(f"a network that ends with {spec.layers[-1].key} cannot be exported: it needs a head", where=saved.name)
+    if spec.layers[0].in_channels not in (1, 3):
+        raise InputError(f"{spec.layers[0].key} takes no image of 1 or 3 channels", where=saved.name)
+    return spec

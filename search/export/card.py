@@ -1,0 +1,106 @@
+"""What an app must know to use an exported model, as it stands in the file: the same JSON in TFLite and ONNX."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiling.conditions import Precision
+from search.convnet.saved import MEAN, STD, SavedNetwork
+
+FORMAT = "spnas-model-1"
+# Under this name the JSON stands among the metadata of an ONNX model; in a TFLite file with this ending.
+CARD_NAME = "spnas"
+WHITE = 255
+
+Pixels = NDArray[np.uint8]
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """From 8-bit pixels to the model's input, and from its output to logits.
+
+    Attributes:
+        name: a word for people.
+        origin: how the weights came about, in words.
+        labels: names of the classes, in the order of the logits.
+        precision: of the weights; `int8` takes and gives 8-bit numbers.
+        layout: order of the axes of the input.
+        resolution: height and width of the input in pixels.
+        channels: 3 for red, green, blue, 1 for grey.
+        centre_crop: the share of an image's shorter side that the square in its centre has which becomes the input, 0 to 1.
+        mean, std: `(pixels − mean) / std` is the input.
+        scale, zero_point: `(output − zero_point) · scale` are the logits.
+    """
+
+    name: str
+    origin: str
+    labels: tuple[str, ...]
+    precision: Precision
+    layout: Literal["NHWC", "NCHW"]
+    resolution: int
+    channels: int
+    centre_crop: float
+    mean: float
+    std: float
+    scale: float = 1.0
+    zero_point: int = 0
+
+    @property
+    def tensor_type(self) -> Literal["float32", "uint8"]:
+        """Of input and output."""
+        return "uint8" if self.precision == "int8" else "float32"
+
+    def prepare(self, pixels: Pixels) -> NDArray[Any]:
+        """Pixels (images, height, width, channels) as the model takes them."""
+        x = ((pixels.astype(np.float32) - self.mean) / self.std).astype(self.tensor_type)
+        return x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2)
+
+    def logits(self, output: NDArray[Any]) -> Logits:
+        """What the model gives, (images, classes), as logits."""
+        return (output.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+
+    def to_json(self) -> str:
+        """The text that stands in the file."""
+        card = {
+            "format": FORMAT,
+            "name": self.name,
+            "origin": self.origin,
+            "precision": self.precision,
+            "labels": self.labels,
+            "input": {
+                "type": self.tensor_type,
+                "layout": self.layout,
+                "height": self.resolution,
+                "width": self.resolution,
+                "channels": self.channels,
+                "centre_crop": self.centre_crop,
+                "mean": self.mean,
+                "std": self.std,
+            },
+            "output": {"type": self.tensor_type, "scale": self.scale, "zero_point": self.zero_point},
+        }
+        return json.dumps(card, ensure_ascii=False, indent=2)
+
+
+def card_of(saved: SavedNetwork, precision: Precision, layout: Literal["NHWC", "NCHW"], centre_crop: float) -> ModelCard:
+    """The card of a network's export, but for the scale of its output."""
+    stem = saved.present_layers[0]
+    as_pixels = precision == "int8"  # the model itself normalises them
+    return ModelCard(
+        name=saved.name,
+        origin=saved.origin,
+        labels=saved.classes,
+        precision=precision,
+        layout=layout,
+        resolution=stem.resolution,
+        channels=stem.in_channels,
+        centre_crop=centre_crop,
+        mean=0.0 if as_pixels else WHITE * MEAN,
+        std=1.0 if as_pixels else WHITE * STD,
+    )

@@ -1,0 +1,125 @@
+"""TFLite's standard metadata: what MediaPipe and Android's tools read input size, normalisation and labels from.
+
+The format is a second flatbuffer (root type `ModelMetadata`) in the model's buffer `TFLITE_METADATA`; the files that it names
+stand in a zip archive behind the model. Google's library for it has no wheels for today's Python, so that the few tables needed
+are written here, by the field numbers of `metadata_schema.fbs` 1.5.0.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from typing_extensions import override
+
+from search.convnet.saved import MEAN, STD
+from search.export.card import CARD_NAME, WHITE, ModelCard
+
+LABELS_FILE = "labels.txt"
+CARD_FILE = f"{CARD_NAME}.json"
+MODEL_IDENTIFIER, METADATA_IDENTIFIER = b"TFL3", b"M001"
+# The oldest reader that knows all that is written here.
+PARSER_VERSION = "1.0.0"
+# Members of the schema's enumerations and unions.
+IMAGE_PROPERTIES = 2
+NORMALIZATION_OPTIONS = 1
+COLOUR_SPACES = {3: 1, 1: 2}
+UNKNOWN_FILE, TENSOR_AXIS_LABELS = 0, 2
+# TFLite maps weights straight from the file and wants them so, which Python's packing does not see to.
+ALIGNMENT = 16
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    @override
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> int:
+        start: int = super().StartVector(elemSize, numElems, max(alignment, ALIGNMENT))
+        return start
+
+
+def with_metadata(model: bytes, card: ModelCard) -> bytes:
+    """A TFLite file as it was, with its metadata, and behind it `labels.txt` (one a line) and `spnas.json` (the card)."""
+    parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    parsed.metadata = [*(parsed.metadata or ()), schema.MetadataT("TFLITE_METADATA", len(parsed.buffers))]
+    parsed.buffers.append(schema.BufferT(np.frombuffer(_model_metadata(card), np.uint8)))
+    builder = _AlignedBuilder(len(model))
+    builder.Finish(parsed.Pack(builder), MODEL_IDENTIFIER)
+
+    labels = "".join(f"{' '.join(label.split())}\n" for label in card.labels)
+    file = io.BytesIO(bytes(builder.Output()))
+    # "a" puts the archive behind what is there. Stored, not compressed, so that an app can map it; ZipInfo has a fixed date.
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        for name, text in ((LABELS_FILE, labels), (CARD_FILE, card.to_json())):
+            archive.writestr(zipfile.ZipInfo(name), text.encode())
+    return file.getvalue()
+
+
+def _model_metadata(card: ModelCard) -> bytes:
+    builder = flatbuffers.Builder()
+
+    def table(
+        fields: int, offsets: Mapping[int, int], small: Mapping[int, int] | None = None, words: Mapping[int, int] | None = None
+    ) -> int:
+        """A table of so many fields, from field numbers to offsets, to 8-bit and to 32-bit values."""
+        builder.StartObject(fields)
+        for slot, offset in offsets.items():
+            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        for slot, value in (small or {}).items():
+            builder.PrependUint8Slot(slot, value, 0)
+        for slot, value in (words or {}).items():
+            builder.PrependUint32Slot(slot, value, 0)
+        end: int = builder.EndObject()
+        return end
+
+    def tables(offsets: Sequence[int]) -> int:
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+        end: int = builder.EndVector()
+        return end
+
+    def floats(value: float) -> int:
+        end: int = builder.CreateNumpyVector(np.array([value], np.float32))
+        return end
+
+    def associated_file(name: str, text: str, kind: int) -> int:
+        return table(5, {0: builder.CreateString(name), 1: builder.CreateString(text)}, {2: kind})
+
+    low, high = (0, WHITE) if card.tensor_type == "uint8" else (-MEAN / STD, (1 - MEAN) / STD)
+    size = table(2, {}, words={0: card.resolution, 1: card.resolution})
+    image = table(2, {1: size}, {0: COLOUR_SPACES[card.channels]})
+    # The standard states them for 8-bit inputs too, where they are what the quantisation of the input stands for.
+    normalization = table(2, {0: floats(WHITE * MEAN), 1: floats(WHITE * STD)})
+    given = table(
+        7,
+        {
+            0: builder.CreateString("image"),
+            1: builder.CreateString(f"The square in the centre, {card.centre_crop:g} of the shorter side"),
+            3: table(3, {1: image}, {0: IMAGE_PROPERTIES}),
+            4: tables([table(2, {1: normalization}, {0: NORMALIZATION_OPTIONS})]),
+            5: table(2, {0: floats(high), 1: floats(low)}),
+        },
+    )
+    result = table(
+        7,
+        {
+            0: builder.CreateString("logits"),
+            1: builder.CreateString("One for each class; softmax makes probabilities of them"),
+            6: tables([associated_file(LABELS_FILE, "Names of the classes", TENSOR_AXIS_LABELS)]),
+        },
+    )
+    root = table(
+        8,
+        {
+            0: builder.CreateString(card.name),
+            1: builder.CreateString(f"Image classifier, {card.precision}; {card.origin}"),
+            3: tables([table(10, {2: tables([given]), 3: tables([result])})]),
+            6: tables([associated_file(CARD_FILE, "All of this in one JSON document", UNKNOWN_FILE)]),
+            7: builder.CreateString(PARSER_VERSION),
+        },
+    )
+    builder.Finish(root, METADATA_IDENTIFIER)
+    return bytes(builder.Output())

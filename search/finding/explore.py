@@ -1,0 +1,207 @@
+"""Exploration: many networks within a band of latency, scored with a trained supernet's weights, and the front of the best."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from latency_db.pareto import pareto_front
+from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import networks_between
+from profiling.errors import InputError
+from profiling.space import Architecture
+from profiling.specfile import SpecModel, read_text
+from search.finding.scoring import Score, Scorer
+
+EXPLORED = "explored.json"
+BATCH_NORM_BATCHES = 8
+MOST_IMAGES = 4000
+AT_ONCE = 5
+FIRST_GENERATION = 20
+PARENTS = 10
+MUTATED = 0.1  # of the layers
+TRIES = 2000
+ALIKE = 0.07  # difference of the logarithms of latencies that parents are not told apart by
+
+Way = Literal["random", "evolution"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Explored(SpecModel):
+    """One network that was scored.
+
+    Attributes:
+        found_by: how it was found.
+        choices: one per searchable layer.
+        predicted_ms: by the runtime model.
+        choosing_accuracy: on the held-out images that networks are chosen by.
+        accuracy: on the others.
+    """
+
+    found_by: Way
+    choices: tuple[str, ...]
+    predicted_ms: Annotated[float, Field(gt=0)]
+    choosing_accuracy: Share
+    accuracy: Share
+
+
+class Exploration(SpecModel):
+    """The file of an exploration: what was scored so far, in order, with the weights of which run."""
+
+    run: str
+    networks: tuple[Explored, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Finds networks, scores them, and keeps them in a file, a few at a time, so that none is scored twice.
+
+    Attributes:
+        way: `random` draws networks independently; `evolution` changes and crosses the best so far, however they were found.
+        model: the runtime model.
+        scorer: of the trained supernet.
+        band: of predicted latency, in ms.
+        seed: of all that is random; with the same file, the same networks follow.
+        file: what is kept.
+        run: what the supernet's weights are known by.
+    """
+
+    way: Way
+    model: RuntimeModel
+    scorer: Scorer
+    band: tuple[float, float]
+    seed: int
+    file: Path
+    run: str
+
+    def explore(
+        self, count: int, on_scored: Callable[[int], None], stop: Callable[[], bool] = lambda: False
+    ) -> tuple[Explored, ...]:
+        """Goes on until so many networks have been found in this way, those in the file counted; gives all that are in it.
+
+        Args:
+            count: as above.
+            on_scored: told how many there are.
+            stop: asked now and then whether to stop here.
+
+        Raises:
+            InputError: the file is damaged or of another run, or the band holds too few networks.
+            KeyboardInterrupt: it was to stop; what was scored is in the file.
+        """
+        networks = self._read()
+        drawn = networks_between(self.model, *self.band, self.seed)
+        while (found := sum(network.found_by == self.way for network in networks)) < count:
+            on_scored(found)
+            if stop():
+                raise KeyboardInterrupt
+            next_ones = list(islice(self._proposals(networks, drawn), min(AT_ONCE, count - found)))
+            networks = (*networks, *(_explored(self.way, score) for score in self.scorer.score(next_ones)))
+            self._write(networks)
+        on_scored(found)
+        return networks
+
+    def _proposals(self, networks: Sequence[Explored], drawn: Iterator[Architecture]) -> Iterator[Architecture]:
+        """New networks of the band, without end."""
+        known = {network.choices for network in networks}
+        evolving = self.way == "evolution" and len(networks) >= FIRST_GENERATION
+        parents = best_by_fronts(networks, PARENTS, self.band[0])
+        generator = random.Random(f"spnas-evolution-{self.seed}-{len(networks)}")
+        while True:
+            child = self._child(parents, known, generator) if evolving else None
+            # Where no child is found within the band, a drawn network brings new blood.
+            architecture = child or next(each for each in drawn if each.choices not in known)
+            known.add(architecture.choices)
+            yield architecture
+
+    def _child(self, parents: Sequence[Explored], known: set[tuple[str, ...]], generator: random.Random) -> Architecture | None:
+        """A new network of the band, made from one parent by mutation or from two by crossing them layer by layer."""
+        low_ms, high_ms = self.band
+        slots = self.model.space.searchable
+        for _ in range(TRIES):
+            one, other = generator.choice(parents).choices, generator.choice(parents).choices
+            if generator.random() < 0.5:
+                choices = tuple(
+                    generator.choice(slot.choices) if generator.random() < MUTATED else name
+                    for slot, name in zip(slots, one, strict=True)
+                )
+            else:
+                choices = tuple(generator.choice(pair) for pair in zip(one, other, strict=True))
+            if choices in known:
+                continue
+            child = Architecture(space=self.model.space, choices=choices)
+            if low_ms <= self.model.predict(child).total_ms <= high_ms:
+                return child
+        return None
+
+    def _read(self) -> tuple[Explored, ...]:
+        if not self.file.exists():
+            return ()
+        hint = "move it away to explore anew"
+        try:
+            kept = Exploration.model_validate_json(read_text(self.file))
+            for network in kept.networks:
+                Architecture(space=self.model.space, choices=network.choices)
+        except ValidationError as error:
+            raise InputError("this is no file of an exploration of this space", where=str(self.file), hint=hint) from error
+        if kept.run != self.run:
+            raise InputError("it was scored with the weights of another run", where=str(self.file), hint=hint)
+        return kept.networks
+
+    def _write(self, networks: tuple[Explored, ...]) -> None:
+        partial = self.file.with_suffix(".partial")
+        partial.write_text(Exploration(run=self.run, networks=networks).model_dump_json(indent=1), encoding="utf-8")
+        partial.replace(self.file)
+
+
+def _explored(way: Way, score: Score) -> Explored:
+    return Explored(
+        found_by=way,
+        choices=score.architecture.choices,
+        predicted_ms=score.predicted_ms,
+        choosing_accuracy=score.choosing_accuracy,
+        accuracy=score.accuracy,
+    )
+
+
+def front(networks: Iterable[Explored], latency: Callable[[Explored], float] = lambda each: each.predicted_ms) -> list[Explored]:
+    """Those that no other beats: fastest first, each more accurate (by the images for choosing) than all faster ones."""
+    those = list(networks)
+    return [those[index] for index in pareto_front([(latency(each), each.choosing_accuracy) for each in those])]
+
+
+def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) -> list[Explored]:
+    """The front, then the front of what is left, and so on, until there are so many.
+
+    Latencies that differ by a few percent count as equal here. Otherwise the fastest network of a narrow band would stand in the
+    front, and have children, however bad it is; so near a target the most accurate come first.
+    """
+    left = list(networks)
+    best: list[Explored] = []
+    while left and len(best) < count:
+        outermost = front(left, lambda each: math.log(each.predicted_ms / fastest_ms) // ALIKE)
+        best += outermost
+        left = [network for network in left if network not in outermost]
+    return best[:count]
+
+
+def write_front(model: RuntimeModel, best: Sequence[Explored], folder: Path) -> None:
+    """Writes `front.csv`, and `front/NN.json` for each network in it, in place of those of an earlier front."""
+    (folder / "front").mkdir(exist_ok=True)
+    for stale in (folder / "front").glob("[0-9]*.json"):
+        stale.unlink()
+    with (folder / "front.csv").open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, ["file", *Explored.model_fields])
+        writer.writeheader()
+        for number, network in enumerate(best, start=1):
+            file = f"front/{number:02}.json"
+            architecture = Architecture(space=model.space, choices=network.choices)
+            (folder / file).write_text(architecture.to_json(), encoding="utf-8")
+            writer.writerow({"file": file, **dict(network), "choices": " ".join(network.choices)})

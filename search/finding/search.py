@@ -1,0 +1,238 @@
+"""The search: one training run of the supernet, in which weights and thresholds learn together (Eq. 8 and 9)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table import LatencyTable
+from profiling.errors import InputError
+from profiling.space import SKIP, Architecture, Choice, Slot
+from search.config import SearchConfig
+from search.convnet.network import Network
+from search.finding.scoring import Scorer
+from search.finding.selection import Candidate, select
+from search.images.data import Data
+from search.supernet import superkernel
+from search.supernet.decode import hard_architecture
+from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
+from search.supernet.supernet import Supernet
+from search.supernet.thresholds import RuntimeWeight, ThresholdDescent
+from search.training.engine import Engine, Stateful
+from search.training.optimizers import make_optimizer
+
+BATCH_NORM_BATCHES = 50
+MOST_IMAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as it is reported and kept in `metrics.csv`.
+
+    Attributes:
+        step, steps: from 1, and of how many.
+        phase: `dropout` while subsets are dropped and the runtime term is out, then `search`.
+        cross_entropy: of this batch, in nats.
+        runtime_ms: R of the decisions (Eq. 10).
+        runtime_weight: λ.
+        choices: the decisions, one per searchable layer.
+    """
+
+    step: int
+    steps: int
+    phase: str
+    cross_entropy: float
+    runtime_ms: float
+    runtime_weight: float
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ends with.
+
+    Attributes:
+        candidates: the networks that it could end with, best first, one of them chosen.
+        supernet: as it was in the end.
+        metrics: every step that was kept.
+        moved: the share of thresholds that are not where they began.
+    """
+
+    candidates: tuple[Candidate, ...]
+    supernet: Supernet
+    metrics: tuple[Step, ...]
+    moved: float
+
+    @property
+    def chosen(self) -> Candidate:
+        """The network found."""
+        return next(candidate for candidate in self.candidates if candidate.chosen)
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the network found."""
+        return self.chosen.score.architecture
+
+    @property
+    def network(self) -> Network:
+        """The network found, with the supernet's weights and batch norm re-estimated."""
+        return self.chosen.score.network
+
+    @property
+    def predicted_ms(self) -> float:
+        """Its latency by the runtime model."""
+        return self.chosen.score.predicted_ms
+
+    @property
+    def accuracy(self) -> float:
+        """Its accuracy on the held-out images that it was not chosen by, 0 to 1."""
+        return self.chosen.score.accuracy
+
+
+def table_digest(table: LatencyTable) -> str:
+    """A hash over what a search reads of a table."""
+    return hashlib.sha256(table.model_dump_json(include={"rows", "fixed", "calibration"}).encode()).hexdigest()[:16]
+
+
+def check_target(model: RuntimeModel, target_ms: float) -> None:
+    """Makes sure, before any training, that the space has networks of this latency.
+
+    Raises:
+        InputError: it is out of reach; says the range.
+    """
+    fastest, slowest = model.range_ms()
+    if not fastest <= target_ms <= slowest:
+        raise InputError(
+            f"{target_ms:g} ms cannot be reached: the networks of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
+            f" by the table {model.table.name}",
+            where="--target-ms",
+        )
+
+
+class Search:
+    """One search in one folder.
+
+    Args:
+        model: the runtime model; its space is searched.
+        data: images.
+        config: settings, kept beside the checkpoint.
+        folder: of the run; must exist.
+
+    Raises:
+        InputError: the target is out of reach, there are fewer images than one batch holds, or the folder holds a checkpoint of
+            another space or table.
+    """
+
+    def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> None:
+        if config.target_ms is not None:
+            check_target(model, config.target_ms)
+        self._model, self._data, self._config = model, data, config
+        self._engine = engine = Engine[Step](data, config, folder)
+        self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
+        torch.manual_seed(config.seed)
+        self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
+        self._runtime = RuntimeTerm(model).to(engine.device)
+        self._weights = make_weight_optimizer(self._supernet, config.rate_at(0), config.weight_decay)
+        # A random walk of this many steps goes as far, whatever their number.
+        rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
+        self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
+        self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
+        parts: dict[str, Stateful] = {
+            "supernet": self._supernet,
+            "weights": self._weights,
+            "thresholds": self._thresholds,
+            "runtime_weight": self._runtime_weight,
+        }
+        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, Step)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self._engine.steps
+
+    @property
+    def deciding_steps(self) -> int:
+        """In which decisions are learned: those after the dropout phase."""
+        return self.steps - self._dropout_steps
+
+    @property
+    def resumed_at(self) -> int:
+        """The step that the run stands at; 0 at the beginning."""
+        return self._engine.step
+
+    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Found:
+        """Trains from where the run stands to its end, and decides. Arguments and what is raised: as for `Engine.run`."""
+        self._engine.run(self._train_step, on_step, stop)
+        return self._decide()
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
+        engine, config, supernet = self._engine, self._config, self._supernet
+        in_dropout = engine.step < self._dropout_steps
+        for group in self._weights.param_groups:
+            group["lr"] = config.rate_at(engine.step / engine.steps_per_epoch)
+
+        supernet.train()
+        with torch.no_grad():
+            norms = supernet.norms()
+            runtime_ms = self._runtime(supernet.decide(superkernel.probability, norms)).item()
+            engine.refuse_if_not_finite(runtime_ms)
+            choices = hard_architecture(supernet.space, supernet.decide(norms=norms)).choices
+        weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms)
+
+        def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            if in_dropout:
+                logits = supernet(images, limits=self._draw_limits())
+            else:
+                norms = supernet.norms()
+                logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms))
+            entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            if in_dropout:
+                return entropy, entropy
+            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability, norms)), weight), entropy
+
+        entropy = engine.backward(loss, images, labels)
+        self._weights.step()
+        if not in_dropout:
+            self._thresholds.step()
+        phase = "dropout" if in_dropout else "search"
+        return Step(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
+
+    def _draw_limits(self) -> list[Choice]:
+        """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
+        return [self._draw_limit(slot) for slot in self._supernet.space.searchable]
+
+    def _draw_limit(self, slot: Slot) -> Choice:
+        space, kept = self._supernet.space, 1 - self._config.drop_subset
+        if SKIP.name in slot.choices and torch.rand(()) >= kept:
+            return SKIP
+        kernels, expansions = (
+            next((index for index, value in enumerate(torch.rand(len(sizes) - 1)) if value >= kept), len(sizes) - 1)
+            for sizes in (space.kernels, space.expansions)
+        )
+        return Choice(space.kernels[kernels], space.expansions[expansions])
+
+    def _decide(self) -> Found:
+        supernet, config, engine = self._supernet, self._config, self._engine
+        supernet.eval()
+        batches = min(BATCH_NORM_BATCHES, engine.steps_per_epoch)
+        scorer = Scorer(self._model, supernet, self._data, config, steps=engine.steps, batches=batches, most_images=MOST_IMAGES)
+        seen = [step.choices for step in reversed(engine.metrics) if step.phase == "search"]
+        candidates = select(self._model, supernet, config.target_ms, seen, scorer)
+        thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
+        moved = float((thresholds != 0).float().mean())
+        return Found(tuple(candidates), supernet, tuple(engine.metrics), moved)
+
+
+def make_weight_optimizer(supernet: Supernet, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """The authors' RMSProp over all weights; batch norm and biases do not decay."""
+    thresholds = {id(threshold) for threshold in supernet.thresholds()}
+    weights = [parameter for parameter in supernet.parameters() if id(parameter) not in thresholds]
+    return make_optimizer("rmsprop", weights, learning_rate, weight_decay)

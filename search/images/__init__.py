@@ -1,0 +1,1 @@
+"""Images: bundled sets, folders and WebDataset shards, and the batches made of them."""

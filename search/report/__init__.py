@@ -1,0 +1,1 @@
+"""The figures and the self-contained report page."""

@@ -1,0 +1,196 @@
+"""One self-contained HTML page of latency tables, their validations, searches, trainings and comparisons.
+
+Nothing is computed anew but what the page draws: it shows what the commands left in their folders and in the database.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from latency_db.figures import draw_validation
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table import LatencyTable, Row
+from latency_db.table_files import read_table
+from latency_db.validate import Validation
+from profiling.errors import InputError
+from profiling.specfile import MAX_BYTES, read_text
+
+# Files of a run that the page looks for.
+COMMAND, CONFIG, RESULT, TABLE, COMPARISON = "command.txt", "config.yaml", "result.json", "table.json", "compare.json"
+# Each figure with what it shows, for people who hear the page.
+FIGURES = {
+    "progress.png": "Cross-entropy, latency or accuracy over the steps of the training",
+    "decisions.png": "The choice of every layer over the steps of the search",
+    "network.png": "The network layer by layer, with the milliseconds of each layer",
+    "kernels.png": "Standard deviation of each superkernel over its channels, inner core and outer shell",
+    "front.png": "Accuracy against latency of the networks that were explored, with the Pareto front",
+    "compare.png": "Accuracy against latency of the networks compared",
+    "width.png": "Latency and accuracy over the width multiplier",
+}
+VERSIONS = ("torch", "tensorflow", "ai-edge-litert", "onnx", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure: what it shows, and its file as a `data:` address, so that the page needs no other file."""
+
+    title: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One latency of the heat map.
+
+    Attributes:
+        ms: as in the table.
+        noise_pct: spread over the visits in percent of it, None where the table does not tell.
+        heat: its share of the largest latency of a layer in the table, 0 to 1.
+        noisy: whether it was flagged.
+    """
+
+    ms: float
+    noise_pct: float | None
+    heat: float
+    noisy: bool
+
+
+@dataclass(frozen=True)
+class TableSection:
+    """A latency table, and its validation when there is one.
+
+    Attributes:
+        table: the table.
+        model: its runtime model.
+        places: for each searchable place of the space its number, a description of the place and the cells by choice.
+        others: the same for the layers that are no matter of choice, with one cell each.
+        noise_pct: median and worst spread of a layer, in percent; None where the table does not tell.
+        validation: None when there is none.
+        validation_image: predicted against measured.
+    """
+
+    table: LatencyTable
+    model: RuntimeModel
+    places: list[tuple[int, str, dict[str, Cell]]]
+    others: list[tuple[int, str, Cell]]
+    noise_pct: tuple[float, float] | None
+    validation: Validation | None
+    validation_image: Image | None
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """What a command left in a folder.
+
+    Attributes:
+        name: of the folder.
+        kind: `search`, `training` or `comparison`.
+        command: that made it; None when it is not known.
+        result: what the command printed with `--json`; rows for a comparison.
+        config: the settings as they stand in the folder.
+        images: its figures.
+    """
+
+    name: str
+    kind: str
+    command: str | None
+    result: Any
+    config: dict[str, Any]
+    images: list[Image]
+
+
+def read_run(folder: Path) -> RunSection:
+    """What a command left in its folder.
+
+    Raises:
+        InputError: it is no folder of a finished run, or a file in it cannot be read.
+    """
+    comparison = folder / COMPARISON
+    if not (comparison.is_file() or (folder / RESULT).is_file()):
+        problem = "no finished run of spnas search, train or compare is in this folder" if folder.is_dir() else "no such folder"
+        raise InputError(problem, where=str(folder), hint="give the folder that such a command was told with -o")
+    result = _read(comparison if comparison.is_file() else folder / RESULT)
+    config = _read(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    kind = "comparison" if comparison.is_file() else "search" if (folder / "architecture.json").is_file() else "training"
+    command = read_text(folder / COMMAND).strip() if (folder / COMMAND).is_file() else None
+    files = [folder / name for name in FIGURES if (folder / name).is_file()]
+    return RunSection(folder.resolve().name, kind, command, result, config, [_image(file, FIGURES[file.name]) for file in files])
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(read_text(path)) if path.suffix == ".json" else yaml.safe_load(read_text(path))
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError("the file is damaged", where=str(path)) from error
+
+
+def run_table(folder: Path) -> LatencyTable | None:
+    """The latency table that a search kept beside its results; None when it kept none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return read_table(folder / TABLE) if (folder / TABLE).is_file() else None
+
+
+def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:
+    """A table as the page shows it.
+
+    Raises:
+        MissingRowsError: layers of its space have no latency.
+    """
+    largest = max(row.ms for row in table.rows.values())
+
+    def cell(row: Row) -> Cell:
+        noise = None if row.spread_ms is None else row.spread_ms / row.ms * 100
+        return Cell(row.ms, noise, min(1.0, row.ms / largest), row.flag is not None)
+
+    places, others = [], []
+    for slot in table.space.slots:
+        layer = next(iter(slot.layers.values()))
+        what = f"{layer.resolution}², {layer.in_channels} → {layer.out_channels}"
+        if slot.is_searchable:
+            cells = {name: cell(table.row(layer, slot.position)) for name, layer in slot.layers.items()}
+            places.append((slot.position, what, cells))
+        elif table.fixed is None:
+            others.append((slot.position, f"{layer.KIND} {what}", cell(table.row(layer, slot.position))))
+    noises = [row.spread_ms / row.ms * 100 for row in table.rows.values() if row.spread_ms is not None]
+    image = None
+    if validation is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "validation.png"
+            draw_validation(validation, table, file)
+            image = _image(file, "Predicted against measured latency of the networks of the validation")
+    noise = (median(noises), max(noises)) if noises else None
+    return TableSection(table, RuntimeModel(table), places, others, noise, validation, image)
+
+
+def _image(file: Path, title: str) -> Image:
+    if file.stat().st_size > MAX_BYTES:
+        raise InputError("the figure is too large for a page", where=str(file))
+    return Image(title, "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii"))
+
+
+def render(tables: Sequence[TableSection], runs: Sequence[RunSection], *, made_at: str) -> str:
+    """The page.
+
+    Args:
+        tables: with their validations.
+        runs: in the order in which they are shown.
+        made_at: date and time, for people.
+    """
+    environment = Environment(loader=PackageLoader("search"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    versions = {"Python": platform.python_version(), **{name: version(name) for name in ("spnas", *VERSIONS)}}
+    return environment.get_template("report.html").render(tables=tables, runs=runs, versions=versions, made_at=made_at)

@@ -1,0 +1,47 @@
+"""The figure of a training: its loss, and its accuracy on the held-out images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from search.report.figures import DPI, smoothed
+from search.training.train import Evaluation, Step
+
+
+def draw_training(steps: Sequence[Step], evaluations: Sequence[Evaluation], path: Path) -> None:
+    """Draws the loss (nats) with the learning rate, and top-1 and top-5 of both kinds of weights, over epochs, as a PNG file."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps_an_epoch = evaluations[0].step / evaluations[0].epoch
+    at = [step.step / steps_an_epoch for step in steps]
+    losses = [step.loss for step in steps]
+    left.plot(at, losses, color="C0", linewidth=0.8, alpha=0.35)
+    left.plot(at, smoothed(losses), color="C0", linewidth=1.8)
+    left.set_ylabel("training loss (nats)", color="C0")
+    rates = left.twinx()
+    rates.plot(at, [step.learning_rate for step in steps], color="0.6", linewidth=1)
+    rates.set_ylabel("learning rate", color="0.5")
+    rates.set_ylim(bottom=0)
+    epochs = [evaluation.epoch for evaluation in evaluations]
+    for averaged, last, name, colour in (("top1", "last_top1", "top-1", "C1"), ("top5", "last_top5", "top-5", "C2")):
+        if getattr(evaluations[-1], averaged) is None:
+            continue
+        marker = {"marker": "o", "markersize": 3} if len(epochs) < 30 else {}
+        values = [getattr(evaluation, averaged) for evaluation in evaluations]
+        right.plot(epochs, values, color=colour, linewidth=1.8, label=f"{name}, averaged weights", **marker)
+        values = [getattr(evaluation, last) for evaluation in evaluations]
+        right.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.5, label=f"{name}, weights of the epoch")
+    right.set_ylabel("accuracy on held-out images")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    right.legend(frameon=False, loc="lower right", fontsize=8)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0, epochs[-1])
+        axes.spines["top"].set_visible(False)
+    rates.spines["top"].set_visible(False)
+    right.spines["right"].set_visible(False)
+    figure.savefig(path, dpi=DPI)

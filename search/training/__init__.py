@@ -1,0 +1,1 @@
+"""What every training shares: the loop, recipes, optimizers, averaged weights and accuracy."""

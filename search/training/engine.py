@@ -1,0 +1,251 @@
+"""What every training has in common: its loop over batches, its checkpoints, and how one goes on where it stopped.
+
+Who trains gives what a checkpoint must hold, and a function for one step:
+
+    def step(images, labels):                # the images of this step that are this process's
+        entropy = engine.backward(loss, images, labels)
+        optimizer.step()
+        return Metrics(...)                  # a frozen dataclass
+
+What is random in a step depends on the seed and the step's number alone, so that a resumed run draws what an uninterrupted one
+draws.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from profiling.errors import InputError, TrainingError
+from search import checkpoint, processes
+from search.config import TrainingConfig
+from search.images.data import Data, mixed, on_device, training_batches
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+CHECKPOINT = "checkpoint.pt"
+METRICS = "metrics.csv"
+METRICS_EVERY = 10
+
+M = TypeVar("M", bound="DataclassInstance")
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold: modules, optimizers and the like."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes in training."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Goes on from there."""
+
+
+class Engine(Generic[M]):
+    """One training in one folder.
+
+    Args:
+        data: images.
+        config: settings.
+        folder: of the run; must exist.
+
+    Attributes:
+        device: where to compute.
+        step, steps: taken so far, and in all; steps_per_epoch.
+        metrics: of every step that was kept.
+
+    Raises:
+        InputError: there are fewer images than one batch holds, or a batch cannot be cut into so many parts.
+    """
+
+    def __init__(self, data: Data, config: TrainingConfig, folder: Path) -> None:
+        if data.train_images < config.batch_size:
+            raise InputError(f"a batch of {config.batch_size} needs more than the {data.train_images} training images")
+        parts = processes.state().num_processes * config.accumulate
+        if config.batch_size % parts or config.batch_size == parts:
+            raise InputError(
+                f"a batch of {config.batch_size} cannot be cut into {parts} equal parts of at least 2 images",
+                hint="--batch-size must be a multiple of the number of processes times --accumulate",
+            )
+        self._data, self._config, self._folder = data, config, folder
+        if config.track is not None and find_spec(config.track) is None:
+            hint = f"pip install {config.track}"
+            raise InputError(f"{config.track} is not installed", where=f"--track {config.track}", hint=hint)
+        self._accelerator = Accelerator(mixed_precision=config.precision, log_with=config.track, project_dir=folder)
+        self.device: torch.device = self._accelerator.device
+        self.steps_per_epoch = data.train_images // config.batch_size
+        self.steps = config.epochs * self.steps_per_epoch
+        self.step = 0
+        self.metrics: list[M] = []
+        self._parts: Mapping[str, Stateful] = {}
+        self._parameters: list[nn.Parameter] = []
+        self._identity: dict[str, str] = {}
+
+    def resume(self, parts: Mapping[str, Stateful], identity: Mapping[str, str], kind: type[M]) -> None:
+        """Says what checkpoints hold, and goes on from the one in the folder if there is one.
+
+        Args:
+            parts: by name; all parameters that learn are in the modules among them.
+            identity: what a checkpoint must have been made with, besides the settings.
+            kind: of the metrics.
+
+        Raises:
+            InputError: the folder holds a checkpoint of something else.
+        """
+        self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
+        self._parameters = [p for part in parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
+        self._refuse_if_different()
+        path = self._folder / CHECKPOINT
+        # The folder of the run need not be there on other machines.
+        state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
+        if state is None:
+            return
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        self.step = state["step"]
+        self.metrics = [kind(**metrics) for metrics in state["metrics"]]
+
+    def run(self, train_step: Callable[[Tensor, Tensor], M], on_step: Callable[[M], None], stop: Callable[[], bool]) -> None:
+        """Trains from where the run stands to its end.
+
+        Args:
+            train_step: from images (batch, channels, height, width) and labels (batch,) to metrics; changes weights.
+            on_step: told of every step.
+            stop: asked after every step whether to stop here.
+
+        Raises:
+            TrainingError: the loss is no longer finite, or memory does not suffice.
+            KeyboardInterrupt: it was to stop; a checkpoint has been written.
+        """
+        config = self._config
+        batches = training_batches(self._data, config.batch_size, config.seed, self.step, self.steps, config.workers)
+        self._start_tracking()
+        saved = time.monotonic()
+        try:
+            for images, labels in on_device(batches, self.device):
+                metrics = train_step(images, labels)
+
+                self.step += 1
+                if self.step % METRICS_EVERY == 0 or self.step == self.steps:
+                    self.metrics.append(metrics)
+                    self._track(metrics)
+                on_step(metrics)
+
+                stopping = processes.any_of(stop())
+                due = time.monotonic() - saved > config.checkpoint_seconds
+                if processes.index() == 0 and (due or stopping or self.step == self.steps):
+                    self._save()
+                    saved = time.monotonic()
+                if stopping:
+                    raise KeyboardInterrupt
+        except torch.OutOfMemoryError as error:
+            hint = "try a smaller --batch-size, or compute it in parts with --accumulate"
+            raise processes.own_error("the GPU has not enough memory", None, hint) from error
+        except InputError as error:  # an image that cannot be read
+            raise (error if processes.count() == 1 else processes.own_error(error.problem, error.where, error.hint)) from error
+        finally:
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
+
+    def backward(self, loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], images: Tensor, labels: Tensor) -> float:
+        """Computes the gradients of one step, part by part and over all processes, in place of those that were there.
+
+        They are added up in one exchange at the end, rather than by DistributedDataParallel: that would need to be told which
+        parameters each step leaves out, and the few million of them take far less time to send than to compute.
+
+        Args:
+            loss: from images and labels to what is minimised, and to what is reported; called with the same random numbers for
+                every part, so that decisions drawn in it are the same in all of them.
+            images, labels: of the step.
+
+        Returns:
+            What is reported, averaged over the images of the step, in all processes.
+
+        Raises:
+            TrainingError: it, or the loss, is not finite.
+        """
+        config = self._config
+        for parameter in self._parameters:
+            parameter.grad = None
+        totals = torch.zeros(2, device=self.device)
+        size = len(images) // config.accumulate
+        for first in range(0, len(images), size):
+            torch.manual_seed(mixed(config.seed, self.step))
+            rows = slice(first, first + size)
+            with processes.holding_rows(processes.index() * len(images) + first, config.batch_size), self._accelerator.autocast():
+                minimised, reported = loss(images[rows], labels[rows])
+            share = size / config.batch_size
+            self._accelerator.backward(minimised * share)
+            totals += share * torch.stack((minimised.detach(), reported.detach()))
+        # Which subsets were dropped, and so which parameters have gradients, is the same in all processes.
+        processes.add_up([totals, *(parameter.grad for parameter in self._parameters if parameter.grad is not None)])
+        total, mean = map(float, totals)
+        self.refuse_if_not_finite(total)
+        return mean
+
+    def refuse_if_not_finite(self, value: float) -> None:
+        """Ends the run before such a value does damage.
+
+        Raises:
+            TrainingError: it is not finite.
+        """
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss is no longer finite at step {self.step + 1}",
+                where=str(self._folder),
+                hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
+            )
+
+    def _start_tracking(self) -> None:
+        """One run of the tracker for each start of a run, named like its folder; on disk, within its folder."""
+        if self._config.track is None:
+            return
+        settings = {name: value for name, value in self._config.model_dump(mode="json").items() if value is not None}
+        name = self._folder.resolve().name
+        named = {"wandb": {"wandb": {"name": name, "dir": str(self._folder)}}, "mlflow": {"mlflow": {"run_name": name}}}
+        project = "tensorboard" if self._config.track == "tensorboard" else "spnas"
+        self._accelerator.init_trackers(project, config=settings, init_kwargs=named.get(self._config.track, {}))
+
+    def _track(self, metrics: M) -> None:
+        values = {name: value for name, value in vars(metrics).items() if isinstance(value, float)}
+        self._accelerator.log(values, step=self.step)
+
+    def _refuse_if_different(self) -> None:
+        """Machines may differ in what is on their disks."""
+        mine = (self._config.decisive, self._data.train_images, self._data.held_out_images, self._data.classes)
+        differs = processes.from_main(lambda: mine) != mine
+        if processes.any_of(differs):
+            raise InputError("the processes of this run do not have the same settings and data", where=self._config.data)
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            **self._identity,
+            "step": self.step,
+            "metrics": [vars(metrics) for metrics in self.metrics],
+            **{name: part.state_dict() for name, part in self._parts.items()},
+        }
+        checkpoint.save(state, self._folder / CHECKPOINT)
+        if self.metrics:
+            write_metrics(self.metrics, self._folder / METRICS)
+
+
+def write_metrics(metrics: list[M], path: Path) -> None:
+    """Writes a CSV file with a line per kept step; several words in one field are separated by spaces."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(metrics[0])])
+        writer.writeheader()
+        for step in metrics:
+            values = vars(step).items()
+            writer.writerow({name: " ".join(value) if isinstance(value, tuple) else value for name, value in values})
+    partial.replace(path)

@@ -1,0 +1,266 @@
+"""The training of a stand-alone network by a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from profiling.layers import LayerSpec
+from search import processes
+from search.config import sensible_schedule
+from search.convnet.batch_norm import BN_MOMENTUM, BatchDropout, BatchNorm
+from search.convnet.network import Network
+from search.convnet.saved import SavedNetwork, require_layers
+from search.images.data import Data, held_out_batches, on_device
+from search.images.vision import transforms
+from search.training.accuracy import accuracies
+from search.training.average import average_decay, averaged_model
+from search.training.engine import Engine, Stateful, write_metrics
+from search.training.optimizers import make_optimizer
+from search.training.recipe import Augmentation, Recipe, TrainConfig
+
+ACCURACY = "accuracy.csv"
+# Accuracy is measured after every epoch, in a long run after every few.
+EVALUATIONS = 100
+# On fewer training images than these, hundreds of epochs are not worth their time: a network is trained for so many times the
+# epochs of a search.
+SMALL_DATA = 100_000
+SEARCHES = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as it is reported and kept in `metrics.csv`.
+
+    Attributes:
+        step, steps: from 1, and of how many.
+        loss: cross-entropy of this batch with smoothed (and mixed) labels, in nats.
+        learning_rate: of this step.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on the held-out images after an epoch, as it is kept in `accuracy.csv`; shares from 0 to 1.
+
+    Attributes:
+        epoch, step: that it comes after, from 1.
+        top1, top5: of the averaged weights, which training results in; top-5 is None for five classes or fewer.
+        last_top1, last_top5: of the weights of the step itself.
+    """
+
+    epoch: int
+    step: int
+    top1: float
+    top5: float | None
+    last_top1: float
+    last_top5: float | None
+
+
+class Evaluations(list[Evaluation]):
+    """All evaluations of a run, as a part of its checkpoints."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold."""
+        return {"evaluations": [vars(evaluation) for evaluation in self]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self[:] = [Evaluation(**evaluation) for evaluation in state["evaluations"]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training ends with.
+
+    Attributes:
+        saved: the network with its averaged weights, ready to be written to a file.
+        steps: every step that was kept.
+        evaluations: in the order of the epochs.
+    """
+
+    saved: SavedNetwork
+    steps: tuple[Step, ...]
+    evaluations: tuple[Evaluation, ...]
+
+    @property
+    def top1(self) -> float:
+        """Its accuracy on the held-out images, 0 to 1."""
+        return self.evaluations[-1].top1
+
+    @property
+    def top5(self) -> float | None:
+        """The same for five guesses; None for five classes or fewer."""
+        return self.evaluations[-1].top5
+
+
+class Training:
+    """One training in one folder.
+
+    Args:
+        layers: from stem to head; None where a layer is skipped. The classifier gets the classes of the data.
+        data: images, augmented as the recipe says (`augmentation`).
+        config: settings.
+        folder: of the run; must exist.
+        initial: the network that the first weights come from, by default drawn at random. When its classes are others, its
+            classifier is left out.
+
+    Raises:
+        InputError: there are fewer images than one batch holds, `initial` is another network, or the folder holds a checkpoint of
+            something else.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[LayerSpec | None],
+        data: Data,
+        config: TrainConfig,
+        folder: Path,
+        initial: SavedNetwork | None = None,
+    ) -> None:
+        self._layers, self._data, self._config, self._folder, self._initial = tuple(layers), data, config, folder, initial
+        self._engine = engine = Engine[Step](data, config, folder)
+        torch.manual_seed(config.seed)
+        self._network = Network(layers, len(data.classes))
+        if initial is not None:
+            self._start_from(initial)
+        self._network.to(engine.device)
+        for module in self._network.modules():
+            if isinstance(module, BatchDropout):
+                module.p = config.dropout
+        self._norms = [module for module in self._network.modules() if isinstance(module, BatchNorm)]
+        self._mix = mixture(config.augmentation, len(data.classes))
+        self._optimizer = make_optimizer(config.optimizer, self._network.parameters(), config.rate_at(0), config.weight_decay)
+        self._average = averaged_model(self._network, config.average_decay)
+        self._evaluations = Evaluations()
+        self._evaluate_every = math.ceil(config.epochs / EVALUATIONS)
+        parts: dict[str, Stateful] = {
+            "weights": self._network,
+            "optimizer": self._optimizer,
+            "average": self._average,
+            "evaluations": self._evaluations,
+        }
+        engine.resume(parts, self._identity(), Step)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self._engine.steps
+
+    @property
+    def resumed_at(self) -> int:
+        """The step that the run stands at; 0 at the beginning."""
+        return self._engine.step
+
+    @property
+    def evaluations(self) -> Sequence[Evaluation]:
+        """Those made so far."""
+        return self._evaluations
+
+    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Trained:
+        """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
+        self._engine.run(self._train_step, on_step, stop)
+        if processes.index() == 0:
+            write_metrics(self._evaluations, self._folder / ACCURACY)
+        saved = SavedNetwork(
+            name=self._config.network,
+            layers=self._layers,
+            classes=self._data.classes,
+            state=self._average.module.state_dict(),
+            top1=self._evaluations[-1].top1,
+            origin=self._origin,
+        )
+        return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
+        engine = self._engine
+        rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+
+        self._network.train()
+        for norm in self._norms:
+            # The statistics of a short run would otherwise be those of its first weights.
+            norm.momentum = 1 - average_decay(1 - BN_MOMENTUM, engine.step)
+        loss = engine.backward(self._loss, images, labels)
+        self._optimizer.step()
+        self._average.update_parameters(self._network)
+
+        step = engine.step + 1
+        epoch, remainder = divmod(step, engine.steps_per_epoch)
+        if remainder == 0 and (epoch % self._evaluate_every == 0 or step == engine.steps):
+            self._evaluations.append(self._evaluate(epoch, step))
+        return Step(step, engine.steps, loss, rate)
+
+    def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        images, labels = self._mix(images, labels)
+        logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        loss = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
+        return loss, loss
+
+    def _evaluate(self, epoch: int, step: int) -> Evaluation:
+        batches = held_out_batches(self._data, self._config.batch_size, self._config.workers)
+        networks = [self._average.module, self._network]
+        average, last = accuracies(networks, on_device(batches, self._engine.device), len(self._data.classes))
+        return Evaluation(epoch, step, average.top1, average.top5, last.top1, last.top5)
+
+    def _start_from(self, initial: SavedNetwork) -> None:
+        require_layers(initial, [layer for layer in self._layers if layer is not None], Path(self._config.init or initial.name))
+        same_classes = initial.classes == self._data.classes
+        state = {name: weights for name, weights in initial.state.items() if same_classes or ".classifier." not in name}
+        self._network.load_state_dict(state, strict=same_classes)
+
+    @property
+    def _origin(self) -> str:
+        """How the network came about, for people."""
+        config = self._config
+        text = f"trained for {config.epochs} epochs on {config.data} by the recipe {config.recipe}"
+        return f"{text}, starting from: {self._initial.origin}" if self._initial else text
+
+    def _identity(self) -> dict[str, str]:
+        data = self._data
+        keys = "\n".join(layer.key if layer else "" for layer in self._layers)
+        classes = hashlib.sha256("\n".join(data.classes).encode()).hexdigest()[:16]
+        return {
+            "network": hashlib.sha256(keys.encode()).hexdigest()[:16],
+            "data": f"{data.train_images} training and {data.held_out_images} held-out images in the classes {classes}",
+        }
+
+
+def augmentation(settings: Augmentation) -> Callable[[Tensor], Tensor] | None:
+    """What is done to one training image (channels, height, width) of 8 bits, for `load_data`; None where nothing is."""
+    steps: list[nn.Module] = []
+    if settings.operations:
+        steps.append(transforms.RandAugment(settings.operations, settings.magnitude))
+    if settings.erasing:
+        steps.append(transforms.RandomErasing(settings.erasing, value=127))
+    return transforms.Compose(steps) if steps else None
+
+
+def mixture(settings: Augmentation, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """What is done to a batch of images (batch, channels, height, width) and their labels (batch,).
+
+    Where images are mixed, labels become shares of the classes (batch, classes).
+    """
+    kinds = ((transforms.MixUp, settings.mixup), (transforms.CutMix, settings.cutmix))
+    mixtures = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha]
+    return transforms.RandomChoice(mixtures) if mixtures else lambda images, labels: (images, labels)
+
+
+def sensible_training(recipe: Recipe, images: int, batch_size: int | None = None) -> tuple[int, int]:
+    """Batch size and epochs for a number of training images: the epochs of the recipe, fewer on small data."""
+    batch_size, epochs = sensible_schedule(images, batch_size)
+    return batch_size, recipe.epochs if images >= SMALL_DATA else min(recipe.epochs, SEARCHES * epochs)

@@ -1,0 +1,123 @@
+"""This machine as a device: real models in real processes, and every way in which such a process can go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from profiling.device import RunSettings
+from profiling.errors import InputError, ToolOutputError
+from profiling.host.host import HostDevice, read_figures, run_process, select_cores
+from profiling.layers import MBConv, NetworkSpec
+from profiling.models.builder import TfliteBuilder
+
+QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    layer = NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 3, True))
+    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
+        return builder.build([layer], "fp32")[layer.key]
+
+
+def test_a_model_runs_and_gives_figures_that_fit_each_other(model):
+    figures = HostDevice().run(model, QUICK).figures
+    assert figures.count == 5
+    assert figures.min_ms <= figures.p5_ms <= figures.median_ms <= figures.p95_ms <= figures.max_ms
+    assert figures.min_ms <= figures.mean_ms <= figures.max_ms
+    assert figures.low_ms == figures.min_ms
+
+
+def test_both_ends_of_the_timed_phase_are_kept(model):
+    assert HostDevice().run(model, replace(QUICK, min_seconds=0.2)).figures.count > 5
+
+
+def test_without_the_delegate_the_model_runs_without_it_and_that_is_checked(model):
+    result = HostDevice().run(model, replace(QUICK, delegate="none"))
+    assert json.loads(result.output.splitlines()[0])["delegated"] is False
+    with pytest.raises(ToolOutputError, match="ran without XNNPACK") as error:
+        read_figures(result.output, QUICK, where="model")
+    assert error.value.reason == "fallback"
+
+
+def test_a_file_that_is_no_model_is_one_failed_measurement(model, tmp_path):
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(model.path.read_bytes()[:200])
+    with pytest.raises(ToolOutputError) as error:
+        HostDevice().run(replace(model, path=broken), QUICK)
+    assert error.value.reason in ("failed", "crash")
+
+
+def test_a_process_that_is_ended_by_a_signal_is_a_crash_that_names_it():
+    with pytest.raises(ToolOutputError, match="SIGSEGV") as error:
+        run_process([sys.executable, "-c", f"import os; os.kill(os.getpid(), {signal.SIGSEGV})"], 20, where="model")
+    assert error.value.reason == "crash"
+
+
+def test_a_hang_ends_with_the_limit_and_leaves_no_process(tmp_path):
+    pid_file = tmp_path / "pid"
+    script = f"import os, time, pathlib; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    with pytest.raises(ToolOutputError) as error:
+        run_process([sys.executable, "-c", script], 1.0, where="model")
+    assert error.value.reason == "hang"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_the_measuring_process_ends_when_its_parent_is_killed(model):
+    """Otherwise it would disturb the measurements of the next run."""
+    script = (
+        "from pathlib import Path; from profiling.host.host import HostDevice\n"
+        "from profiling.device import BuiltModel, RunSettings\n"
+        f"HostDevice().run(BuiltModel('x', Path({str(model.path)!r}), '', 0), RunSettings(min_seconds=60))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    child = None
+    deadline = time.monotonic() + 20
+    while child is None and time.monotonic() < deadline:
+        found = subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=False).stdout.split()
+        child = int(found[0]) if found else None
+        time.sleep(0.05)
+    assert child is not None
+    time.sleep(0.5)  # past its start, where it asks the kernel for this
+    parent.kill()
+    parent.wait()
+    while time.monotonic() < deadline:
+        status = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True, check=False).stdout
+        if not status.strip() or status.startswith("Z"):
+            return
+        time.sleep(0.05)
+    pytest.fail("the measuring process outlived its parent")
+
+
+def test_output_that_is_cut_anywhere_is_never_a_result(model):
+    output = HostDevice().run(model, QUICK).output.splitlines()[0]
+    for end in range(len(output)):
+        with pytest.raises(ToolOutputError) as error:
+            read_figures(output[:end], QUICK, where="model")
+        assert error.value.reason == "truncated"
+
+
+def test_conditions_tell_settings_apart_and_are_the_same_for_the_same_settings():
+    host = HostDevice()
+    assert host.conditions(QUICK) == host.conditions(replace(QUICK, runs=99)), "how often is no condition"
+    for change in ({"threads": 2}, {"precision": "int8"}, {"delegate": "none"}, {"cores": "1"}):
+        assert host.conditions(replace(QUICK, **change)).digest != host.conditions(QUICK).digest
+
+
+@pytest.mark.parametrize("cores", ["0", "xyz", "-1", "f" * 40])
+def test_a_mask_that_cannot_be_is_refused(cores):
+    with pytest.raises(InputError, match="mask"):
+        select_cores(cores)
+
+
+def test_a_delegate_of_phones_is_refused_with_what_is_allowed():
+    with pytest.raises(InputError, match="allowed: xnnpack, none"):
+        HostDevice().conditions(replace(QUICK, delegate="gpu"))

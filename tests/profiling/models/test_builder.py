@@ -1,0 +1,147 @@
+"""Models are what their layers say, by TensorFlow's own interpreter of the file, and the cache never serves a broken one."""
+
+import subprocess
+import sys
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from profiling.errors import ConversionError
+from profiling.layers import Head, MBConv, NetworkSpec, Stem
+from profiling.models.builder import TfliteBuilder
+from profiling.space import load_space, random_architectures
+
+SMALL = NetworkSpec((Stem(16, 3, 8, 2, 3), MBConv(8, 8, 8, 1, 5, 3, True), MBConv(8, 8, 16, 2, 3, 6, False), Head(4, 16, 32, 10)))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def built(cache):
+    """The small network and each of its layers in every precision, by two worker processes."""
+    networks = [SMALL, *(NetworkSpec.of(layer) for layer in SMALL.layers)]
+    with TfliteBuilder(cache, workers=2) as builder:
+        return {precision: builder.build(networks, precision) for precision in ("fp32", "fp16", "int8")}
+
+
+def run(model, value):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(model.path))
+    interpreter.allocate_tensors()
+    [given], [result] = interpreter.get_input_details(), interpreter.get_output_details()
+    if given["dtype"] == np.int8:
+        scale, zero = given["quantization"]
+        value = np.clip(np.round(value / scale + zero), -128, 127).astype(np.int8)
+    interpreter.set_tensor(given["index"], value)
+    interpreter.invoke()
+    output = interpreter.get_tensor(result["index"])
+    if result["dtype"] == np.int8:
+        scale, zero = result["quantization"]
+        output = (output.astype(np.float32) - zero) * scale
+    return output
+
+
+def reference(network, x):
+    """The network in PyTorch on the same weights, with TensorFlow's padding written out: an independent second library."""
+    import torch
+    import torch.nn.functional as F
+
+    from profiling.models.convert import random_weights
+
+    def conv(y, kernel, bias, stride=1, groups=1):
+        k = kernel.shape[0]
+        size = y.shape[-1]
+        total = max((-(-size // stride) - 1) * stride + k - size, 0)
+        y = F.pad(y, (total // 2, total - total // 2) * 2)
+        order = (2, 3, 0, 1) if groups > 1 else (3, 2, 0, 1)
+        return F.conv2d(y, torch.tensor(kernel).permute(order), torch.tensor(bias), stride, groups=groups)
+
+    y = torch.tensor(x).permute(0, 3, 1, 2)
+    for layer in network.layers:
+        weights = random_weights(layer)
+        if isinstance(layer, Stem):
+            y = F.relu6(conv(y, *weights[0], layer.stride))
+        elif isinstance(layer, MBConv):
+            z = F.relu6(conv(y, *weights[0]))
+            z = F.relu6(conv(z, *weights[1], layer.stride, layer.hidden_channels))
+            z = conv(z, *weights[2])
+            y = y + z if layer.residual else z
+        else:
+            y = F.relu6(conv(y, *weights[0])).mean((2, 3)) @ torch.tensor(weights[1][0]) + torch.tensor(weights[1][1])
+    return y.numpy()
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("fp16", 1e-2), ("int8", 0.15)])
+def test_a_model_computes_what_pytorch_computes_on_the_same_weights(built, precision, tolerance):
+    x = np.random.default_rng(1).standard_normal(SMALL.input_shape, dtype=np.float32)
+    expected = reference(SMALL, x)
+    assert np.abs(run(built[precision][SMALL.key], x) - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def test_every_layer_of_the_paper_s_space_and_a_network_convert(cache):
+    """All 44 models of `imagenet`; the check of the operators runs on each."""
+    space = load_space("imagenet")
+    networks = [
+        *(NetworkSpec.of(layer) for layer in space.layers),
+        *(a.network for a in islice(random_architectures(space, 0), 1)),
+    ]
+    with TfliteBuilder(cache) as builder:
+        models = builder.build(networks, "fp32")
+    assert len(models) == 45
+    assert all(model.size_bytes > 0 for model in models.values())
+
+
+def test_models_that_would_be_measured_wrongly_are_refused():
+    """Weights left in variables, and symmetric padding at stride 2, each convert without a word; the operators give them away."""
+    import tensorflow as tf
+
+    from profiling.models.convert import check_ops
+
+    stem = NetworkSpec.of(Stem(16, 3, 8, 2, 3))
+
+    keras = tf.keras.Sequential([tf.keras.Input(stem.input_shape[1:]), tf.keras.layers.Conv2D(8, 3, 2, "same")])
+    variables = tf.function(lambda x: tf.nn.relu6(keras(x)), autograph=False)
+
+    def padded(x):
+        x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return tf.nn.relu6(tf.nn.conv2d(x, np.ones((3, 3, 3, 8), np.float32), 2, "VALID"))
+
+    cases = ((variables, keras, "VAR_HANDLE"), (tf.function(padded, autograph=False), None, "PAD"))
+    for function, trackable, word in cases:
+        concrete = function.get_concrete_function(tf.TensorSpec(stem.input_shape))
+        model = tf.lite.TFLiteConverter.from_concrete_functions([concrete], trackable).convert()
+        with pytest.raises(ConversionError, match=word):
+            check_ops(model, stem, "fp32")
+
+
+def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built):
+    script = (
+        "import sys, pathlib\nfrom profiling.models.builder import TfliteBuilder\nfrom profiling.layers import *\n"
+        f"with TfliteBuilder(pathlib.Path({str(cache)!r})) as builder:\n"
+        "    builder.build([NetworkSpec.of(Stem(16, 3, 8, 2, 3))], 'fp32')\n"
+        "assert builder.built == 0\nassert 'tensorflow' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.unlink()])
+def test_a_damaged_cache_file_is_built_again(cache, built, damage):
+    stem = NetworkSpec.of(SMALL.layers[0])
+    damage(built["fp32"][stem.key].path)
+    with TfliteBuilder(cache, workers=1) as builder:
+        builder.start([stem], "fp32")  # another device asks for the same
+        model = builder.build([stem], "fp32")[stem.key]
+        assert builder.built == 1
+    assert model.sha256 == built["fp32"][stem.key].sha256, "the same layer always gives the same file"
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with TfliteBuilder(blocked / "cache", workers=1) as builder, pytest.raises(ConversionError, match="cannot write models"):
+        builder.build([NetworkSpec.of(SMALL.layers[0])], "fp32")

@@ -1,0 +1,210 @@
+"""Phones that go away: killed daemons, dead links, restarts, another phone in the place.
+
+What was measured stays, and a run that goes on without its link is fetched, not made again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from phone.adb import adb
+from phone.machine import Phone, running
+
+from profiling.adb import connection
+from profiling.adb.server import AdbServer
+from profiling.device import BuiltModel, RunSettings
+from profiling.errors import DeviceLostError
+from profiling.layers import MBConv, NetworkSpec
+from profiling.measurement import Measurement
+from profiling.models.builder import TfliteBuilder
+from profiling.phone.phone import AdbDevice, open_phone
+from profiling.session import Session
+
+QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=20)
+NO_SERVER = AdbServer(("127.0.0.1", 9))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[BuiltModel]:
+    layers = [NetworkSpec.of(MBConv(8, 8, 8, 1, kernel, ratio, True)) for kernel in (3, 5) for ratio in (3, 6)]
+    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
+        return list(builder.build(layers, "fp32").values())
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture(params=["tcp", "server"])
+def device(request: pytest.FixtureRequest, phone: Phone, notes: list[str]) -> Iterator[AdbDevice]:
+    """The phone over each link."""
+    server = NO_SERVER
+    if request.param == "server":
+        port = request.getfixturevalue("adb_port")
+        adb(port, "connect", phone.address)
+        server = AdbServer(("127.0.0.1", port))
+    made = open_phone(phone.address, tool=str(phone.tool), server=server, notify=notes.append, reconnect_limit_s=20)
+    yield made
+    made.close()
+
+
+class Shelf(dict):
+    """A supply of models that are all there."""
+
+    def expect(self, keys: list[str]) -> None:
+        """Nothing to do."""
+
+
+def session(device: AdbDevice, models: list[BuiltModel]) -> Session:
+    return Session(device, Shelf({model.key: model for model in models}), QUICK, canary=models[0].key)
+
+
+def soon(action: Callable[[], None], seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+def starts(phone: Phone) -> int:
+    """How often benchmark_model was started on the phone, by its own count."""
+    return int(phone.get("starts"))
+
+
+def test_a_run_outlives_the_daemon_and_is_fetched_not_made_again(
+    device: AdbDevice, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    device.push(models)
+    phone.fault("slow 2", times=1)
+    killing = soon(phone.kill_adbd, 0.7)
+    assert device.run(models[0], QUICK).figures.count == 5
+    killing.join()
+    assert starts(phone) == 1
+    assert any("is back" in note for note in notes)
+
+
+@pytest.mark.parametrize("device", ["tcp"], indirect=True)
+def test_a_session_with_ten_losses_at_random_moments_is_complete_and_makes_no_visit_twice(
+    device: AdbDevice, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    device.push(models)
+    chance, stop = random.Random(7), threading.Event()
+    losses = 0
+
+    def kill_now_and_then() -> None:
+        nonlocal losses
+        while losses < 10 and not stop.wait(chance.uniform(0.2, 0.9)):
+            phone.kill_adbd()
+            losses += 1
+
+    killer = threading.Thread(target=kill_now_and_then)
+    killer.start()
+    measured: list[Measurement] = []
+    seed = 0
+    while losses < 10:
+        measured = list(session(device, models).measure([model.key for model in models], visits=3, seed=seed))
+        assert [one.status for one in measured] == ["ok"] * len(measured)
+        visits = [(one.model, one.visit) for one in measured]
+        assert len(visits) == len(set(visits))
+        assert {model.key for model in models} == {key for key, _ in visits}
+        seed += 1
+    stop.set()
+    killer.join()
+
+
+def test_a_dead_phone_ends_the_run_within_the_limit_and_the_same_run_works_later(phone: Phone, models: list[BuiltModel]) -> None:
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, reconnect_limit_s=1.0)
+    phone.adbd_stays_down()
+    begin = time.monotonic()
+    with pytest.raises(DeviceLostError, match="did not come back within 1 s") as caught:
+        device.run(models[0], QUICK)
+    assert time.monotonic() - begin < 5
+    assert "same command again" in str(caught.value.hint)
+    begin = time.monotonic()
+    device.close()
+    assert time.monotonic() - begin < 1
+    phone.adbd_comes_back()
+    later = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER)  # the lock of the lost run is no obstacle
+    assert later.run(models[0], QUICK).figures.count == 5
+    later.close()
+    assert phone.get("wakefulness") == "Asleep"
+
+
+def test_a_link_that_falls_silent_is_noticed_and_made_anew(phone: Phone, notes: list[str]) -> None:
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, notify=notes.append)
+    phone.silence()
+    ending = soon(phone.end_silence, 3.0)
+    begin = time.monotonic()
+    assert device._connection.shell("echo back", timeout_s=1.0).text == "back"
+    assert 2.5 < time.monotonic() - begin < 8
+    ending.join()
+    assert any("waiting up to" in note for note in notes)
+    device.close()
+
+
+def test_after_a_restart_everything_is_prepared_again_and_the_run_is_made_again(
+    phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, notify=notes.append)
+    device.push(models)
+    phone.fault("slow 2", times=1)
+
+    def restart() -> None:
+        phone.set("wakefulness", "Asleep")
+        phone.run(f"rm -rf {device._files.folder}")
+        phone.reboot()
+
+    restarting = soon(restart, 0.8)
+    assert device.run(models[0], QUICK).figures.count == 5
+    restarting.join()
+    assert starts(phone) == 2
+    assert phone.get("wakefulness") == "Awake"
+    assert any("has restarted" in note for note in notes)
+    device.close()
+
+
+def test_another_phone_at_the_same_address_is_refused(phone: Phone, models: list[BuiltModel]) -> None:
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER)
+    phone.set_properties({"ro.serialno": "IMPOSTOR"})
+    phone.kill_adbd()
+    with pytest.raises(DeviceLostError, match=r"another phone \(IMPOSTOR\) answers in its place"):
+        device.run(models[0], QUICK)
+    assert "IMPOSTOR" not in device.name
+
+
+def test_a_call_that_always_breaks_the_link_is_given_up(phone: Phone) -> None:
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER)
+    with pytest.raises(DeviceLostError, match="breaks again and again"):
+        device._connection.shell("pkill -9 -x adbd; sleep 1")
+    assert connection.LOSSES_PER_CALL == 5
+
+
+def test_two_phones_measure_side_by_side_and_one_that_dies_does_not_stop_the_other(
+    phone: Phone, models: list[BuiltModel]
+) -> None:
+    outcome: dict[str, object] = {}
+
+    def measure(which: Phone) -> None:
+        device = open_phone(which.address, tool=str(which.tool), server=NO_SERVER, reconnect_limit_s=0.5)
+        try:
+            outcome[device.name] = len(list(session(device, models).measure([m.key for m in models], visits=3, seed=0)))
+        except DeviceLostError as error:
+            outcome[device.name] = error
+        finally:
+            device.close()
+
+    with running(serial="SPNASTEST02") as other:
+        threads = [threading.Thread(target=measure, args=(one,)) for one in (phone, other)]
+        for thread in threads:
+            thread.start()
+        soon(other.adbd_stays_down, 1.5).join()
+        for thread in threads:
+            thread.join(60)
+    measured = outcome["SPNASTEST01"]
+    assert isinstance(measured, int)
+    assert measured >= 3 * len(models)  # noise may have brought more visits
+    assert isinstance(outcome["SPNASTEST02"], DeviceLostError)

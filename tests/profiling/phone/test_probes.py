@@ -1,0 +1,228 @@
+"""What phones of several makers say of themselves is read rightly, and what they do not say stays unknown."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiling.errors import InputError
+from profiling.phone.probes import (
+    Clock,
+    PhoneState,
+    Thermal,
+    choose_cores,
+    cores_of,
+    describe_cores,
+    mask_of,
+    parse_awake,
+    parse_battery,
+    parse_busy,
+    parse_clocks,
+    parse_cores,
+    parse_free_kib,
+    parse_load,
+    parse_properties,
+    parse_thermal,
+    parse_zones,
+)
+
+PIXEL = """\
+IsStatusOverride: false
+ThermalEventListeners:
+	callbacks: 2
+Thermal Status: 1
+Cached temperatures:
+	Temperature{mValue=88.8, mType=3, mName=VIRTUAL-SKIN, mStatus=4}
+	Temperature{mValue=99.9, mType=0, mName=BIG, mStatus=0}
+HAL Ready: true
+HAL connection:
+	ThermalHAL AIDL 1  connected: yes
+Current temperatures from HAL:
+	Temperature{mValue=61.0, mType=0, mName=BIG, mStatus=0}
+	Temperature{mValue=-99.9, mType=0, mName=LITTLE, mStatus=0}
+	Temperature{mValue=29.5, mType=2, mName=battery, mStatus=0}
+	Temperature{mValue=39.4, mType=3, mName=VIRTUAL-SKIN, mStatus=1}
+	Temperature{mValue=0.0, mType=9, mName=TPU, mStatus=0}
+Current cooling devices from HAL:
+	CoolingDevice{mValue=3, mType=2, mName=thermal-cpufreq-0}
+Temperature static thresholds from HAL:
+	TemperatureThreshold{mType=3, mName=VIRTUAL-SKIN, mHotThrottlingThresholds=[NaN, 39.0, 43.0]}
+"""
+SAMSUNG = """\
+IsStatusOverride: false
+Thermal Status: 0
+Cached temperatures:
+HAL Ready: true
+HAL connection:
+	ThermalHAL 2.0 connected: yes
+Current temperatures from HAL:
+	Temperature{mValue=35.7, mType=0, mName=AP, mStatus=0}
+	Temperature{mValue=30.1, mType=4, mName=TYPE_SKIN, mStatus=0}
+	Temperature{mValue=nan, mType=3, mName=SKIN, mStatus=0}
+"""
+OLD = """\
+Thermal Status: 0
+HAL Ready: true
+Current temperatures from HAL:
+	Type: 3 Name: skin CurrentValue: 31.25 ThrottlingStatus: 0
+	Type: 0 Name: CPU0 CurrentValue: 44 ThrottlingStatus: 0
+"""
+
+
+class TestThermal:
+    def test_only_the_block_from_the_hal_counts(self) -> None:
+        assert parse_thermal(PIXEL) == Thermal(status=1, skin_c=39.4, cpu_c=61.0)
+
+    def test_names_and_types_differ_between_makers(self) -> None:
+        assert parse_thermal(SAMSUNG) == Thermal(status=0, skin_c=30.1, cpu_c=35.7)
+
+    def test_older_text(self) -> None:
+        assert parse_thermal(OLD) == Thermal(status=0, skin_c=31.25, cpu_c=44)
+
+    @pytest.mark.parametrize(
+        "text", ["", "Can't find service: thermalservice", PIXEL.replace("HAL Ready: true", "HAL Ready: false")]
+    )
+    def test_without_the_hal_all_is_unknown(self, text: str) -> None:
+        assert parse_thermal(text) == Thermal(None, None, None)
+
+    def test_a_status_that_somebody_faked_is_unknown(self) -> None:
+        assert parse_thermal(PIXEL.replace("Override: false", "Override: true")).status is None
+
+    def test_zones_in_thousandths_and_in_degrees(self) -> None:
+        zone = "/sys/class/thermal/thermal_zone"
+        text = "\n".join(
+            [f"{zone}{number}/type:{kind}" for number, kind in enumerate(("cpu-0-0", "skin-therm", "pmic", "cpu-1"))]
+            + [f"{zone}{number}/temp:{value}" for number, value in enumerate(("45300", "31", "99000", "-40000"))]
+            + [f"grep: {zone}9/temp: Permission denied"]
+        )
+        assert parse_zones(text) == Thermal(status=None, skin_c=31, cpu_c=45.3)
+        assert parse_zones("grep: /sys/class/thermal: Permission denied") == Thermal()
+
+    @given(st.text(max_size=300))
+    def test_no_text_is_fatal(self, text: str) -> None:
+        parse_thermal(text), parse_zones(text), parse_battery(text), parse_clocks(text), parse_cores(text, text)
+        parse_properties(text), parse_awake(text), parse_load(text), parse_free_kib(text), parse_busy(text, text)
+
+
+class TestDeviceState:
+    clocks: ClassVar = {0: Clock(1_800_000, 1_800_000), 1: Clock(2_400_000, 2_850_000)}
+
+    def test_the_clock_is_that_of_the_cores_in_use(self) -> None:
+        state = PhoneState(Thermal(0, 30.0, 45.0), self.clocks, 0.5)
+        assert state.beside("1", self.clocks).clock_mhz == 1800
+        assert state.beside("2", self.clocks).clock_mhz == 2400
+        assert state.beside("any", self.clocks).clock_mhz == 2400
+        assert state.beside("1", self.clocks).temperature_c == 45.0
+
+    @pytest.mark.parametrize(("status", "throttled"), [(None, None), (0, False), (1, True), (6, True)])
+    def test_unknown_is_not_fine(self, status: int | None, throttled: bool | None) -> None:
+        assert PhoneState(Thermal(status)).beside("any", {}).throttled is throttled
+
+    def test_clocks_held_back_below_their_start_are_throttling_even_where_the_status_is_unknown(self) -> None:
+        now = {0: Clock(1_000_000, 1_800_000), 1: Clock(1_000_000, 1_500_000)}
+        assert PhoneState(Thermal(None), now).beside("2", self.clocks).throttled is True
+        assert PhoneState(Thermal(0), now).beside("1", self.clocks).throttled is False
+
+
+class TestCores:
+    snapdragon = dict.fromkeys(range(4), 1785600) | {4: 2_419_200, 5: 2_419_200, 6: 2_419_200, 7: 2_841_600}
+    tensor = dict.fromkeys(range(4), 1803000) | {4: 2_253_000, 5: 2_253_000, 6: 2_802_000, 7: 2_802_000}
+    two_kinds = dict.fromkeys(range(4), 1800000) | dict.fromkeys(range(4, 8), 2300000)
+
+    @pytest.mark.parametrize(
+        ("cores", "wanted", "mask"),
+        [
+            (snapdragon, "prime", "80"),
+            (snapdragon, "big", "70"),  # the three alike, as nn-Meter has it for the Pixel 4
+            (tensor, "prime", "80"),
+            (tensor, "big", "c0"),
+            (two_kinds, "big", "f0"),
+            (two_kinds, "prime", "80"),
+            (two_kinds, "any", "any"),
+            (two_kinds, "F0", "f0"),
+            (two_kinds, "0x3", "3"),
+        ],
+    )
+    def test_the_mask(self, cores: dict[int, int | None], wanted: str, mask: str) -> None:
+        assert choose_cores(wanted, cores, where="phone") == mask
+
+    @pytest.mark.parametrize("wanted", ["100", "0", "", "fast", "-1"])
+    def test_what_cannot_be_is_refused(self, wanted: str) -> None:
+        with pytest.raises(InputError):
+            choose_cores(wanted, self.two_kinds, where="phone")
+
+    def test_a_core_that_is_off_is_not_chosen(self) -> None:
+        online = {core: speed for core, speed in self.snapdragon.items() if core != 7}
+        assert choose_cores("prime", online, where="phone") == "40"
+        with pytest.raises(InputError, match="off or not there; on are 7f"):
+            choose_cores("80", online, where="phone")
+
+    def test_unknown_speeds_are_not_guessed(self) -> None:
+        with pytest.raises(InputError, match="does not tell the speed"):
+            choose_cores("big", {0: None, 1: None}, where="phone")
+
+    def test_cores_are_read_from_the_files(self) -> None:
+        speeds = "".join(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq:{1000 + core}\n" for core in range(12))
+        assert parse_cores("0-3,6,10-11", speeds) == {0: 1000, 1: 1001, 2: 1002, 3: 1003, 6: 1006, 10: 1010, 11: 1011}
+        assert parse_cores("0-1", "grep: Permission denied") == {0: None, 1: None}
+        assert describe_cores({0: 1_803_000, 1: 1_803_000, 2: 2_850_000, 3: None}) == (
+            "1, speed unknown, 2 at 1803 MHz, 1 at 2850 MHz"
+        )
+
+    @given(st.sets(st.integers(0, 40), min_size=1))
+    def test_masks_and_cores_are_inverse(self, cores: set[int]) -> None:
+        assert cores_of(mask_of(cores)) == sorted(cores)
+
+    def test_the_kernels_masks_have_commas(self) -> None:
+        assert cores_of("00000001,00000003") == [0, 1, 32]
+
+    def test_clocks_by_policy(self) -> None:
+        policy = "/sys/devices/system/cpu/cpufreq/policy4"
+        text = f"{policy}/related_cpus:4 5\n{policy}/scaling_cur_freq:300000\n{policy}/scaling_governor:schedutil\n"
+        clock = Clock(now_khz=300_000, allowed_khz=None, governor="schedutil")
+        assert parse_clocks(text) == {4: clock, 5: clock}
+
+
+class TestOtherTexts:
+    def test_properties_with_values_over_lines_and_odd_signs(self) -> None:
+        text = "[ro.a]: [1]\r\n[ro.b]: [two\nlines]\n[ro.c]: [x[0]: y]\n[ro.d]: []\n"
+        assert parse_properties(text) == {"ro.a": "1", "ro.b": "two\nlines", "ro.c": "x[0]: y", "ro.d": ""}
+
+    @pytest.mark.parametrize(
+        ("before", "after", "busy"),
+        [
+            ("cpu  100 0 50 800 50 0 0 0 0 0", "cpu  150 0 75 1500 75 0 0 0 0 0", 0.09375),
+            ("cpu  0 0 0 0 0", "cpu  3 0 0 1 0", 0.75),  # Linux 2.4 had fewer
+            ("cpu  100 0 0 100 0", "cpu  100 0 0 100 0", None),  # no time has passed
+            ("cpu  100 0 0 100 0", "cpu  1 0 0 1 0", None),  # started anew
+            ("", "cpu  3 0 0 1 0", None),
+            ("cat: /proc/stat: Permission denied", "cat: /proc/stat: Permission denied", None),
+        ],
+    )
+    def test_how_busy_all_cores_were_between_two_looks(self, before: str, after: str, busy: float | None) -> None:
+        assert parse_busy(before, after) == busy
+
+    def test_battery(self) -> None:
+        text = "  AC powered: false\n  USB powered: true\n  level: 90\n  scale: 200\n  temperature: 275\n  status: 2\n"
+        battery = parse_battery(text)
+        assert (battery.level, battery.temperature_c, battery.charging) == (45, 27.5, True)
+        assert parse_battery("Can't find service: battery").level is None
+
+    def test_wakefulness(self) -> None:
+        assert parse_awake("  mWakefulness=Awake") is True
+        assert parse_awake("  mWakefulness=Dozing") is False
+        assert parse_awake("") is None
+
+    @pytest.mark.parametrize(
+        ("text", "kib"),
+        [
+            ("Filesystem 1K-blocks Used Available Use% Mounted on\n/dev/fuse 100 40 60 40% /data", 60),
+            ("Filesystem     1K-blocks    Used Available Use% Mounted on\n/dev/block/dm-9  111 22  89  20% /data/user/0\n", 89),
+            ("df: /data: Permission denied", None),
+        ],
+    )
+    def test_free_space(self, text: str, kib: int | None) -> None:
+        assert parse_free_kib(text) == kib

@@ -1,0 +1,158 @@
+"""Whole searches on real digits: they answer, they meet their target, and they go on exactly where they stopped."""
+
+import math
+
+import pytest
+import torch
+
+from profiling.errors import InputError, TrainingError
+from search.config import SearchConfig
+from search.finding import search
+from search.finding.search import Search, table_digest
+from search.images.data import load_data
+from search.training import engine
+from search.training.engine import CHECKPOINT, METRICS
+
+
+@pytest.fixture
+def start(model, tmp_path):
+    """Makes a search of a few dozen steps in a folder of this name."""
+    data = load_data("digits", model.space, 0)
+
+    def make(name: str = "run", runtime_model=model, **settings) -> Search:
+        defaults = {"epochs": 4, "batch_size": 64, "learning_rate": 0.032, "checkpoint_seconds": 1e-9}
+        settings = defaults | ({} if "target_ms" in settings else {"runtime_weight": 0.1}) | settings
+        config = SearchConfig(
+            table="test",
+            space_digest=runtime_model.space.digest,
+            table_digest=table_digest(runtime_model.table),
+            data="digits",
+            **settings,
+        )
+        (tmp_path / name).mkdir(exist_ok=True)
+        return Search(runtime_model, data, config, tmp_path / name)
+
+    return make
+
+
+def ignore(step):
+    pass
+
+
+def test_latency_falls_as_the_runtime_weight_rises_and_every_threshold_moves(start):
+    found = [start(f"weight-{weight}", epochs=6, runtime_weight=weight).run(ignore) for weight in (0.03, 0.3, 3.0)]
+    latencies = [each.predicted_ms for each in found]
+    assert latencies[0] > latencies[1] > latencies[2]
+    assert all(each.moved == 1 for each in found)
+
+
+def test_weights_move_with_their_thresholds(start):
+    search = start(epochs=2)
+    before = [(block.depthwise.weight.clone(), block.project.bn.gamma.clone()) for block in search._supernet.searchable]
+    search.run(ignore)
+    for block, (w, gamma) in zip(search._supernet.searchable, before, strict=True):
+        assert not torch.equal(block.depthwise.weight, w)
+        assert not torch.equal(block.project.bn.gamma, gamma)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_a_target_is_met_from_below(start, model, share):
+    low, high = model.range_ms()
+    target = low + share * (high - low)
+    found = start(f"share-{share}", target_ms=target).run(ignore)
+    assert found.predicted_ms <= target
+    assert found.predicted_ms == pytest.approx(target, rel=0.02)
+    assert model.predict(found.architecture).total_ms == found.predicted_ms
+
+
+def test_a_search_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path, model):
+    """Stopped in both phases, and once by an error between checkpoints, as a kill would do."""
+    low, high = model.range_ms()
+    aim = {"target_ms": (low + high) / 2, "epochs": 2}
+    whole = start("whole", **aim).run(ignore)
+    steps = start("parts", **aim).steps
+
+    class KilledError(Exception):
+        pass
+
+    def kill(step):
+        if step.step == math.ceil(0.9 * steps):
+            raise KilledError
+
+    for at in (steps // 3, math.ceil(0.7 * steps)):
+        taken = []
+        with pytest.raises(KeyboardInterrupt):
+            start("parts", **aim).run(taken.append, lambda at=at, taken=taken: taken[-1].step == at)
+    with pytest.raises(KilledError):
+        start("parts", **aim).run(kill)
+    last = start("parts", **aim)
+    assert 0 < last.resumed_at < steps
+    found = last.run(ignore)
+    assert found.architecture == whole.architecture
+    assert found.accuracy == whole.accuracy
+    assert [(each.origin, each.score.choosing_accuracy) for each in found.candidates] == [
+        (each.origin, each.score.choosing_accuracy) for each in whole.candidates
+    ]
+    assert (tmp_path / "parts" / METRICS).read_bytes() == (tmp_path / "whole" / METRICS).read_bytes()
+    for name, value in whole.supernet.state_dict().items():
+        assert torch.equal(found.supernet.state_dict()[name], value), name
+
+
+def test_a_checkpoint_of_something_else_is_refused(start, tmp_path, model):
+    def stopped(name):
+        with pytest.raises(KeyboardInterrupt):
+            start(name).run(ignore, lambda: True)
+        return tmp_path / name / CHECKPOINT
+
+    stopped("other-settings")
+    with pytest.raises(InputError, match="belongs to another config"):
+        start("other-settings", seed=1)
+    cut = stopped("cut")
+    cut.write_bytes(cut.read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged, cut off, or not a checkpoint"):
+        start("cut")
+    other = stopped("no-checkpoint")
+    torch.save({"weights": 1}, other)
+    with pytest.raises(InputError, match="not a checkpoint that this version"):
+        start("no-checkpoint")
+
+
+def test_a_target_out_of_reach_says_the_range(start, model):
+    low, high = model.range_ms()
+    for target in (low / 2, high * 2):
+        with pytest.raises(InputError, match=f"{low:.4g} to {high:.4g} ms"):
+            start(target_ms=target)
+
+
+def test_a_loss_that_is_not_finite_ends_the_search_and_keeps_the_checkpoint(start, tmp_path):
+    with pytest.raises(TrainingError, match="no longer finite at step"):
+        start("wild", learning_rate=1e30).run(ignore)
+    assert start("wild", learning_rate=1e30).resumed_at == 1
+
+
+def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
+    assert search.sensible_schedule(1_281_167) == (1024, 8)
+    batch_size, epochs = search.sensible_schedule(1437)
+    assert batch_size == 64
+    assert 1437 // batch_size * epochs >= search.LEAST_STEPS
+
+
+def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):
+    """Real event files, of a run that is stopped once and goes on."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    taken = []
+    with pytest.raises(KeyboardInterrupt):
+        start("run", epochs=2, track="tensorboard").run(taken.append, lambda: len(taken) == 15)
+    found = start("run", epochs=2, track="tensorboard").run(ignore)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {"cross_entropy", "runtime_ms", "runtime_weight"}
+    for name in events.Tags()["scalars"]:
+        tracked = [(event.step, event.value) for event in events.Scalars(name)]
+        assert tracked == [(step.step, pytest.approx(getattr(step, name))) for step in found.metrics]
+
+
+def test_a_tracker_that_is_not_installed_is_named_with_the_command_that_installs_it(start, monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="wandb is not installed; pip install wandb"):
+        start(track="wandb")

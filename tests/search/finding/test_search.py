@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from profiling.errors import InputError, TrainingError
-from search.config import SearchConfig
-from search.finding import search
+from search.config import LEAST_STEPS, SearchConfig, sensible_schedule
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
 from search.training import engine
@@ -131,10 +130,10 @@ def test_a_loss_that_is_not_finite_ends_the_search_and_keeps_the_checkpoint(star
 
 
 def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
-    assert search.sensible_schedule(1_281_167) == (1024, 8)
-    batch_size, epochs = search.sensible_schedule(1437)
+    assert sensible_schedule(1_281_167) == (1024, 8)
+    batch_size, epochs = sensible_schedule(1437)
     assert batch_size == 64
-    assert 1437 // batch_size * epochs >= search.LEAST_STEPS
+    assert 1437 // batch_size * epochs >= LEAST_STEPS
 
 
 def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from profiling.conditions import Conditions
+from profiling.cpu_masks import chosen_cores, mask_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import InputError, ToolOutputError
 from profiling.host import benchmark
@@ -54,7 +55,7 @@ class HostDevice:
             runtime=f"LiteRT {version('ai-edge-litert')}",
             tool=f"spnas host benchmark {benchmark.VERSION}",
             threads=settings.threads,
-            cores=f"{sum(1 << core for core in cores):x}" if cores else "any",
+            cores=mask_of(cores) if cores else "any",
             precision=settings.precision,
             delegate=settings.delegate,
         )
@@ -163,15 +164,7 @@ def select_cores(wanted: str) -> list[int]:
         if not fastest:
             raise InputError("this system does not tell the speed of its cores; give a mask such as `--cores 1`", where=NAME)
         return fastest if wanted == "big" else fastest[-1:]
-    try:
-        mask = int(wanted, 16)
-    except ValueError as error:
-        raise InputError(f"{wanted!r} is not a CPU mask; use any, big, prime, or hexadecimal such as f0", where=NAME) from error
-    cores = [core for core in range(mask.bit_length()) if mask >> core & 1]
-    if mask <= 0 or not set(cores) <= set(usable):
-        allowed = f"{sum(1 << core for core in usable):x}"
-        raise InputError(f"the CPU mask {wanted} names cores that are not there; all cores are {allowed}", where=NAME)
-    return cores
+    return chosen_cores(wanted, usable, where=NAME)
 
 
 def cpu_speeds_mhz() -> dict[int, float | None]:

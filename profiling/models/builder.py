@@ -25,6 +25,7 @@ import platformdirs
 from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
+from profiling.files import write_bytes, write_text
 from profiling.layers import NetworkSpec
 from profiling.models.foreign import TfliteFile
 
@@ -240,16 +241,11 @@ def _convert_weights(
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:
-    """Runs in a worker: converts and writes by rename, the hash first, so that no half-written model is ever taken for whole."""
+    """Runs in a worker: converts and writes the file, its hash first: without that, the file would be built anew for nothing."""
     from profiling.models.convert import convert
 
     content = convert(network, precision)
     sha256 = hashlib.sha256(content).hexdigest()
-    for target, data in ((_hash_file(path), sha256.encode("ascii")), (path, content)):
-        partial = target.with_name(f"{target.name}.{os.getpid()}")
-        try:
-            partial.write_bytes(data)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+    write_text(_hash_file(path), sha256)
+    write_bytes(path, content)
     return BuiltModel(network.key, path, sha256, len(content))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import ssl
 import struct
@@ -18,6 +17,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, build_opener
 from platformdirs import user_cache_path
 
 from profiling.errors import InputError
+from profiling.files import write_text, written_whole
 
 BASE_URL = "https://storage.googleapis.com/litert/binaries"
 DEFAULT_VERSION = "2.2.0"
@@ -203,16 +203,12 @@ def _keep(content: bytes, kept: Path) -> str:
             where=str(kept),
             hint=f"if that is expected, as with nightly, remove {_record(kept)} and run again",
         )
-    arriving = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with written_whole(kept) as arriving:
             arriving.write_bytes(content)
             arriving.chmod(0o755)
-            arriving.replace(kept)
-        finally:
-            arriving.unlink(missing_ok=True)
-        _record(kept).write_text(f"{sha256}\n", encoding="ascii")
+        write_text(_record(kept), f"{sha256}\n")
     except OSError as error:
         raise InputError(f"cannot keep the downloaded benchmark tool: {error.strerror}", where=str(kept.parent)) from error
     return sha256

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from profiling.conditions import Delegate
+from profiling.cpu_masks import cores_of, mask_of
 from profiling.device import RunSettings
 from profiling.errors import ToolOutputError
 from profiling.measurement import Figures
@@ -172,7 +173,7 @@ def command(tool: str, graph: str, settings: RunSettings) -> list[str]:
     Raises:
         ValueError: `cores` is a name; only the device knows which cores it means.
     """
-    pinned = [] if settings.cores == "any" else ["taskset", f"{int(settings.cores, 16):x}"]
+    pinned = [] if settings.cores == "any" else ["taskset", mask_of(cores_of(settings.cores))]
     flags = {
         "graph": graph,
         "num_threads": settings.threads,

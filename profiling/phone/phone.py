@@ -13,6 +13,7 @@ from profiling.adb.routes import Via, choose_route, connect, look_around
 from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.conditions import Conditions
+from profiling.cpu_masks import cores_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDeviceError, ToolOutputError
 from profiling.measurement import DeviceState
@@ -266,7 +267,7 @@ class AdbDevice:
                 where=key,
                 hint="give each process more time with --timeout",
             )
-        if settings.cores != "any" and probes.cores_of(finished.cpus or "0") != probes.cores_of(settings.cores):
+        if settings.cores != "any" and cores_of(finished.cpus or "0") != cores_of(settings.cores):
             raise ToolOutputError(
                 "core mask",
                 f"the process was allowed the cores {finished.cpus or 'unknown'}, not {settings.cores}",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from profiling.cpu_masks import chosen_cores, cores_of, mask_of
 from profiling.errors import InputError
 from profiling.measurement import DeviceState
 
@@ -260,30 +261,7 @@ def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) ->
         if wanted == "prime":
             return mask_of(of_kind[0][-1:])
         return mask_of(of_kind[1] if len(of_kind[0]) == 1 and len(kinds) > 2 else of_kind[0])
-    try:
-        chosen = cores_of(wanted)
-    except ValueError as error:
-        raise InputError(f"{wanted!r} is not a CPU mask; use any, big, prime, or hexadecimal such as f0", where=where) from error
-    if not chosen or not set(chosen) <= cores.keys():
-        raise InputError(f"the CPU mask {wanted} names cores that are off or not there; on are {mask_of(cores)}", where=where)
-    return mask_of(chosen)
-
-
-def mask_of(cores: Collection[int]) -> str:
-    """The CPU mask of these cores in hexadecimal."""
-    return f"{sum(1 << core for core in cores):x}"
-
-
-def cores_of(mask: str) -> list[int]:
-    """The cores in a CPU mask in hexadecimal, with or without the commas of the kernel.
-
-    Raises:
-        ValueError: not such a mask.
-    """
-    bits = int(mask.replace(",", ""), 16)
-    if bits < 0:
-        raise ValueError(mask)
-    return [core for core in range(bits.bit_length()) if bits >> core & 1]
+    return mask_of(chosen_cores(wanted, cores, where=where))
 
 
 def parse_free_kib(text: str) -> int | None:

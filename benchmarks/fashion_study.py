@@ -2,7 +2,7 @@
 
 Networks of one latency, all trained alike from scratch with several seeds: those that searches found, random ones, uniform ones;
 whether the shared weights of short and long searches tell the random ones apart; then Table 2 of the paper, kernels trained as
-subsets of one network against kernels trained by themselves; and what it all cost.
+subsets of one network against kernels trained alone; and what it all cost.
 
 Every finished run is a line of the results, and is not done again. Start the study twice to use two cores: each run is done by
 one of the processes. A run that was interrupted begins anew.
@@ -124,7 +124,7 @@ class Last(ImageDataset):
 
 
 class SubsetTraining(Training):
-    """Training of a 5×5 network whose inner 3×3 kernels are to work by themselves too (paper, 4.3).
+    """Training of a 5×5 network whose inner 3×3 kernels are to work alone too (paper, 4.3).
 
     The losses of both subsets are added up in each step.
     """
@@ -341,9 +341,9 @@ def summary(results: Sequence[Result]) -> str:
 
     lines += ["", "| kernels | trained | top-1 | seeds |", "|---|---|---|---|"]
     for name, kernels, trained in (
-        ("uniform 3x3-6", "3×3", "by themselves"),
+        ("uniform 3x3-6", "3×3", "alone"),
         (CORE, "3×3", "as the inner part of 5×5"),
-        ("uniform 5x5-6", "5×5", "by themselves"),
+        ("uniform 5x5-6", "5×5", "alone"),
         (WHOLE, "5×5", "together with their inner 3×3"),
     ):
         runs = by_name.get(name, [])

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The main job from end to end on this machine, on real parts, in a few minutes. Prints each command so that it can be repeated.
-# Usage: docs/demo.sh FOLDER    (the folder is made; run it again and what was measured is not measured again)
+# The whole job from end to end on this machine, in a few minutes. Prints each command so that it can be repeated.
+# Usage: docs/demo.sh FOLDER    (creates the folder; a second run does not repeat the measurements)
 set -eu
 folder=${1:?usage: docs/demo.sh FOLDER}
 mkdir -p "$folder"
@@ -21,7 +21,7 @@ from latency_db.table_files import find_table
 print(f"{sum(RuntimeModel(find_table('digits-host', Path('spnas.db'))).range_ms()) / 2:.3f}")
 EOF
 )
-printf '\nHalf way between the fastest and the slowest network of the space lie %s ms: that is the target here.\n' "$target"
+printf '\nTarget: %s ms, halfway between the fastest and the slowest network of this space.\n' "$target"
 run spnas search --table digits-host --data digits --target-ms "$target" --resume -o run
 run spnas predict run/architecture.json --table digits-host
 run spnas validate --table digits-host --device host --networks 20 --architecture run/architecture.json

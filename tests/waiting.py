@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 LIMIT_S = 200  # less than a test may take, so that what was waited for is named
 
@@ -32,3 +34,13 @@ def when(condition: Callable[[], object], *actions: Callable[[], object]) -> thr
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+@contextmanager
+def started(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block at the latest, also when the test fails in it."""
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from terminal import Terminal
-from waiting import until
+from waiting import started, until
 
 from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
@@ -135,7 +135,7 @@ def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp
     folder = tmp_path / "run"
     command = ["--table", write_table(DEEPER, tmp_path), *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
     kept = folder / "explored.json"
-    with subprocess.Popen(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE, text=True) as process:
+    with started(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE) as process:
         until(lambda: kept.exists() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         assert "Interrupted" in process.communicate()[1]

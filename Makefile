@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-PYTEST_ARGS ?= --numprocesses 2 --dist loadgroup
+PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -24,7 +24,7 @@ lint: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" lint-imports --no-logo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	VENV=$(VENV) .ci/test $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	failed=; for script in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do \

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from hypothesis import settings
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
 
@@ -11,6 +12,10 @@ __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
 # A shell that starts tests in the background has them ignore Ctrl-C, and all that they start would inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a machine that does other things as well.
+settings.register_profile("spnas", deadline=None)
+settings.load_profile("spnas")
 
 PHONES = {"adb_port", "make_phone", "phone", "phone_root"}
 

@@ -139,7 +139,8 @@ class TfliteBuilder:
             report(len(models), len(jobs))
             if len(models) == len(jobs) or key in models:
                 return models
-            futures.wait([job for job in jobs.values() if not job.done()], return_when=futures.FIRST_COMPLETED)
+            # Not those that are not done: one of them may have ended since it was looked at.
+            futures.wait([job for name, job in jobs.items() if name not in models], return_when=futures.FIRST_COMPLETED)
 
     def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
         if isinstance(network, TfliteFile):

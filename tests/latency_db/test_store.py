@@ -302,7 +302,7 @@ def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path):
         for process in processes:
             process.start()
         for process in processes:
-            process.join(30)
+            process.join()
         assert [process.exitcode for process in processes] == [0] * 6
 
 
@@ -310,7 +310,7 @@ def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path):
 
 
 def test_kill_9_at_random_moments_loses_no_measurement_that_was_reported_as_kept(path, begin):
-    """A real process adds measurements and reports each; it is killed twelve times, also while it opens the file."""
+    """A real process adds measurements and reports each; it is killed twelve times, four of them while it opens the file."""
 
     def writer(end):
         with Store(path) as store, store.writing("host"):
@@ -323,11 +323,13 @@ def test_kill_9_at_random_moments_loses_no_measurement_that_was_reported_as_kept
 
     moments = random.Random(3)
     reported = set()
-    for _ in range(12):
+    for kill in range(12):
         mine, theirs = fork.Pipe(duplex=False)
         process = fork.Process(target=writer, args=(theirs,))
         process.start()
         theirs.close()
+        if kill % 3:
+            reported |= {mine.recv() for _ in range(moments.randrange(1, 20))}
         time.sleep(moments.uniform(0, 0.15))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
@@ -340,7 +342,7 @@ def test_kill_9_at_random_moments_loses_no_measurement_that_was_reported_as_kept
     with Store(path) as store:
         kept = [one.visit for one in store.measurements(begin(store))]
         assert store._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    assert len(reported) > 20, "the writer was hardly ever alive"
+    assert len(reported) > 20, "the moments are badly chosen"
     assert reported <= set(kept)
     assert kept == list(range(len(kept))), "a visit is missing or stands twice"
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .machine import free_port
+TRIES = 3
 
 
 @pytest.fixture(scope="session")
@@ -22,20 +22,34 @@ def adb_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         if os.environ.get("SPNAS_REQUIRE_PHONE") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    port = free_port()
     environment = os.environ | {"HOME": str(tmp_path_factory.mktemp("adb-home"))}
-    # It ends with the tests, also when those are killed.
-    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    command = [*guard, "adb", "-P", str(port), "nodaemon", "server"]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 15
-    while not listens(port):
-        assert server.poll() is None, "the adb server ended"
-        assert time.monotonic() < deadline, "the adb server does not listen"
-        time.sleep(0.05)
+    server, port = start_server(environment)
     yield port
     server.kill()
     server.wait()
+
+
+def start_server(environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """A server and its port. One that ends at once has lost the port to somebody else in the meantime."""
+    # It ends with the tests, also when those are killed.
+    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    for _ in range(TRIES):
+        port = free_port()
+        command = [*guard, "adb", "-P", str(port), "nodaemon", "server"]
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while server.poll() is None:
+            if listens(port):
+                return server, port
+            assert time.monotonic() < deadline, "the adb server does not listen"
+            time.sleep(0.05)
+    raise AssertionError("the adb server ends as soon as it is started")
+
+
+def free_port() -> int:
+    """A port that nobody listened at just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
@@ -48,4 +62,4 @@ def listens(port: int) -> bool:
 
 def adb(port: int, *arguments: str) -> str:
     """Runs the program adb against the server at this port."""
-    return subprocess.run(["adb", "-P", str(port), *arguments], capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(["adb", "-P", str(port), *arguments], capture_output=True, text=True, check=True, timeout=120).stdout

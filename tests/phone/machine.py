@@ -57,10 +57,11 @@ class Phone:
     """A test phone: `start` it, pull its strings, `stop` it. All that it is lives in `folder` and in its namespaces.
 
     Attributes:
-        serial: its `ro.serialno`; port: where it is reached on 127.0.0.1; folder: its state on this machine.
+        serial: its `ro.serialno`; port: where it is reached on 127.0.0.1, 0 for any free one until it is started; folder: its
+        state on this machine.
     """
 
-    def __init__(self, folder: Path, port: int, serial: str = "SPNASTEST01") -> None:
+    def __init__(self, folder: Path, port: int = 0, serial: str = "SPNASTEST01") -> None:
         self.folder, self.port, self.serial = folder, port, serial
         self.root = root.build()
 
@@ -90,7 +91,7 @@ class Phone:
         self.new_boot_id()
         self.set_properties(properties(self.serial))
         self.set("adbd_up", "")
-        self.set("starts", "0")
+        self.set("starts", "")
         (self.folder / "state" / "models").touch()
         self._write_sys()
         try:
@@ -107,6 +108,7 @@ class Phone:
         self._wait_for(lambda: (self.folder / "state" / "adbd.log").exists(), "adbd")
         relay = [sys.executable, "-I", str(HERE / "relay.py"), str(self.port), str(init), str(self.folder)]
         self._spawn("relay", [*guard, *relay])
+        self.port = int(self._wait_for(lambda: read(self.folder / "port"), "the port of its relay"))
         self._wait_for(self._answers, "the answer of adbd")
 
     def stop(self) -> None:
@@ -164,7 +166,16 @@ class Phone:
 
     def fault(self, kind: str, times: int | None = None) -> None:
         """Makes the next runs of benchmark_model go wrong; see README.md for the kinds."""
+        (self.folder / "state" / "go").unlink(missing_ok=True)
         self.set("fault", kind if times is None else f"{kind} x{times}")
+
+    def starts(self) -> int:
+        """How often benchmark_model was started on the phone, by its own count."""
+        return len(self.get("starts"))
+
+    def release(self) -> None:
+        """Lets a run with the fault `wait` go on."""
+        self.set("go", "")
 
     def no_fault(self) -> None:
         (self.folder / "state" / "fault").unlink(missing_ok=True)
@@ -181,7 +192,7 @@ class Phone:
             check=check,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
         ).stdout
 
     # --- inside -----------------------------------------------------------------------------------------------------------
@@ -253,7 +264,7 @@ class Phone:
         except OSError:
             return False
 
-    def _wait_for(self, condition, what: str, limit_s: float = 15):
+    def _wait_for(self, condition, what: str, limit_s: float = 60):
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
             if value := condition():
@@ -267,15 +278,17 @@ def write(path: Path, value: object) -> None:
     path.write_text(f"{value}\n")
 
 
+def read(path: Path) -> str:
+    """What a file holds; nothing where it is not there."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def first_child(pid: int) -> int | None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else None
-
-
-def free_port() -> int:
-    """A port that the adb server does not take for an emulator's (5554 to 5585)."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -283,7 +296,7 @@ def running(**options):
     """A phone for the length of a `with` block: options of `Phone` and of its `start`."""
     serial = options.pop("serial", "SPNASTEST01")
     with tempfile.TemporaryDirectory(prefix="spnas-phone-") as folder:
-        phone = Phone(Path(folder) / "phone", free_port(), serial)
+        phone = Phone(Path(folder) / "phone", serial=serial)
         phone.start(**options)
         try:
             yield phone

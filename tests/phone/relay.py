@@ -1,6 +1,7 @@
 """The phone's network cable: 127.0.0.1:PORT of this machine, joined to port 5555 inside the phone's own network namespace.
 
-Run as `relay.py PORT PID FOLDER`: PID is any process of the phone, FOLDER only tells whose relay this is.
+Run as `relay.py PORT PID FOLDER`: PORT may be 0 for any that is free, PID is any process of the phone. FOLDER tells whose relay
+this is, and the file `port` in it then holds the port.
 Stop the process (SIGSTOP) and the link goes silent without closing.
 """
 
@@ -53,12 +54,13 @@ async def serve(listener: socket.socket) -> None:
         await server.serve_forever()
 
 
-def main(port: int, pid: int) -> None:
+def main(port: int, pid: int, folder: Path) -> None:
     listener = socket.create_server(("127.0.0.1", port))
+    (folder / "port").write_text(f"{listener.getsockname()[1]}\n")
     enter_network_of(pid)
     asyncio.run(serve(listener))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
     os._exit(0)

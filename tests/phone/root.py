@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +21,7 @@ HERE = Path(__file__).parent
 SUITE, PYTHON = "trixie", "3.13"
 PACKAGES = "adbd,mksh,toybox,python3"
 MIRROR = os.environ.get("SPNAS_DEBIAN_MIRROR", "http://deb.debian.org/debian")
+UNUSED_S = 24 * 3600  # after this, a root of another recipe goes
 CACHE = platformdirs.user_cache_path("spnas") / "test-phone"
 # Android's own programs; the rest of /system/bin comes from rootfs/.
 TOYBOX = (
@@ -52,44 +56,70 @@ def litert_requirements() -> list[str]:
 
 def debian() -> Path:
     """The plain Debian root, built at the first call."""
-    root = CACHE / f"debian-{SUITE}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}"
-    if not root.exists():
-        unfinished = root.with_name(f"{root.name}.{os.getpid()}")
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(unfinished), MIRROR]
-        run(command)
-        unfinished.rename(root)
-    return root
+
+    def bootstrap(root: Path) -> None:
+        # debootstrap mounts things in it: in a namespace of its own, they go with it however it ends.
+        alone = ["unshare", "--mount", "--propagation", "private"]
+        run([*alone, "debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(root), MIRROR])
+
+    return made_once(CACHE / f"debian-{SUITE}-{hashlib.sha256(PACKAGES.encode()).hexdigest()[:8]}", bootstrap)
 
 
 def build() -> Path:
     """The complete root; made at the first call, found again afterwards."""
-    root = CACHE / f"root-{recipe()}"
-    if root.exists():
-        return root
-    CACHE.mkdir(parents=True, exist_ok=True)
-    unfinished = root.with_name(f"{root.name}.{os.getpid()}")
-    run(["cp", "--archive", "--reflink=auto", str(debian()), str(unfinished)])
-    shutil.copytree(HERE / "rootfs", unfinished, dirs_exist_ok=True)
-    system = unfinished / "system"
+    root = made_once(CACHE / f"root-{recipe()}", complete)
+    os.utime(root)
+    return root
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder that is there whole or not at all: of several processes that want it at once, one makes it and the others wait.
+
+    Args:
+        folder: the folder.
+        make: is given another path, and makes there what is then renamed; nothing is left there of a process that was killed.
+    """
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            unfinished = folder.with_name(f"{folder.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def complete(root: Path) -> None:
+    """Makes the root of a phone here, from Debian's."""
+    run(["cp", "--archive", "--reflink=auto", str(debian()), str(root)])
+    shutil.copytree(HERE / "rootfs", root, dirs_exist_ok=True)
+    system = root / "system"
     for script in (system / "bin").iterdir():
         script.chmod(0o755)
     (system / "bin" / "sh").symlink_to("/usr/bin/mksh")
     # adbd asks passwd and libc for its shell, and both mean /bin/sh.
-    (unfinished / "usr" / "bin" / "sh").unlink()
-    (unfinished / "usr" / "bin" / "sh").symlink_to("mksh")
+    (root / "usr" / "bin" / "sh").unlink()
+    (root / "usr" / "bin" / "sh").symlink_to("mksh")
     for name in TOYBOX.split():
         (system / "bin" / name).symlink_to("/usr/bin/toybox")
     for folder in ("data", "phone", "sys"):
-        (unfinished / folder).mkdir(exist_ok=True)
+        (root / folder).mkdir(exist_ok=True)
     wheels = ["--target", str(system / "lib" / "python"), "--python-version", PYTHON, "--only-binary=:all:", "--no-deps"]
     run([sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", *wheels, *litert_requirements()])
-    run(["chroot", str(unfinished), "python3", "-m", "compileall", "-q", "/system/lib"])
-    run(["gcc", "-static", "-O1", "-o", str(unfinished / "benchmark_model"), str(HERE / "launcher.c")])
+    run(["chroot", str(root), "python3", "-m", "compileall", "-q", "/system/lib"])
+    run(["gcc", "-static", "-O1", "-o", str(root / "benchmark_model"), str(HERE / "launcher.c")])
+    remove_old_roots()
+
+
+def remove_old_roots() -> None:
+    """Those of other recipes, but not what tests of another checkout may be using just now."""
     for old in CACHE.glob("root-*"):
-        if old.name.count(".") == 0 and not in_use(old):
+        if old.is_dir() and not old.suffix and time.time() - old.stat().st_mtime > UNUSED_S and not in_use(old):
             shutil.rmtree(old)
-    unfinished.rename(root)
-    return root
+            old.with_name(f"{old.name}.lock").unlink(missing_ok=True)
 
 
 def in_use(root: Path) -> bool:

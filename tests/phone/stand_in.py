@@ -21,14 +21,17 @@ class Peer:
         self._connection = connection
 
     def receive(self) -> tuple[bytes, int, int, bytes]:
-        command, first, second, length, _, _ = HEADER.unpack(self._exactly(HEADER.size))
-        return struct.pack("<I", command), first, second, self._exactly(length)
+        command, first, second, length, _, _ = HEADER.unpack(self.exactly(HEADER.size))
+        return struct.pack("<I", command), first, second, self.exactly(length)
 
     def send(self, command: bytes, first: int, second: int, data: bytes = b"") -> None:
         number = struct.unpack("<I", command)[0]
-        self._connection.sendall(HEADER.pack(number, first, second, len(data), sum(data), number ^ 0xFFFFFFFF) + data)
+        self.write(HEADER.pack(number, first, second, len(data), sum(data), number ^ 0xFFFFFFFF) + data)
 
-    def _exactly(self, count: int) -> bytes:
+    def write(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
             block = self._connection.recv(count - len(data))
@@ -69,7 +72,7 @@ def keep_silent(peer: Peer) -> None:
 
 
 def speak_http(peer: Peer) -> None:
-    peer._connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    peer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
     keep_silent(peer)
 
 

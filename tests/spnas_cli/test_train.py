@@ -1,9 +1,8 @@
 """`spnas train` and `spnas evaluate` from end to end, on real digits."""
 
 import json
+import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
+from terminal import Terminal
 
 from spnas_cli.main import cli
 
@@ -106,22 +106,20 @@ def test_weights_of_a_search_or_a_training_are_a_start_that_the_result_tells(tra
     assert not (run / "config.yaml").exists()
 
 
-def test_killed_by_an_interrupt_it_goes_on_to_the_same_end(trained, arch, tmp_path):
+def test_interrupted_it_goes_on_to_the_same_end(trained, arch, tmp_path):
     """Ctrl-C in the midst of a process of its own; then the same command goes on to what an undisturbed run found."""
     folder = tmp_path / "run"
     command = ["train", arch, "--data", "digits", "--epochs", 10, "--resume", "-o", folder, "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "spnas_cli", *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    while "training and" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode in (130, 0), errors
-    assert "Traceback" not in errors
+    with Terminal(*command) as terminal:
+        terminal.until_step(20)
+        assert terminal.send(signal.SIGINT) == 130
+        assert "Interrupted. What was finished is kept" in terminal.shown
+        assert "Traceback" not in terminal.shown
+    assert {path.name for path in folder.iterdir()} >= {"checkpoint.pt", "metrics.csv"}
+    assert not (folder / "network.pt").exists()
     result = spnas(*command)
     assert result.exit_code == 0, result.stderr
+    assert int(re.search(r"from step (\d+)", result.stderr)[1]) >= 20
     for name in ("metrics.csv", "accuracy.csv"):
         assert (folder / name).read_bytes() == (trained[0] / name).read_bytes()
 

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import ClassVar
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from phone.adb import adb
 from phone.machine import Phone
 from phone.stand_in import ask_for_key, keep_silent, listening, offer_tls, speak_http
+from waiting import when
 
 from profiling.adb import keys, tcp
 from profiling.adb import packets as adb_packets
@@ -106,10 +106,8 @@ class TestShell:
         assert b"nonsense" in replies["two"].stdout
 
     def test_a_silent_command_is_given_up(self, phone: Phone) -> None:
-        begin = time.monotonic()
         with pytest.raises(LinkLostError):
-            over_tcp(phone).shell("sleep 30", timeout_s=0.5)
-        assert time.monotonic() - begin < 5
+            over_tcp(phone).shell("sleep 3600", timeout_s=0.5)
 
 
 class TestPackets:
@@ -160,10 +158,8 @@ class TestFiles:
             transport = over_tcp(phone)
         else:
             transport = Transport(connect_server(phone.address, AdbServer(("127.0.0.1", request.getfixturevalue("adb_port")))))
-        begin = time.monotonic()
         with pytest.raises(RefusedFileError, match="No space left on device"):
             transport.push([PushFile(f"{FOLDER}/large", bytes(40_000_000)), PushFile(f"{FOLDER}/other", b"x")])
-        assert time.monotonic() - begin < 5
         assert transport.shell("echo still there").text == "still there"
 
     def test_everything_is_written_through_a_small_send_buffer(self, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,15 +176,25 @@ class TestFiles:
         transport.push([PushFile(f"{FOLDER}/large", content)])
         assert transport.pull(f"{FOLDER}/large") == content
 
-    def test_20_mb_are_pushed_in_a_second(self, phone: Phone) -> None:
-        transport, content = over_tcp(phone), os.urandom(20 * 10**6)
+    @pytest.mark.alone
+    def test_20_mb_are_pushed_about_as_fast_as_by_adb(self, phone: Phone, adb_port: int, tmp_path) -> None:
+        """A wait for each packet's acknowledgement would be 40 times as slow."""
+        transport, file = over_tcp(phone), tmp_path / "large"
+        file.write_bytes(os.urandom(20 * 10**6))
+        adb(adb_port, "connect", phone.address)
         transport.shell("true")
-        seconds = []
+        ways: dict[str, Callable[[], object]] = {
+            "ours": lambda: transport.push([PushFile(f"{FOLDER}/large", file.read_bytes())]),
+            "adb's": lambda: adb(adb_port, "-s", phone.address, "push", str(file), f"{FOLDER}/large"),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(3):
-            begin = time.monotonic()
-            transport.push([PushFile(f"{FOLDER}/large", content)])
-            seconds.append(time.monotonic() - begin)
-        assert min(seconds) < 1
+            for name, push in ways.items():
+                begin = time.perf_counter()
+                push()
+                seconds[name].append(time.perf_counter() - begin)
+        adb(adb_port, "disconnect", phone.address)
+        assert min(seconds["ours"]) < 3 * min(seconds["adb's"])
 
 
 class TestLoss:
@@ -196,28 +202,22 @@ class TestLoss:
         """adb-shell reads the end of the connection as no data, again and again until its timeout."""
         transport = over_tcp(phone)
         transport.shell("true")
-        killing = threading.Timer(0.3, phone.adbd_stays_down)
-        killing.start()
-        begin = time.monotonic()
+        when(lambda: "sleep 3599" in phone.run("ps -A -o CMDLINE"), phone.adbd_stays_down)
         with pytest.raises(LinkLostError, match="closed the connection"):
-            transport.shell("sleep 8", timeout_s=8)
-        assert time.monotonic() - begin < 3
-        killing.join()
+            transport.shell("sleep 3599", timeout_s=3599)
 
     def test_a_killed_daemon_is_noticed_through_the_server(self, phone: Phone, adb_port: int) -> None:
         transport = Transport(connect_server(phone.address, AdbServer(("127.0.0.1", adb_port))))
         transport.shell("true")
         phone.adbd_stays_down()
         with pytest.raises(LinkLostError):
-            transport.shell("sleep 5; true")
+            transport.shell("sleep 3600; true", timeout_s=3600)
 
     def test_a_refused_service_is_an_error_at_once(self, phone: Phone) -> None:
         """adb-shell waits for an OKAY that never comes."""
         link = connect_tcp(phone.address, notify=lambda text: None)
-        begin = time.monotonic()
         with pytest.raises(LinkLostError, match="refuses the service nonsense"):
-            link.open("nonsense:", 10)
-        assert time.monotonic() - begin < 1
+            link.open("nonsense:", 3600)
 
     def test_small_packets_do_not_wait_for_acknowledgements(self, phone: Phone) -> None:
         transport = WholeTcpTransport("127.0.0.1", phone.port)
@@ -368,6 +368,6 @@ class TestServer:
 
 
 def answer_devices(peer, line: str) -> None:
-    length = int(peer._exactly(4), 16)
-    assert peer._exactly(length) == b"host:devices-l"
-    peer._connection.sendall(b"OKAY%04x%s" % (len(line), line.encode()))
+    length = int(peer.exactly(4), 16)
+    assert peer.exactly(length) == b"host:devices-l"
+    peer.write(b"OKAY%04x%s" % (len(line), line.encode()))

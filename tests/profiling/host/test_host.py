@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 
+import psutil
 import pytest
+from waiting import started, until
 
 from profiling.device import RunSettings
 from profiling.errors import InputError, ToolOutputError
@@ -62,9 +62,8 @@ def test_a_process_that_is_ended_by_a_signal_is_a_crash_that_names_it():
 
 def test_a_hang_ends_with_the_limit_and_leaves_no_process(tmp_path):
     pid_file = tmp_path / "pid"
-    script = f"import os, time, pathlib; pathlib.Path({str(pid_file)!r}).write_text(str(os.getpid())); time.sleep(60)"
     with pytest.raises(ToolOutputError) as error:
-        run_process([sys.executable, "-c", script], 1.0, where="model")
+        run_process(["sh", "-c", f"echo $$ >{pid_file}; exec sleep 3600"], 1.0, where="model")
     assert error.value.reason == "hang"
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
@@ -76,25 +75,16 @@ def test_the_measuring_process_ends_when_its_parent_is_killed(model):
     script = (
         "from pathlib import Path; from profiling.host.host import HostDevice\n"
         "from profiling.device import BuiltModel, RunSettings\n"
-        f"HostDevice().run(BuiltModel('x', Path({str(model.path)!r}), '', 0), RunSettings(min_seconds=60))"
+        f"HostDevice().run(BuiltModel('x', Path({str(model.path)!r}), '', 0), RunSettings(min_seconds=3600, timeout_s=7200))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script])
-    child = None
-    deadline = time.monotonic() + 20
-    while child is None and time.monotonic() < deadline:
-        found = subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True, check=False).stdout.split()
-        child = int(found[0]) if found else None
-        time.sleep(0.05)
-    assert child is not None
-    time.sleep(0.5)  # past its start, where it asks the kernel for this
-    parent.kill()
-    parent.wait()
-    while time.monotonic() < deadline:
-        status = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True, check=False).stdout
-        if not status.strip() or status.startswith("Z"):
-            return
-        time.sleep(0.05)
-    pytest.fail("the measuring process outlived its parent")
+    with started([sys.executable, "-c", script]) as parent:
+        process = psutil.Process(parent.pid)
+        until(process.children)
+        (child,) = process.children()
+        # It asks the kernel for this before it loads the library that runs the model.
+        until(lambda: any("ai_edge_litert" in mapped.path for mapped in child.memory_maps()))
+        parent.kill()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_output_that_is_cut_anywhere_is_never_a_result(model):

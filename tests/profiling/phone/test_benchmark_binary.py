@@ -168,7 +168,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def download(server: Server, cache: Path, **options: object):
-    return find(DEFAULT_VERSION, PIXEL, cache=cache, base_url=server.base_url, context=server.context, timeout_s=5, **options)
+    return find(DEFAULT_VERSION, PIXEL, cache=cache, base_url=server.base_url, context=server.context, timeout_s=60, **options)
 
 
 def left_in(cache: Path) -> list[str]:

@@ -25,7 +25,7 @@ from profiling.phone.lock import STALE_S
 from profiling.phone.phone import AdbDevice, open_phone
 from profiling.phone.screen import JOURNAL
 
-QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=20)
+QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=120)
 Open = Callable[..., AdbDevice]
 NO_SERVER = AdbServer(("127.0.0.1", 9))
 
@@ -168,9 +168,9 @@ class TestFaultsOfTheTool:
     def test_a_time_limit_that_leaves_too_few_runs_is_no_measurement(
         self, open_device: Open, models: list[BuiltModel], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with_news(monkeypatch, "--run_delay=1")
+        with_news(monkeypatch, "--run_delay=1", "--max_secs=2")
         with pytest.raises(ToolOutputError, match=r"room for \d of 30 runs") as caught:
-            open_device().run(models[0], replace(QUICK, runs=30, timeout_s=6))
+            open_device().run(models[0], replace(QUICK, runs=30))
         assert caught.value.reason == "too few runs"
 
     def test_megabytes_on_stderr_do_not_block(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
@@ -203,10 +203,10 @@ class TestFaultsOfTheTool:
         assert phone.run("ls /data/local/tmp") == ""
 
 
-def with_news(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
-    """Has the tool started with one flag more."""
+def with_news(monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    """Has the tool started with more flags."""
     original = benchmark_output.command
-    monkeypatch.setattr(benchmark_output, "command", lambda *arguments: [*original(*arguments), flag])
+    monkeypatch.setattr(benchmark_output, "command", lambda *arguments: [*original(*arguments), *flags])
 
 
 class TestStorage:

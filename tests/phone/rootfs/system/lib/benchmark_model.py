@@ -29,7 +29,7 @@ FLAGS = {
     "verbose": (False, "Log parameter values verbosely"),
     "help": (False, "Help"),
 }
-FAULT = Path("/phone/fault")
+FAULT, GO = Path("/phone/fault"), Path("/phone/go")
 STARTS, MODELS = Path("/phone/starts"), Path("/phone/models")
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only fills the input; its threads would be noise
 
@@ -113,24 +113,15 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main(tool: str, arguments: list[str]) -> None:
-    fault = Fault()
-    STARTS.write_text(f"{int(STARTS.read_text()) + 1}\n")
-    if fault.kind == "library":
-        print(f'CANNOT LINK EXECUTABLE "{tool}": library "libfault.so" not found: needed by main executable', file=sys.stderr)
-        sys.exit(1)
-    if fault.kind == "truncate":
-        sys.stdout = io.StringIO()
-    say("INFO: STARTING!")
-    values, given, unconsumed = parse(arguments)
-    with MODELS.open("a") as models:
-        print(Path(str(values["graph"])).name, file=models)
-    if values["help"]:
-        sys.stdout.flush()
-        print(f"ERROR: usage: {tool} <flags>\nFlags:", file=sys.stderr)
-        for name, (default, text) in FLAGS.items():
-            print(f"\t--{name}={default}\t{type(default).__name__}\toptional\t{text}", file=sys.stderr)
-        sys.exit(1)
+def print_help(tool: str) -> None:
+    sys.stdout.flush()
+    print(f"ERROR: usage: {tool} <flags>\nFlags:", file=sys.stderr)
+    for name, (default, text) in FLAGS.items():
+        print(f"\t--{name}={default}\t{type(default).__name__}\toptional\t{text}", file=sys.stderr)
+    sys.exit(1)
+
+
+def say_flags(values: dict[str, object], given: list[str], unconsumed: list[str]) -> None:
     if unconsumed:
         say(f"WARN: Unconsumed cmdline flags: {' '.join(unconsumed)}")
     say(f"INFO: Log parameter values verbosely: [{int(values['verbose'])}]")
@@ -139,10 +130,16 @@ def main(tool: str, arguments: list[str]) -> None:
             value = values[name]
             say(f"INFO: {FLAGS[name][1]}: [{value if isinstance(value, str) else f'{value:g}'}]")
 
+
+def find_model(values: dict[str, object]) -> Path:
     graph = Path(str(values["graph"]))
     if not graph.is_file():
         fail(f"Could not open '{graph}'.", "The model allocation is null/empty", f"Failed to load model {graph}")
     say(f"INFO: Loaded model {graph}")
+    return graph
+
+
+def say_delegates(values: dict[str, object], fault: Fault) -> None:
     if values["use_gpu"]:
         say(
             "WARN: The GPU delegate compile options are only supported on Android or iOS platforms "
@@ -158,11 +155,13 @@ def main(tool: str, arguments: list[str]) -> None:
             f"INFO: Though {fault.argument} delegate is explicitly applied, the model graph will not be executed by the delegate."
         )
 
-    before = megabytes()
+
+def load(graph: Path, values: dict[str, object]):
+    """The interpreter with its inputs filled, and how long that took in microseconds."""
     sys.path.insert(0, "/system/lib/python")
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    loaded = time.perf_counter()
+    begin = time.perf_counter()
     resolver = OpResolverType.AUTO if values["use_xnnpack"] else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     threads = None if int(values["num_threads"]) < 0 else int(values["num_threads"])
     try:
@@ -177,21 +176,26 @@ def main(tool: str, arguments: list[str]) -> None:
         floating = numpy.issubdtype(tensor["dtype"], numpy.floating)
         data = random.random(tensor["shape"]) - 0.5 if floating else random.integers(0, 127, tensor["shape"])
         interpreter.set_tensor(tensor["index"], data.astype(tensor["dtype"]))
-    initialised = int((time.perf_counter() - loaded) * 1e6)
+    initialised = int((time.perf_counter() - begin) * 1e6)
     say(f"INFO: The input model file size (MB): {graph.stat().st_size / 1e6:g}")
     say(f"INFO: Initialized session in {initialised / 1000:g}ms.")
+    return interpreter, initialised
 
-    if fault.kind == "signal":
+
+def fail_once_loaded(fault: Fault) -> None:
+    if fault.kind in ("signal", "hang"):
         sys.stdout.flush()
+    if fault.kind == "signal":
         os.kill(os.getpid(), getattr(signal, f"SIG{fault.argument}"))
     if fault.kind == "hang":
-        sys.stdout.flush()
         time.sleep(3600)
     if fault.kind == "refuse":
         fail(fault.argument)
-    if fault.kind == "slow":
-        time.sleep(float(fault.argument))
+    while fault.kind == "wait" and not GO.exists():
+        time.sleep(0.02)
 
+
+def measure(interpreter, initialised: int, values: dict[str, object]) -> None:
     longest, delay = float(values["max_secs"]), float(values["run_delay"])
     warmup = invoke_repeatedly(interpreter.invoke, int(values["warmup_runs"]), float(values["warmup_min_secs"]), longest, -1)
     timed = invoke_repeatedly(interpreter.invoke, int(values["num_runs"]), float(values["min_secs"]), longest, delay)
@@ -199,6 +203,31 @@ def main(tool: str, arguments: list[str]) -> None:
         f"INFO: Inference timings in us: Init: {initialised}, First inference: {warmup[0]}, "
         f"Warmup (avg): {sum(warmup) / len(warmup):.6g}, Inference (avg): {sum(timed) / len(timed):.6g}"
     )
+
+
+def main(tool: str, arguments: list[str]) -> None:
+    fault = Fault()
+    with STARTS.open("a") as starts:
+        starts.write(".")
+    if fault.kind == "library":
+        print(f'CANNOT LINK EXECUTABLE "{tool}": library "libfault.so" not found: needed by main executable', file=sys.stderr)
+        sys.exit(1)
+    if fault.kind == "truncate":
+        sys.stdout = io.StringIO()
+    say("INFO: STARTING!")
+    values, given, unconsumed = parse(arguments)
+    with MODELS.open("a") as models:
+        print(Path(str(values["graph"])).name, file=models)
+    if values["help"]:
+        print_help(tool)
+    say_flags(values, given, unconsumed)
+    graph = find_model(values)
+    say_delegates(values, fault)
+
+    before = megabytes()
+    interpreter, initialised = load(graph, values)
+    fail_once_loaded(fault)
+    measure(interpreter, initialised, values)
     say(
         "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual "
         "memory footprint of the model at runtime. Take the information at your discretion."

@@ -80,7 +80,7 @@ def measure(
             store.add(campaign, measurement)
             measured += 1
             if measurement.figures is not None:
-                low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
+                low_ms[measurement.model][measurement.visit] = measurement.figures.fastest_ms
             else:
                 reasons[measurement.model] = measurement.reason
     _require_all(list(by_key), low_ms, reasons, visits)
@@ -94,7 +94,7 @@ def _low_ms(measurements: Iterable[Measurement]) -> dict[str, dict[int, float]]:
     low_ms: dict[str, dict[int, float]] = defaultdict(dict)
     for measurement in measurements:
         if measurement.figures is not None:
-            low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
+            low_ms[measurement.model][measurement.visit] = measurement.figures.fastest_ms
     return low_ms
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
 from profiling.conditions import Conditions, Delegate, Precision
 from profiling.measurement import DeviceState, Figures
 from profiling.specfile import SpecModel
@@ -73,7 +75,8 @@ class DeviceSummary(SpecModel):
 
     Attributes:
         name: what `--device` takes.
-        model, soc: what it is.
+        product: what its maker calls it; `model` in files.
+        soc: the chip.
         state: `ready`, or why it is not, in a word.
         cores: how many of each speed, e.g. `2 at 1593 MHz`.
         temperature_c: of the warmest sensor, in °C; None is unknown.
@@ -81,7 +84,7 @@ class DeviceSummary(SpecModel):
     """
 
     name: str
-    model: str
+    product: str = Field(alias="model")
     soc: str
     state: str
     cores: str

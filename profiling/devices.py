@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from profiling.adb.routes import Via
 from profiling.device import Device, DeviceSummary
-from profiling.host.host import NAME, HostDevice, cpu_model, cpu_speeds_mhz
+from profiling.host.host import NAME, HostDevice, cpu_product, cpu_speeds_mhz
 from profiling.phone.benchmark_binary import DEFAULT_VERSION
 from profiling.phone.discovery import list_phones
 from profiling.phone.phone import RECONNECT_LIMIT_S, open_phone
@@ -20,7 +20,7 @@ def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
     temperature = HostDevice().state().temperature_c
     host = DeviceSummary(
-        name=NAME, model=cpu_model(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
+        name=NAME, product=cpu_product(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
     )
     return [host, *list_phones(addresses)]
 

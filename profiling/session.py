@@ -127,8 +127,8 @@ class Session:
         failures: Counter[str] = Counter()
         for measurement in done:
             if measurement.figures is not None:
-                figures[measurement.model][measurement.visit] = measurement.figures.low_ms
-                self._history.append((measurement.model, measurement.figures.low_ms))
+                figures[measurement.model][measurement.visit] = measurement.figures.fastest_ms
+                self._history.append((measurement.model, measurement.figures.fastest_ms))
         planned = dict.fromkeys(models, visits)
         in_a_row: dict[str, ToolOutputError] = {}
         since_canary: list[str] = []
@@ -150,8 +150,8 @@ class Session:
                 measurement, error = self._visit(key, visit)
                 since_canary.append(key)
                 if error is None and measurement.figures is not None:
-                    figures[key][visit] = measurement.figures.low_ms
-                    self._history.append((key, measurement.figures.low_ms))
+                    figures[key][visit] = measurement.figures.fastest_ms
+                    self._history.append((key, measurement.figures.fastest_ms))
                     in_a_row.clear()
                     yield measurement
                     continue
@@ -235,7 +235,7 @@ class Session:
         for _ in range(ATTEMPTS):
             measurement, error = self._visit(self._canary, len(self._canary_ms))
             if measurement.figures is not None:
-                self._canary_ms.append(measurement.figures.low_ms)
+                self._canary_ms.append(measurement.figures.fastest_ms)
                 return
         assert error is not None
         raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error

@@ -49,7 +49,7 @@ class HostDevice:
         cores = select_cores(settings.cores)
         return Conditions(
             device=NAME,
-            model=cpu_model(),
+            product=cpu_product(),
             os_build=platform.platform(),
             soc=f"{platform.machine()}, {psutil.cpu_count()} cores",
             runtime=f"LiteRT {version('ai-edge-litert')}",
@@ -179,7 +179,7 @@ def _max_speed(core: int) -> float | None:
         return None
 
 
-def cpu_model() -> str:
+def cpu_product() -> str:
     """What the maker calls this processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

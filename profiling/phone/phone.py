@@ -143,7 +143,7 @@ class AdbDevice:
         version = self._tool.version
         return Conditions(
             device=self.name,
-            model=properties.get("ro.product.model") or "unknown",
+            product=properties.get("ro.product.model") or "unknown",
             os_build=properties.get("ro.build.fingerprint") or "unknown",
             soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown",
             runtime=f"LiteRT {version}" if version else "as built into the tool",

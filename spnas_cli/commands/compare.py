@@ -160,7 +160,7 @@ def _show(comparison: Comparison, output: Path | None) -> None:
     click.echo()
     print_facts(
         [
-            ("device", f"{conditions.model}, {conditions.threads} threads, {conditions.precision}, {conditions.delegate}"),
+            ("device", f"{conditions.product}, {conditions.threads} threads, {conditions.precision}, {conditions.delegate}"),
             ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before, in {duration(outcome.wall_s)}"),
         ]
     )

@@ -94,7 +94,7 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
     places = [_place(found, slot, choices) for slot in found.space.slots]
     print_table(f"Latency table {found.name}, in ms", columns, places, left=2)
     flagged = [f"{key}: {row.flag}" for key, row in found.rows.items() if row.flag]
-    facts = [(field.replace("_", " "), value) for field, value in found.conditions]
+    facts = [(field.replace("_", " "), value) for field, value in found.conditions.model_dump().items()]
     facts += [
         ("space", found.space.name),
         ("fixed layers", "one by one" if found.fixed is None else f"{found.fixed.ms:#.4g} ms together"),

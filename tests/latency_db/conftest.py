@@ -31,7 +31,7 @@ def space() -> SearchSpace:
 @pytest.fixture(scope="session")
 def conditions() -> Conditions:
     return Conditions(
-        device="host", model="a board", os_build="Linux 6.1", soc="a chip", runtime="LiteRT 2.3.0", tool="spnas 0.1",
+        device="host", product="a board", os_build="Linux 6.1", soc="a chip", runtime="LiteRT 2.3.0", tool="spnas 0.1",
         threads=1, cores="any", precision="fp32", delegate="xnnpack",
     )  # fmt: skip
 

@@ -62,11 +62,13 @@ class RunResult:
     Attributes:
         figures: of its timed runs.
         output: all that it printed.
+        state: what the device met during the run.
         process_s: seconds from its start to its end by the device's own clock; None where whoever called knows as well.
     """
 
     figures: Figures
     output: str
+    state: DeviceState
     process_s: float | None = None
 
 
@@ -110,9 +112,6 @@ class Device(Protocol):
             InputError: this device cannot run with these settings.
         """
 
-    def state(self) -> DeviceState:
-        """Temperature, clocks and load now."""
-
     def push(self, models: list[BuiltModel]) -> None:
         """Brings the models to the device, those that it lacks.
 
@@ -125,7 +124,8 @@ class Device(Protocol):
         """Runs one benchmark process on a model that was pushed.
 
         Raises:
-            ToolOutputError: the process gave no valid result: it crashed, hung, or its output is cut off.
+            ToolOutputError: the process gave no valid result: it crashed, hung, or its output is cut off. The error holds the
+                state of the device.
             DeviceLostError: the device went away.
         """
 

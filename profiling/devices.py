@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 
 from profiling.adb.routes import Via
 from profiling.device import Device, DeviceSummary
-from profiling.host.host import NAME, HostDevice, cpu_product, cpu_speeds_mhz
+from profiling.host.host import NAME, HostDevice, cpu_product, cpu_speeds_mhz, machine_state
 from profiling.phone.benchmark_binary import DEFAULT_VERSION
 from profiling.phone.discovery import list_phones
-from profiling.phone.phone import RECONNECT_LIMIT_S, open_phone
+from profiling.phone.phone import Limits, open_phone
 
 
 def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
     """Every device that can be seen from here; phones on the network only at these addresses, or where an adb server has them."""
     speeds = Counter(cpu_speeds_mhz().values())
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
-    temperature = HostDevice().state().temperature_c
+    temperature = machine_state().temperature_c
     host = DeviceSummary(
         name=NAME, product=cpu_product(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
     )
@@ -31,7 +31,7 @@ def open_device(
     via: Via = "auto",
     tool: str = DEFAULT_VERSION,
     max_temperature_c: float | None = None,
-    reconnect_limit_s: float = RECONNECT_LIMIT_S,
+    reconnect_limit_s: float = Limits.reconnect_s,
     notify: Callable[[str], None] = lambda text: None,
 ) -> Device:
     """The device of this name: `host`, or a phone; see `profiling.phone.phone.open_phone` for what only concerns phones.
@@ -42,6 +42,5 @@ def open_device(
     """
     if name == NAME:
         return HostDevice()
-    return open_phone(
-        name, via=via, tool=tool, max_temperature_c=max_temperature_c, reconnect_limit_s=reconnect_limit_s, notify=notify
-    )
+    limits = Limits(max_temperature_c=max_temperature_c, reconnect_s=reconnect_limit_s)
+    return open_phone(name, via=via, tool=tool, limits=limits, notify=notify)

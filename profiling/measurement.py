@@ -42,7 +42,7 @@ class Figures(SpecModel):
 
 
 class DeviceState(SpecModel):
-    """What the device said of itself beside a measurement; None is unknown, which is never the same as fine.
+    """What a device met during a run, as it reports it; None is unknown, which is never the same as fine.
 
     Attributes:
         temperature_c: the warmest sensor of skin or CPU, in °C.

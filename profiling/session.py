@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from profiling.device import BuiltModel, Device, RunSettings
+from profiling.device import BuiltModel, Device, RunResult, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
-from profiling.measurement import Measurement
-from profiling.phone import benchmark_output
+from profiling.measurement import DeviceState, Measurement
 from profiling.stats import is_noisy, lower_quartile, visited_in_calm
 
 CANARY_EVERY = 12
@@ -36,8 +35,6 @@ COOL_DOWN_SHARE = 0.05
 EXTRA_VISITS = 3
 ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
-# Failures that come again however often they are tried: those of the phone's tool, of the host's own, and of the time limit.
-DETERMINISTIC = benchmark_output.DETERMINISTIC | {"failed", "fallback", "too few runs"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ class Session:
                     yield measurement
                     continue
                 assert error is not None
-                failures[key] += ATTEMPTS if error.reason in DETERMINISTIC else 1
+                failures[key] += ATTEMPTS if error.recurs else 1
                 in_a_row[key] = error
                 yield measurement
                 if len(in_a_row) >= FAILURES_IN_A_ROW:
@@ -187,7 +184,8 @@ class Session:
     def _visit(self, key: str, visit: int) -> tuple[Measurement, ToolOutputError | None]:
         model = self._supply[key]
         started_at, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
-        error, result = None, None
+        error: ToolOutputError | None = None
+        result: RunResult | None = None
         try:
             result = self._device.run(model, self._settings)
         except ToolOutputError as caught:
@@ -205,7 +203,7 @@ class Session:
             reason=error.reason if error else None,
             started_at=started_at,
             duration_s=process_s,
-            state=self._device.state(),
+            state=(result.state if result else error.state if error else None) or DeviceState(),
             canary_ms=self._canary_ms[-1] if self._canary_ms else None,
             output=result.output if result else str(error),
         )

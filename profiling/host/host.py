@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,6 @@ class HostDevice:
             delegate=settings.delegate,
         )
 
-    def state(self) -> DeviceState:
-        """Temperature, clock and load now, as far as the system tells."""
-        frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
-        return DeviceState(
-            temperature_c=_temperature(),
-            clock_mhz=frequency.current if frequency and frequency.current else None,
-            load=psutil.getloadavg()[0],
-        )
-
     def push(self, models: list[BuiltModel]) -> None:
         """Nothing to do: the models are on this machine."""
 
@@ -86,11 +78,28 @@ class HostDevice:
             "--warmup-runs", str(settings.warmup_runs), "--warmup-seconds", str(settings.warmup_seconds),
         ]  # fmt: skip
         # A process group of its own, so that Ctrl-C reaches this process alone, which then ends the other.
-        finished = run_process(command, settings.timeout_s, where=model.key)
-        return RunResult(read_figures(finished.stdout, settings, where=model.key), finished.stdout + finished.stderr)
+        start = time.monotonic()
+        try:
+            finished = run_process(command, settings.timeout_s, where=model.key)
+            process_s = time.monotonic() - start
+            figures = read_figures(finished.stdout, settings, where=model.key)
+        except ToolOutputError as error:
+            error.state = machine_state()
+            raise
+        return RunResult(figures, finished.stdout + finished.stderr, machine_state(), process_s)
 
     def close(self) -> None:
         """Nothing to do: nothing was put anywhere."""
+
+
+def machine_state() -> DeviceState:
+    """Temperature, clock and load of this machine now, as far as the system reports them."""
+    frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    return DeviceState(
+        temperature_c=_temperature(),
+        clock_mhz=frequency.current if frequency and frequency.current else None,
+        load=psutil.getloadavg()[0],
+    )
 
 
 def run_process(command: list[str], timeout_s: float, *, where: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +120,7 @@ def run_process(command: list[str], timeout_s: float, *, where: str) -> subproce
         raise ToolOutputError("crash", f"the benchmark process was ended by {name}", where=where)
     if finished.returncode > 0:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ToolOutputError("failed", f"the benchmark process failed: {last}", where=where)
+        raise ToolOutputError("failed", f"the benchmark process failed: {last}", recurs=True, where=where)
     return finished
 
 
@@ -143,7 +152,9 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
         raise ToolOutputError("truncated", "the benchmark process printed no whole result", where=where) from error
     if delegated != (settings.delegate == "xnnpack"):
         ran = "with XNNPACK" if delegated else "without XNNPACK"
-        raise ToolOutputError("fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", where=where)
+        raise ToolOutputError(
+            "fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", recurs=True, where=where
+        )
     return figures
 
 

@@ -46,10 +46,7 @@ class ScriptedDevice:
         self.order.append(model.key)
         if isinstance(answer, Exception):
             raise answer
-        return RunResult(Figures(count=1, mean_ms=answer, min_ms=answer, max_ms=answer, std_ms=0), "")
-
-    def state(self):
-        return DeviceState()
+        return RunResult(Figures(count=1, mean_ms=answer, min_ms=answer, max_ms=answer, std_ms=0), "", DeviceState(load=answer))
 
 
 class Clocked(ScriptedDevice):
@@ -133,9 +130,19 @@ def test_a_failed_visit_is_tried_again_but_not_for_ever():
 
 
 def test_a_failure_that_will_come_again_is_not_tried_again():
-    device = ScriptedDevice(lambda key, count: ToolOutputError("fallback", "fell back") if key == "model-0" else 1.0)
+    device = ScriptedDevice(lambda key, count: ToolOutputError("fallback", "fell back", recurs=True) if key == "model-0" else 1.0)
     list(session(device).measure(MODELS, visits=2, seed=1))
     assert device.runs["model-0"] == 1
+
+
+def test_each_measurement_has_the_state_that_its_own_run_met():
+    def script(key, count):
+        error = ToolOutputError("crash", "crashed")
+        error.state = DeviceState(load=9.0)
+        return error if count == 1 else 1.0 + count
+
+    made = list(session(ScriptedDevice(script)).measure(MODELS[:1], visits=2, seed=1))
+    assert [(each.status, each.state.load) for each in made[:3]] == [("ok", 1.0), ("failed", 9.0), ("ok", 3.0)]
 
 
 def test_when_one_model_after_the_other_fails_the_session_stops():

@@ -129,6 +129,27 @@ def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+UNGUARDED = """
+from pathlib import Path
+from profiling.layers import NetworkSpec, Stem
+from profiling.models.builder import TfliteBuilder
+
+with TfliteBuilder(Path({cache!r}), workers=1) as builder:
+    builder.build([NetworkSpec.of(Stem(8, 3, 8, 2, 3))], "fp32")
+print(builder.built)
+"""
+
+
+@pytest.mark.parametrize("way", ["a file", "stdin"])
+def test_a_script_without_a_main_guard_converts_and_runs_once(tmp_path, way):
+    text = UNGUARDED.format(cache=str(tmp_path / "cache"))
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    words, given = ([str(script)], None) if way == "a file" else (["-"], text)
+    ended = subprocess.run([sys.executable, *words], input=given, capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.unlink()])
 def test_a_damaged_cache_file_is_built_again(cache, built, damage):
     stem = NetworkSpec.of(SMALL.layers[0])

@@ -162,7 +162,7 @@ def select_cores(wanted: str) -> list[int]:
     """The cores for `any` (an empty list: the system decides), `big`, `prime` or a mask in hexadecimal.
 
     Raises:
-        InputError: not a mask, a core that this process may not use, or speeds that the system does not tell.
+        InputError: not a mask, a core that this process may not use, or speeds that the system does not report.
     """
     if wanted == "any":
         return []
@@ -173,13 +173,13 @@ def select_cores(wanted: str) -> list[int]:
         speeds = {core: speed for core in usable if (speed := _max_speed(core)) is not None}
         fastest = [core for core, speed in speeds.items() if speed == max(speeds.values())]
         if not fastest:
-            raise InputError("this system does not tell the speed of its cores; give a mask such as `--cores 1`", where=NAME)
+            raise InputError("this system does not report the speed of its cores; give a mask such as `--cores 1`", where=NAME)
         return fastest if wanted == "big" else fastest[-1:]
     return chosen_cores(wanted, usable, where=NAME)
 
 
 def cpu_speeds_mhz() -> dict[int, float | None]:
-    """The highest clock of each core in MHz, None where the system does not tell."""
+    """The highest clock of each core in MHz, None where the system does not report."""
     return {core: _max_speed(core) for core in range(psutil.cpu_count() or 1)}
 
 

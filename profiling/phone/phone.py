@@ -124,7 +124,7 @@ class AdbDevice:
 
     @property
     def name(self) -> str:
-        """The serial number that the phone itself tells."""
+        """The serial number that the phone itself reports."""
         return self._connection.serial
 
     @property
@@ -229,7 +229,7 @@ class AdbDevice:
     def _judge_battery(self, text: str, *, saver: bool) -> None:
         battery = probes.parse_battery(text)
         if battery.level is None:
-            self._notify(f"{self.name}: the phone does not tell its battery level")
+            self._notify(f"{self.name}: the phone does not report its battery level")
         elif battery.level < BATTERY_FLOOR:
             raise NoDeviceError(f"the battery is at {battery.level:.0f} %", where=self.name, hint="charge the phone first")
         elif battery.level < BATTERY_LOW:
@@ -242,7 +242,7 @@ class AdbDevice:
     def _find_tool(self, tool: str) -> BenchmarkBinary:
         abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
         if not abis:
-            raise InputError("the phone does not tell its ABI, so no benchmark tool can be chosen for it", where=self.name)
+            raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
         found = benchmark_binary.find(tool, abis)
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found

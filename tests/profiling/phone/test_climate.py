@@ -80,9 +80,9 @@ def test_a_temperature_that_cannot_be_read_is_unknown_and_no_limit_can_be_kept(
     device = open_device()
     state = device.run(models[0], QUICK).state
     assert (state.temperature_c, state.throttled) == (None, None)
-    assert any("does not tell whether it is throttled" in note for note in notes)
+    assert any("does not report whether it is throttled" in note for note in notes)
     device.close()
-    with pytest.raises(InputError, match="does not tell its temperature"):
+    with pytest.raises(InputError, match="does not report its temperature"):
         open_device(limits=Limits(max_temperature_c=38.0))
 
 

@@ -59,7 +59,7 @@ class TfliteBuilder:
     @property
     def built(self) -> int:
         """How many models were converted so far, not counting those from the cache."""
-        return sum(job.done() and not job.cancelled() and job.exception() is None for job in self._jobs.values())
+        return sum(job.done() and not _has_failed(job) for job in self._jobs.values())
 
     def __enter__(self) -> Self:
         return self
@@ -145,8 +145,9 @@ class TfliteBuilder:
         if isinstance(network, TfliteFile):
             return _ready(network.model)
         path = self._path(network, precision)
-        if path in self._jobs:
-            return self._jobs[path]
+        job = self._jobs.get(path)
+        if job is not None and not _has_failed(job):
+            return job
         if model := self._from_cache(network, precision):
             return _ready(model)
         if not self._jobs:
@@ -196,6 +197,10 @@ class TfliteBuilder:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some space" if full else "is the folder writable?"
         return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
+
+
+def _has_failed(job: Future[BuiltModel]) -> bool:
+    return job.cancelled() or (job.done() and job.exception() is not None)
 
 
 def _ready(model: BuiltModel) -> Future[BuiltModel]:

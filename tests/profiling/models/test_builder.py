@@ -5,10 +5,12 @@ import sys
 from itertools import islice
 
 import numpy as np
+import psutil
 import pytest
 
 from profiling.errors import ConversionError
 from profiling.layers import Head, MBConv, NetworkSpec, Stem
+from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
 from profiling.space import load_space, random_architectures
 
@@ -127,6 +129,20 @@ def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built)
         "assert builder.built == 0\nassert 'tensorflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_worker_that_is_killed_is_one_clear_error_and_the_next_try_works(tmp_path):
+    stem = NetworkSpec.of(SMALL.layers[0])
+    with TfliteBuilder(tmp_path, workers=1) as builder:
+        jobs = builder.start([stem], "fp32")
+        workers = []
+        while not workers:
+            workers = [child for child in psutil.Process().children() if worker.__file__ in child.cmdline()]
+        workers[0].kill()
+        with pytest.raises(ConversionError, match="process died; is there enough memory"):
+            builder.wait(jobs)
+        assert builder.built == 0
+        assert builder.build([stem], "fp32")[stem.key].size_bytes > 0
 
 
 UNGUARDED = """

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import psutil
 import pytest
+from waiting import until
 
 from profiling.errors import ConversionError
 from profiling.layers import Head, MBConv, NetworkSpec, Stem
@@ -131,14 +132,16 @@ def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def workers_of_this_process():
+    return [child for child in psutil.Process().children() if worker.__file__ in child.cmdline()]
+
+
 def test_a_worker_that_is_killed_is_one_clear_error_and_the_next_try_works(tmp_path):
     stem = NetworkSpec.of(SMALL.layers[0])
     with TfliteBuilder(tmp_path, workers=1) as builder:
         jobs = builder.start([stem], "fp32")
-        workers = []
-        while not workers:
-            workers = [child for child in psutil.Process().children() if worker.__file__ in child.cmdline()]
-        workers[0].kill()
+        until(workers_of_this_process)
+        workers_of_this_process()[0].kill()
         with pytest.raises(ConversionError, match="process died; is there enough memory"):
             builder.wait(jobs)
         assert builder.built == 0
@@ -162,7 +165,7 @@ def test_a_script_without_a_main_guard_converts_and_runs_once(tmp_path, way):
     script = tmp_path / "script.py"
     script.write_text(text)
     words, given = ([str(script)], None) if way == "a file" else (["-"], text)
-    ended = subprocess.run([sys.executable, *words], input=given, capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run([sys.executable, *words], input=given, capture_output=True, text=True, check=False)
     assert (ended.stdout, ended.stderr) == ("1\n", "")
 
 

@@ -23,6 +23,7 @@ from profiling.errors import DeviceLostError
 from profiling.phone.phone import AdbDevice, Limits, open_phone
 from profiling.session import Session
 
+
 @pytest.fixture(params=["tcp", "server"])
 def device(request: pytest.FixtureRequest, phone: Phone, notes: list[str]) -> Iterator[AdbDevice]:
     """The phone over each link."""

@@ -14,7 +14,7 @@ from profiling.phone.discovery import list_phones
 from profiling.phone.phone import Limits, open_phone
 
 
-def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
+def list_devices(addresses: Sequence[str] = (), *, notify: Callable[[str], None] = lambda text: None) -> list[DeviceSummary]:
     """Every device that can be seen from here; phones on the network only at these addresses, or where an adb server has them."""
     speeds = Counter(cpu_speeds_mhz().values())
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
@@ -22,7 +22,7 @@ def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
     host = DeviceSummary(
         name=NAME, product=cpu_product(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
     )
-    return [host, *list_phones(addresses)]
+    return [host, *list_phones(addresses, notify=notify)]
 
 
 def open_device(

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
 
@@ -14,7 +14,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing on a machine that does other things as well.
-settings.register_profile("spnas", deadline=None)
+settings.register_profile("spnas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("spnas")
 
 PHONES = {"adb_port", "make_phone", "phone", "phone_root"}

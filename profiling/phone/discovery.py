@@ -29,7 +29,7 @@ def list_phones(
     Args:
         addresses: HOST[:PORT].
         server: the adb server to ask; the usual one by default.
-        notify: is told when a person must act on a phone.
+        notify: is told when a person must act on a phone, and when USB cannot be looked at.
     """
     server = server or AdbServer()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -38,6 +38,8 @@ def list_phones(
 
 def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], None]) -> Iterator[Callable[[], DeviceSummary]]:
     seen = look_around(server)
+    if seen.usb is None:
+        notify(seen.remarks[-1])
     routes = [Route("server", device.serial, "") for device in seen.server or ()]
     served = {route.target for route in routes}
     for phone in seen.usb or ():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from spnas_cli.options import json_option
-from spnas_cli.output import print_json, print_table
+from spnas_cli.output import note, print_json, print_table
 
 
 @click.command()
@@ -23,7 +23,7 @@ def devices(addresses: tuple[str, ...], as_json: bool) -> None:
     """
     from profiling.devices import list_devices
 
-    found = list_devices(addresses)
+    found = list_devices(addresses, notify=note)
     if as_json:
         print_json([device.model_dump() for device in found])
         return

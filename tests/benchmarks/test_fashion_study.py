@@ -16,12 +16,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def study():
+    sys.path.insert(0, str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("fashion_study", ROOT / "benchmarks" / "fashion_study.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules["fashion_study"] = module
     spec.loader.exec_module(module)
     yield module
     del sys.modules["fashion_study"]
+    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def test_the_page_holds_the_tables_of_the_committed_results(study):

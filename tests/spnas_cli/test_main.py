@@ -1,5 +1,6 @@
 """The command line as a whole: what it loads, what it documents, how it fails."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,15 @@ def all_commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> li
 def test_import_name_profiling_is_ours():
     """Python 3.15 brings a standard-library package of this name; until then ours must be the one that is found."""
     assert Path(profiling.__file__).parent == Path(main.__file__).parent.parent / "profiling"
+
+
+def test_devices_says_that_usb_cannot_be_looked_at_and_lists_the_others(monkeypatch):
+    monkeypatch.setitem(sys.modules, "usb1", None)  # what importing it comes to where libusb is missing
+    result = CliRunner().invoke(cli, ["devices", "--json"])
+    assert result.exit_code == 0
+    assert "host" in [device["name"] for device in json.loads(result.stdout)]
+    assert "the library libusb is missing" in result.stderr
+    assert "libusb-1.0-0" in result.stderr
 
 
 @pytest.mark.parametrize("path", [path for path, _ in all_commands()], ids=" ".join)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    rows = [asdict(row) for row in comparison.rows]
+    rows = [row.to_json() for row in comparison.rows]
     (folder / RESULT).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     # Whole numbers stay whole beside those that are missing.
     pd.DataFrame(rows).convert_dtypes().to_csv(folder / "compare.csv", index=False)

@@ -87,8 +87,8 @@ def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
 def _plot(axes: Axes, x: list[float], y: list[float], rows: list[ComparedNetwork], label: str, *, horizontal: bool) -> None:
     """Points joined by a line, each with the interval of its measured latency along the axis of latencies."""
     measured = x if horizontal else y
-    below = [ms - (row.low_ms or ms) for ms, row in zip(measured, rows, strict=True)]
-    above = [(row.high_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
+    below = [ms - (row.p5_ms or ms) for ms, row in zip(measured, rows, strict=True)]
+    above = [(row.p95_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
     errors = [below, above]
     along, across = (errors, None) if horizontal else (None, errors)
     axes.errorbar(x, y, xerr=along, yerr=across, fmt="o-", markersize=5, linewidth=1, elinewidth=0.8, capsize=2, label=label)

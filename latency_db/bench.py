@@ -127,27 +127,24 @@ class Bench:
         table: LatencyTable | str | os.PathLike[str],
         *,
         networks: int = validate.NETWORKS,
-        others: Mapping[str, Architecture] | Sequence[str | os.PathLike[str]] = (),
+        others: Mapping[str, Architecture] | None = None,
     ) -> Validation:
         """Measures random networks, and those of the calibration again, and tells how far the runtime model can be trusted.
 
         Args:
             table: itself, or as for `load_table`; measured on this device with these settings.
             networks: how many random networks, none of which the calibration has seen.
-            others: networks to measure beside them, which take no part in the report: by name, or as for
-                `LatencyTable.architecture`.
+            others: networks by name to measure beside them, which take no part in the report.
 
         Raises:
-            InputError: the number of rounds is odd, or one of the others cannot be found.
+            InputError: the number of rounds is odd.
             TableError: the table was measured under other conditions; names every difference.
             SpnasError: as for `profile`.
         """
         validate.require_even(self._rounds or validate.ROUNDS)
         found = self._table(table)
-        if not isinstance(others, Mapping):
-            others = {os.fspath(name): found.architecture(name) for name in others}
         with self._rig(validate.ROUNDS, validate.SEED) as rig:
-            validation, self.outcome = validate.validate_table(rig, found, networks=networks, others=others)
+            validation, self.outcome = validate.validate_table(rig, found, networks=networks, others=others or {})
         return validation
 
     def compare(self, entrants: Sequence[Entrant], table: LatencyTable | str | os.PathLike[str] | None = None) -> Comparison:

@@ -13,6 +13,7 @@ from latency_db.published import published_names, published_table
 from latency_db.store import Store
 from latency_db.table import LatencyTable
 from profiling.errors import InputError, TableError
+from profiling.files import write_text
 from profiling.specfile import parse_spec, read_text
 
 CSV_MARK = "# spnas latency table: "
@@ -51,7 +52,7 @@ def write_table(table: LatencyTable, path: Path) -> None:
         raise InputError("the name of a table file ends in .json or .csv", where=str(path))
     text = forms[path.suffix](table)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from profiling.adb.routes import Via
 from profiling.device import Device, DeviceSummary
@@ -25,16 +26,30 @@ def list_devices(addresses: Sequence[str] = (), *, notify: Callable[[str], None]
     return [host, *list_phones(addresses, notify=notify)]
 
 
-def open_device(
-    name: str,
-    *,
-    via: Via = "auto",
-    tool: str = DEFAULT_VERSION,
-    max_temperature_c: float | None = None,
-    reconnect_limit_s: float = Limits.reconnect_s,
-    notify: Callable[[str], None] = lambda text: None,
-) -> Device:
-    """The device of this name: `host`, or a phone; see `profiling.phone.phone.open_phone` for what only concerns phones.
+@dataclass(frozen=True)
+class PhoneOptions:
+    """How a phone is reached and treated.
+
+    Attributes:
+        via: the way to it.
+        tool: file or version of `benchmark_model`.
+        max_temperature_c: of its skin, in °C: measuring waits until it is cooler; None for no limit.
+        reconnect_limit_s: seconds that it may be away before a run ends.
+    """
+
+    via: Via = "auto"
+    tool: str = DEFAULT_VERSION
+    max_temperature_c: float | None = None
+    reconnect_limit_s: float = Limits.reconnect_s
+
+
+def open_device(name: str, phone: PhoneOptions, notify: Callable[[str], None] = lambda text: None) -> Device:
+    """The device of this name: `host`, or a phone.
+
+    Args:
+        name: what `--device` takes.
+        phone: for phones only.
+        notify: is told, in one line, whatever a person should know.
 
     Raises:
         NoDeviceError: there is none, or it is not fit for measuring.
@@ -42,5 +57,10 @@ def open_device(
     """
     if name == NAME:
         return HostDevice()
-    limits = Limits(max_temperature_c=max_temperature_c, reconnect_s=reconnect_limit_s)
-    return open_phone(name, via=via, tool=tool, limits=limits, notify=notify)
+    return open_phone(
+        name,
+        via=phone.via,
+        tool=phone.tool,
+        limits=Limits(max_temperature_c=phone.max_temperature_c, reconnect_s=phone.reconnect_limit_s),
+        notify=notify,
+    )

@@ -33,15 +33,19 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from latency_db.runtime_model import RuntimeModel
-    from latency_db.table_files import find_table
-    from profiling.space import load_architecture
+    from latency_db.table_files import load_table
 
-    model = RuntimeModel(find_table(table, db))
-    architecture = model.space.uniform(arch) if arch in model.space.choices_by_name else load_architecture(arch)
-    prediction = model.predict(architecture)
+    model = RuntimeModel(load_table(table, db))
+    prediction = model.predict(model.table.architecture(arch))
     if as_json:
-        values = asdict(prediction)
-        print_json({name: values[name] for name in ("total_ms", "low_ms", "high_ms", "layers")})
+        print_json(
+            {
+                "total_ms": prediction.total_ms,
+                "low_ms": prediction.interval_low_ms,
+                "high_ms": prediction.interval_high_ms,
+                "layers": [asdict(layer) for layer in prediction.layers],
+            }
+        )
     else:
         _show(arch, model, prediction)
 
@@ -61,7 +65,7 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
         line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
         if calibration.left_out:
             line += f", {len(calibration.left_out)} left out as out of line"
-        interval = f"{prediction.low_ms:.4f} to {prediction.high_ms:.4f} ms"
+        interval = f"{prediction.interval_low_ms:.4f} to {prediction.interval_high_ms:.4f} ms"
     click.echo()
     print_facts(
         [

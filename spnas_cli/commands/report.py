@@ -49,12 +49,12 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
         raise click.UsageError("give the folder of a run, or a --table")
     from datetime import UTC, datetime
 
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
     from profiling.errors import InputError
     from search.report.page import describe_table, read_run, render, run_table
 
     runs = [read_run(folder) for folder in folders]
-    named = [find_table(name, db) for name in table_names]
+    named = [load_table(name, db) for name in table_names]
     kept = [table for folder in folders if (table := run_table(folder)) is not None]
     tables = {(table.name, table.created_at): table for table in (*named, *kept)}.values()
     sections = [describe_table(table, _latest_validation(table, db)) for table in tables]

@@ -83,7 +83,7 @@ def search(
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
     from latency_db.runtime_model import RuntimeModel
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
     from profiling.errors import InputError
     from profiling.space import load_space
     from search import processes
@@ -97,7 +97,7 @@ def search(
             where="--explore",
             hint="search without it, then give the same command with it and --resume, alone",
         )
-    latency_table = find_table(table, db)
+    latency_table = load_table(table, db)
     if space is not None:
         latency_table.require_space(load_space(space))
     model = RuntimeModel(latency_table)

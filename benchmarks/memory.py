@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.stats import theilslopes
 
 from search.finding import search
-from search.finding.search import Step
+from search.finding.search import SearchStep
 from spnas_cli.main import cli
 
 STEPS_AN_EPOCH = 25
@@ -43,13 +43,13 @@ def make_images(folder: Path, count: int) -> None:
         Image.fromarray(random.integers(0, 256, (16, 20, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC).save(path)
 
 
-def searched(data: Path, run: Path, batch_size: int, epochs: int) -> list[tuple[Step, float]]:
+def searched(data: Path, run: Path, batch_size: int, epochs: int) -> list[tuple[SearchStep, float]]:
     """Runs the command; each step with the bytes that this process holds after it."""
-    steps: list[tuple[Step, float]] = []
+    steps: list[tuple[SearchStep, float]] = []
 
     class Watched(search.Search):
         def run(self, on_step, stop):
-            def noted(step: Step) -> None:
+            def noted(step: SearchStep) -> None:
                 steps.append((step, psutil.Process().memory_info().rss))
                 on_step(step)
 

@@ -54,7 +54,7 @@ BOUNDS: dict[Precision, Bound] = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExportCheck:
     """The network and its export on the same images.
 
     Attributes:
@@ -110,13 +110,13 @@ class Export:
         file: where it is.
         size_bytes: of the file.
         card: what stands in it for an app.
-        comparison: with the network.
+        check: of the file against the network.
     """
 
     file: Path
     size_bytes: int
     card: ModelCard
-    comparison: Comparison
+    check: ExportCheck
 
 
 def export(
@@ -174,9 +174,9 @@ def export(
             raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
         on_stage("comparing with the network")
         model = OnnxModel(partial, card) if to == "onnx" else TfliteModel(partial, card)
-        comparison = compare(saved, model, _check_batches(card, data, check_images, seed, workers), on_checked)
-        comparison.require(precision, where=str(target))
-    return Export(target, len(content), card, comparison)
+        check = compare(saved, model, _check_batches(card, data, check_images, seed, workers), on_checked)
+        check.require(precision, where=str(target))
+    return Export(target, len(content), card, check)
 
 
 @contextmanager
@@ -249,7 +249,7 @@ def compare(
     model: Model,
     batches: tuple[int, Iterator[tuple[Pixels, Tensor | None]]],
     on_checked: Callable[[int, int], None] = lambda done, total: None,
-) -> Comparison:
+) -> ExportCheck:
     """Runs the network and its export on the same 8-bit pixels.
 
     Args:
@@ -277,7 +277,7 @@ def compare(
             right_exported += int((guess_exported == labels).sum())
         images += len(pixels)
         on_checked(images, total)
-    return Comparison(
+    return ExportCheck(
         images=images,
         largest_difference=largest,
         top1_agreement=agree / images,

@@ -123,7 +123,7 @@ class Explorer:
 
     def _child(self, parents: Sequence[Explored], known: set[tuple[str, ...]], generator: random.Random) -> Architecture | None:
         """A new network of the band, made from one parent by mutation or from two by crossing them layer by layer."""
-        low_ms, high_ms = self.band
+        at_least_ms, at_most_ms = self.band
         slots = self.model.space.searchable
         for _ in range(TRIES):
             one, other = generator.choice(parents).choices, generator.choice(parents).choices
@@ -137,7 +137,7 @@ class Explorer:
             if choices in known:
                 continue
             child = Architecture(space=self.model.space, choices=choices)
-            if low_ms <= self.model.predict(child).total_ms <= high_ms:
+            if at_least_ms <= self.model.predict(child).total_ms <= at_most_ms:
                 return child
         return None
 

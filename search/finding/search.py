@@ -34,7 +34,7 @@ MOST_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchStep:
     """One step as it is reported and kept in `metrics.csv`.
 
     Attributes:
@@ -68,7 +68,7 @@ class Found:
 
     candidates: tuple[Candidate, ...]
     supernet: Supernet
-    metrics: tuple[Step, ...]
+    metrics: tuple[SearchStep, ...]
     moved: float
 
     @property
@@ -135,7 +135,7 @@ class Search:
         if config.target_ms is not None:
             check_target(model, config.target_ms)
         self._model, self._data, self._config = model, data, config
-        self._engine = engine = Engine[Step](data, config, folder)
+        self._engine = engine = Engine[SearchStep](data, config, folder)
         self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
         torch.manual_seed(config.seed)
         self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
@@ -151,7 +151,7 @@ class Search:
             "thresholds": self._thresholds,
             "runtime_weight": self._runtime_weight,
         }
-        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, Step)
+        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
 
     @property
     def steps(self) -> int:
@@ -168,12 +168,12 @@ class Search:
         """The step that the run stands at; 0 at the beginning."""
         return self._engine.step
 
-    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Found:
+    def run(self, on_step: Callable[[SearchStep], None], stop: Callable[[], bool] = lambda: False) -> Found:
         """Trains from where the run stands to its end, and decides. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         return self._decide()
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
+    def _train_step(self, images: Tensor, labels: Tensor) -> SearchStep:
         engine, config, supernet = self._engine, self._config, self._supernet
         in_dropout = engine.step < self._dropout_steps
         for group in self._weights.param_groups:
@@ -203,7 +203,7 @@ class Search:
         if not in_dropout:
             self._thresholds.step()
         phase = "dropout" if in_dropout else "search"
-        return Step(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
+        return SearchStep(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""

@@ -91,9 +91,9 @@ def gather(
         decided = next(likely)
     found: dict[Architecture, Origin] = {decided: "decided"}
     _add(found, "likely", likely, LIKELY)
-    low_ms, high_ms = near(target_ms)
+    at_least_ms, at_most_ms = near(target_ms)
     passed = (Architecture(space=supernet.space, choices=choices) for choices in dict.fromkeys(seen))
-    _add(found, "seen", (each for each in passed if low_ms <= model.predict(each).total_ms <= high_ms), SEEN)
+    _add(found, "seen", (each for each in passed if at_least_ms <= model.predict(each).total_ms <= at_most_ms), SEEN)
     return found
 
 

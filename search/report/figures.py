@@ -29,7 +29,7 @@ from search.supernet.supernet import Supernet
 if TYPE_CHECKING:
     from search.finding.explore import Explored
     from search.finding.scoring import Score
-    from search.finding.search import Step
+    from search.finding.search import SearchStep
 
 Colour = tuple[float, float, float, float]
 
@@ -39,7 +39,7 @@ GREY = "0.75"
 KERNELS_A_ROW = 7
 
 
-def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) -> None:
+def draw_progress(steps: Sequence[SearchStep], target_ms: float | None, path: Path) -> None:
     """Draws cross-entropy (nats) and R (ms) over the steps, with the phases marked, into a PNG file (Fig. 4)."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -66,7 +66,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float | None, path: Path) -> None:
+def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: float | None, path: Path) -> None:
     """Draws each layer's decision over the steps as a heat map, above R (ms), with the phases marked, into a PNG file."""
     slots, end = space.searchable, steps[-1].step
     figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
@@ -95,7 +95,7 @@ def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float |
     figure.savefig(path, dpi=DPI)
 
 
-def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) -> None:
+def _draw_runtime(axes: Axes, steps: Sequence[SearchStep], target_ms: float | None) -> None:
     axes.plot([step.step for step in steps], [step.runtime_ms for step in steps], color="C1", linewidth=1.8, label="supernet")
     axes.set_ylabel("runtime R (ms)")
     axes.set_ylim(0, 1.08 * max(target_ms or 0.0, *(step.runtime_ms for step in steps)))
@@ -104,7 +104,7 @@ def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) ->
     axes.legend(frameon=False, loc="lower left")
 
 
-def _mark_phases(axes: Axes, steps: Sequence[Step], *, words: bool = True, shade: bool = True) -> None:
+def _mark_phases(axes: Axes, steps: Sequence[SearchStep], *, words: bool = True, shade: bool = True) -> None:
     start = 0
     for index, (phase, members) in enumerate(groupby(steps, key=lambda step: step.phase)):
         end = list(members)[-1].step

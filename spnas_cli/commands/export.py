@@ -130,7 +130,7 @@ def export(
 
 
 def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
-    compared = result.comparison
+    compared = result.check
     if as_json:
         print_json(
             {

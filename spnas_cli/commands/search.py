@@ -149,7 +149,7 @@ def search(
 def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
     from search import processes
     from search.finding.collapse import CollapseWatch
-    from search.finding.search import Search, Step
+    from search.finding.search import Search, SearchStep
 
     run = Search(model, data, config, folder)
     processes.from_main(lambda: write_config(config, folder))
@@ -161,7 +161,7 @@ def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) 
     watch = CollapseWatch(model, config.target_ms, run.deciding_steps)
     with showing_progress("search", run.resumed_at) as show, stopping_between_steps() as stop:
 
-        def on_step(step: Step) -> None:
+        def on_step(step: SearchStep) -> None:
             terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
             show(step.step, step.steps, f"{step.phase}: {terms}, {_brief(step.choices)}")
             collapse = watch.look(step.choices, step.runtime_ms) if step.phase == "search" else None

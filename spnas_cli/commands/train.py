@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.config import Tracker
     from search.images.data import Data
     from search.training.recipe import TrainConfig
-    from search.training.train import Step, Trained, Training
+    from search.training.train import TrainStep, Trained, Training
 
 SUPERNET = "supernet:"
 NO_TOP5 = "no matter: five guesses are all that there are"
@@ -135,7 +135,7 @@ def _train(training: Training, data: Data, config: TrainConfig) -> Trained:
     )
     with showing_progress("train", training.resumed_at) as show, stopping_between_steps() as stop:
 
-        def on_step(step: Step) -> None:
+        def on_step(step: TrainStep) -> None:
             text = f"loss {step.loss:.3f}, learning rate {step.learning_rate:.2g}"
             if training.evaluations:
                 text += f", top-1 {training.evaluations[-1].top1:.2%} after epoch {training.evaluations[-1].epoch}"

@@ -26,7 +26,7 @@ from search.convnet.named import load_known_images
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
 from search.export import tflite_file
-from search.export.export import Comparison, export, representative_pixels
+from search.export.export import ExportCheck, export, representative_pixels
 from search.export.onnx_file import OnnxModel
 from search.images.data import ImageFiles, ImageForm, held_out_batches, training_batches
 
@@ -106,7 +106,7 @@ def exports(saved, photos, builder, tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "largest"), [("fp32", 1e-4), ("onnx", 1e-4), ("fp16", 0.05), ("int8", 1.0)])
 def test_a_file_computes_what_the_network_computes(exports, photos, name, largest):
-    compared = exports[name].comparison
+    compared = exports[name].check
     assert compared.images == len(list(photos.glob("val/*/*"))) > 40
     assert compared.largest_difference < largest
     assert compared.top1_agreement >= (0.95 if name == "int8" else 1)
@@ -194,7 +194,7 @@ def test_weights_stay_aligned_and_the_same_export_gives_the_same_file(exports, s
         saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, representative_images=1, check_images=10
     )  # fmt: skip
     assert again.file.read_bytes() == content
-    assert again.comparison.images == 10
+    assert again.check.images == 10
 
 
 def test_onnx_takes_any_batch_has_batch_norm_folded_in_and_names_no_source(exports):
@@ -234,7 +234,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     ],
 )
 def test_the_bounds(precision, changes, fault):
-    compared = replace(Comparison(10_000, 1e-5, 1.0, 0.9, 0.9), **changes)
+    compared = replace(ExportCheck(10_000, 1e-5, 1.0, 0.9, 0.9), **changes)
     if fault is None:
         compared.require(precision, "x")
     else:

@@ -35,6 +35,7 @@ from search.config import SearchConfig
 from search.convnet.network import MBConvBlock, Network, build_block
 from search.finding.search import Search, table_digest
 from search.images.data import Data
+from search.run_folder import RunFolder
 from search.supernet.supernet import Supernet, superkernel
 
 CLASSES = 1000
@@ -161,7 +162,7 @@ def time_ratios(batch_size: int, rounds: int, folder: Path) -> dict[str, float]:
     # The search is not run, it is only asked for single steps, with the images below.
     data = Data([], IMAGES, [], 0, tuple(map(str, range(CLASSES))))
     torch.manual_seed(0)
-    search = Search(model, data, config, folder)
+    search = Search(model, data, config, RunFolder(folder))
     plain, multi = (trainer(make(space), config) for make in (plain_network, multi_path_supernet))
 
     def search_step(step: int) -> None:

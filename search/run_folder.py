@@ -18,6 +18,7 @@ import yaml
 from latency_db.table import LatencyTable
 from latency_db.table_files import read_table
 from profiling.errors import InputError
+from profiling.files import write_text
 from profiling.specfile import read_text
 
 Kind = Literal["search", "training", "comparison"]
@@ -39,6 +40,12 @@ class RunFolder(os.PathLike[str]):
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFolder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     @property
     def name(self) -> str:
@@ -211,10 +218,8 @@ class RunFolder(os.PathLike[str]):
         """The result: an object, or the rows of a comparison.
 
         Raises:
-            InputError: nothing finished in this folder, or the file cannot be read.
+            InputError: the file is missing or cannot be read.
         """
-        if self.kind is None:
-            raise self.nothing_finished("search, train or compare")
         return self._read(self.comparison if self.kind == "comparison" else self.result)
 
     def read_table(self) -> LatencyTable | None:
@@ -238,6 +243,6 @@ class RunFolder(os.PathLike[str]):
 
     def _write(self, file: Path, text: str) -> None:
         try:
-            file.write_text(text, encoding="utf-8")
+            write_text(file, text)
         except OSError as error:
             raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error

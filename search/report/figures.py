@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from latency_db.runtime_model import LayerLatency, RuntimeModel
+from profiling.files import written_whole
 from profiling.layers import Head, LayerSpec, MBConv, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search.supernet.superkernel import shell_masks
@@ -54,7 +55,13 @@ def draw_progress(steps: Sequence[SearchStep], target_ms: float | None, path: Pa
         axes.set_xlim(0, at[-1])
         axes.spines[["top", "right"]].set_visible(False)
         _mark_phases(axes, steps)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG file, whole or not at all."""
+    with written_whole(path) as new:
+        figure.savefig(new, dpi=DPI)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -92,7 +99,7 @@ def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: f
     if steps[0].phase != steps[-1].phase:
         last = max(step.step for step in steps if step.phase == steps[0].phase)
         top.axvline(last, color="0.2", linestyle=":", linewidth=1.2)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def _draw_runtime(axes: Axes, steps: Sequence[SearchStep], target_ms: float | None) -> None:
@@ -135,7 +142,7 @@ def draw_network(model: RuntimeModel, architecture: Architecture, path: Path) ->
     bars.set_xlim(-0.7, len(placed) - 0.3)
     bars.margins(y=0.15)
     bars.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def _network_title(architecture: Architecture, total_ms: float, low_ms: float | None, high_ms: float | None) -> str:
@@ -232,7 +239,7 @@ def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Sc
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> None:
@@ -266,7 +273,7 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     ticks = np.geomspace(least, most, 5).tolist()
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.minorticks_off()
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def _frame(deviation: torch.Tensor, kernel: int, **style: Any) -> Rectangle:

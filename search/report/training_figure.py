@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from search.report.figures import DPI, smoothed
+from search.report.figures import save_figure, smoothed
 from search.training.train import Evaluation, TrainStep
 
 
@@ -44,4 +44,4 @@ def draw_training(steps: Sequence[TrainStep], evaluations: Sequence[Evaluation],
         axes.spines["top"].set_visible(False)
     rates.spines["top"].set_visible(False)
     right.spines["right"].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)

@@ -21,13 +21,13 @@ from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, require_layers
 from search.images.data import Data, held_out_batches, on_device
 from search.images.vision import transforms
+from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
 from search.training.engine import Engine, Stateful, write_metrics
 from search.training.optimizers import make_optimizer
 from search.training.recipe import Augmentation, Recipe, TrainConfig
 
-ACCURACY = "accuracy.csv"
 # Accuracy is measured after every epoch, in a long run after every few.
 EVALUATIONS = 100
 # On fewer training images than these, hundreds of epochs are not worth their time: a network is trained for so many times the
@@ -128,7 +128,7 @@ class Training:
         layers: Sequence[LayerSpec | None],
         data: Data,
         config: TrainConfig,
-        folder: Path,
+        folder: RunFolder,
         initial: SavedNetwork | None = None,
     ) -> None:
         self._layers, self._data, self._config, self._folder, self._initial = tuple(layers), data, config, folder, initial
@@ -174,7 +174,7 @@ class Training:
         """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         if processes.index() == 0:
-            write_metrics(self._evaluations, self._folder / ACCURACY)
+            write_metrics(self._evaluations, self._folder.accuracy)
         saved = SavedNetwork(
             name=self._config.network,
             layers=self._layers,

@@ -77,14 +77,14 @@ def validate(
     from latency_db.validate import validate_table
     from profiling.errors import MeasurementError
     from profiling.models.builder import TfliteBuilder
-    from profiling.space import load_architecture
+    from search.convnet.named import find_architecture
 
     if measuring.rounds % 2:
         raise click.BadParameter(
             "must be even: the noise floor compares one half of the rounds with the other", param_hint="--rounds"
         )
     latency_table = find_table(table, db)
-    others = {name: load_architecture(name) for name in architectures}
+    others = {name: find_architecture(name, latency_table.space) for name in architectures}
     on = device_name or latency_table.conditions.device
     note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {on}")
     with (

@@ -22,11 +22,11 @@ from profiling.errors import ConversionError, InputError
 from profiling.models.builder import TfliteBuilder
 from profiling.space import Architecture
 from search.convnet.batch_norm import BatchNorm
-from search.convnet.named import load_known_images
+from search.convnet.inputs import load_known_images
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
 from search.export import tflite_file
-from search.export.export import ExportCheck, export, representative_pixels
+from search.export.export import ExportCheck, ExportOptions, representative_pixels, write_export
 from search.export.onnx_file import OnnxModel
 from search.images.data import ImageFiles, ImageForm, held_out_batches, training_batches
 
@@ -96,9 +96,9 @@ def exports(saved, photos, builder, tmp_path_factory):
     """The network in every form."""
     folder, data = tmp_path_factory.mktemp("exports"), load_known_images(saved, str(photos), 0)
     return {
-        name: export(
+        name: write_export(
             saved, folder / f"{name}.{to}", to, "fp32" if to == "onnx" else name, builder, data,
-            representative_images=60, check_images=1000,
+            ExportOptions(representative_images=60),
         )
         for name, to in FILES.items()
     }  # fmt: skip
@@ -190,9 +190,7 @@ def test_weights_stay_aligned_and_the_same_export_gives_the_same_file(exports, s
     assert len(vectors) > 10
     assert all(buffer._tab.Vector(buffer._tab.Offset(4)) % 16 == 0 for buffer in vectors)
     data = load_known_images(saved, str(photos), 0)
-    again = export(
-        saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, representative_images=1, check_images=10
-    )  # fmt: skip
+    again = write_export(saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, ExportOptions(check_images=10))
     assert again.file.read_bytes() == content
     assert again.check.images == 10
 
@@ -214,7 +212,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     target.write_bytes(b"from before")
     monkeypatch.setattr(tflite_file, "BN_EPSILON", 0.5)
     with pytest.raises(ConversionError, match=r"does not compute what the network computes: a logit differs by .* over 0.001"):
-        export(saved, target, "tflite", "fp32", builder, None, representative_images=1, check_images=20)
+        write_export(saved, target, "tflite", "fp32", builder, None, ExportOptions(check_images=20))
     assert target.read_bytes() == b"from before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -259,7 +257,7 @@ def test_representative_images_are_training_images_as_many_of_each_class(photos,
 
 def test_what_cannot_be_exported_is_one_clear_line(saved, photos, builder, tmp_path):
     def attempt(network=saved, target=tmp_path / "x.tflite", to="tflite", precision="fp32"):
-        export(network, target, to, precision, builder, None, representative_images=1, check_images=1)
+        write_export(network, target, to, precision, builder, None, ExportOptions(check_images=1))
 
     with pytest.raises(InputError, match="int8 needs a representative set"):
         attempt(precision="int8")

@@ -39,7 +39,9 @@ from profiling.space import Architecture
 from search.config import SearchConfig
 from search.finding.scoring import Scorer, reestimate_batch_norm
 from search.finding.search import Search, table_digest
-from search.images.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import Data, data_folder, load_data
+from search.images.one_image import ImageDataset, SmallImages
 from search.images.vision import datasets
 from search.training.accuracy import accuracies
 from search.training.recipe import TrainConfig

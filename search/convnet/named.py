@@ -10,7 +10,8 @@ from profiling.layers import LayerSpec
 from profiling.space import load_architecture
 from search.convnet.saved import SavedNetwork, load_network
 from search.convnet.zoo import RESOLUTION, UNAVAILABLE, load_zoo_network, zoo_names
-from search.images.data import Augment, Data, ImageForm, load_data
+from search.images.data import Data, load_data
+from search.images.one_image import Augment, ImageForm
 
 Layers = tuple[LayerSpec | None, ...]
 

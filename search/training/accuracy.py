@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from search import processes
 from search.convnet.saved import SavedNetwork
-from search.images.data import Data, held_out_batches, on_device
+from search.images.batches import held_out_batches, on_device
+from search.images.data import Data
 
 MANY = 5
 

@@ -28,10 +28,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from profiling.errors import InputError, TrainingError
+from profiling.files import written_whole
 from search import checkpoint, processes
 from search.config import TrainingConfig
 from search.convnet.batch_norm import BatchDropout
-from search.images.data import Data, mixed, on_device, training_batches
+from search.images.batches import on_device, training_batches
+from search.images.data import Data
+from search.images.one_image import mixed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -257,11 +260,9 @@ class Engine(Generic[M]):
 
 def write_metrics(metrics: list[M], path: Path) -> None:
     """Writes a CSV file with a line per kept step; several words in one field are separated by spaces."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(metrics[0])])
         writer.writeheader()
         for step in metrics:
             values = vars(step).items()
             writer.writerow({name: " ".join(value) if isinstance(value, tuple) else value for name, value in values})
-    partial.replace(path)

@@ -13,7 +13,7 @@ from search.convnet.named import load_known_images
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
 from search.export.export import export
-from search.images.data import ImageFiles, ImageForm
+from search.images.one_image import ImageFiles, ImageForm
 
 FORMS = {"fp32": "tflite", "fp16": "tflite", "int8": "tflite", "onnx": "onnx"}
 

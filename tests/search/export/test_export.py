@@ -17,7 +17,7 @@ from search.convnet.named import load_known_images
 from search.export import tflite_file
 from search.export.export import Comparison, export, representative_pixels
 from search.export.onnx_file import OnnxModel
-from search.images.data import held_out_batches, training_batches
+from search.images.batches import held_out_batches, training_batches
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "export.md"
 FILES = ("fp32", "fp16", "int8", "onnx")

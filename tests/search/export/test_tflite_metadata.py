@@ -13,7 +13,7 @@ import torch
 from ai_edge_litert import schema_py_generated as tflite
 
 from search.convnet.named import load_known_images
-from search.images.data import held_out_batches
+from search.images.batches import held_out_batches
 
 # Where MediaPipe has no wheel (Macs with Intel processors) or its graphics libraries are missing; never with the variable set.
 LIBRARIES = ("GL", "EGL", "GLESv2") if sys.platform == "linux" else ()

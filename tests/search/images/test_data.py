@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from profiling.errors import InputError
-from search.images.data import held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
 
 
 def write_images(folder, count=5, mode="RGB", size=(20, 15), ending=".png"):

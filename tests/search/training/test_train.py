@@ -14,7 +14,9 @@ from profiling.errors import InputError
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, load_network
 from search.finding.scoring import reestimate_batch_norm
-from search.images.data import ImageForm, held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
+from search.images.one_image import ImageForm
 from search.training.accuracy import accuracies
 from search.training.average import averaged_model
 from search.training.engine import CHECKPOINT, METRICS

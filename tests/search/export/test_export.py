@@ -61,7 +61,8 @@ def test_weights_stay_aligned_and_the_same_export_gives_the_same_file(exports, s
     model = schema.Model.GetRootAs(content, 0)
     vectors = [buffer for i in range(model.BuffersLength()) if not (buffer := model.Buffers(i)).DataIsNone()]
     assert len(vectors) > 10
-    assert all(buffer._tab.Vector(buffer._tab.Offset(4)) % 16 == 0 for buffer in vectors)
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    assert all((buffer.DataAsNumpy().ctypes.data - start) % 16 == 0 for buffer in vectors)
     data = load_known_images(saved, str(photos), 0)
     again = export(
         saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, representative_images=1, check_images=10

@@ -73,7 +73,7 @@ def multi_path_supernet(space: SearchSpace) -> nn.Module:
 
 
 def plain_network(space: SearchSpace) -> nn.Module:
-    """The largest network of a space by itself."""
+    """The largest network of a space, on its own."""
     return Network([layer for _, layer in space.uniform(LARGEST).placed_layers()], CLASSES)
 
 

@@ -29,7 +29,7 @@ PATIENCE = timedelta(minutes=10)
 @cache
 def state() -> PartialState:
     """Which process this is, and of how many; sets up the exchange the first time."""
-    # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it is told to use the CPU.
+    # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it has to use the CPU.
     made = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
     # Threads of the exchange that still run when the interpreter ends can abort the process after all its work is done.
     atexit.register(made.destroy_process_group)

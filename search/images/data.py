@@ -36,8 +36,7 @@ class Data:
     """Training and held-out images in the form of a space, how many there are, and the names of the classes.
 
     Attributes:
-        centre_crop: of the shorter side of an original image, the share that the square in its centre has which becomes a
-            held-out image, 0 to 1.
+        centre_crop: side of the central square crop of a held-out image, as a fraction of its shorter side.
     """
 
     train: ImageDataset
@@ -183,7 +182,7 @@ def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequen
 
 
 def _scan(folder: Path) -> Part:
-    """Class names in order, and the image files with the number of their class; hidden folders and other files are no matter."""
+    """Class names in order, and the image files with the number of their class; hidden folders and other files are ignored."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise InputError("there must be at least two folders, one per class, each with its images", where=str(folder))

@@ -134,7 +134,7 @@ def _read_image(path: Path | Member) -> Any:
     """The image in 8-bit RGB, turned as its EXIF data say.
 
     Raises:
-        InputError: it is no image, or a broken one.
+        InputError: it is not an image, or a broken one.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

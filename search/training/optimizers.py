@@ -41,7 +41,7 @@ class RMSprop(torch.optim.Optimizer):
         super().__init__(parameters, options)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Moves every parameter that has a gradient."""
         for group in self.param_groups:
             gradients: dict[Tensor, Tensor] = {weight: weight.grad for weight in group["params"] if weight.grad is not None}

@@ -16,8 +16,8 @@ FORMAT = "spnas-checkpoint-1"
 
 def save(state: dict[str, Any], path: Path, kind: str = FORMAT) -> None:
     """Writes a file of this kind; a process killed in between leaves the one before it."""
-    with written_whole(path) as partial:
-        torch.save({"format": kind, **state}, partial)
+    with written_whole(path) as new, new.open("wb") as file:
+        torch.save({"format": kind, **state}, file)
 
 
 def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, Any]:

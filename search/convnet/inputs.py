@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from profiling.errors import InputError
 from profiling.layers import LayerSpec
 from search.convnet.saved import SavedNetwork
-from search.images.data import Augment, Data, ImageForm, load_data
+from search.images.data import Data, load_data
+from search.images.one_image import Augment, ImageForm
 
 
 def load_images(layers: Sequence[LayerSpec | None], name_or_folder: str, seed: int, augment: Augment | None = None) -> Data:

@@ -22,7 +22,8 @@ from search.convnet.saved import MEAN, STD, SavedNetwork
 from search.export.card import WHITE, Logits, ModelCard, Pixels
 from search.export.onnx_file import OnnxModel, to_onnx
 from search.export.tflite_file import TfliteModel, to_tflite
-from search.images.data import Data, held_out_batches, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import Data
 from search.listener import SILENT, Listener
 
 Format = Literal["tflite", "onnx"]

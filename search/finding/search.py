@@ -128,7 +128,6 @@ class Search:
 
     Attributes:
         model, config: as given.
-        supernet: that is trained.
 
     Raises:
         InputError: the target is out of reach, there are fewer images than one batch holds, or the folder holds a checkpoint of
@@ -142,15 +141,15 @@ class Search:
         self._engine = engine = Engine[SearchStep](data, config, folder)
         self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
         torch.manual_seed(config.seed)
-        self.supernet = Supernet(model.space, len(data.classes)).to(engine.device)
+        self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
         self._runtime = RuntimeTerm(model).to(engine.device)
-        self._weights = make_weight_optimizer(self.supernet, config.rate_at(0), config.weight_decay)
+        self._weights = make_weight_optimizer(self._supernet, config.rate_at(0), config.weight_decay)
         # A random walk of this many steps goes as far, whatever their number.
         rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
-        self._thresholds = ThresholdDescent(self.supernet.thresholds(), rate)
+        self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
         parts: dict[str, Stateful] = {
-            "supernet": self.supernet,
+            "supernet": self._supernet,
             "weights": self._weights,
             "thresholds": self._thresholds,
             "runtime_weight": self._runtime_weight,
@@ -175,7 +174,7 @@ class Search:
     def scorer(self, *, batches: int, most_images: int) -> Scorer:
         """Scores networks with the supernet's weights; arguments as for `Scorer`."""
         return Scorer(
-            self.model, self.supernet, self._data, self.config,
+            self.model, self._supernet, self._data, self.config,
             steps=self.steps, batches=batches, most_images=most_images,
         )  # fmt: skip
 
@@ -185,7 +184,7 @@ class Search:
         return self._decide()
 
     def _train_step(self, images: Tensor, labels: Tensor) -> SearchStep:
-        engine, config, supernet = self._engine, self.config, self.supernet
+        engine, config, supernet = self._engine, self.config, self._supernet
         in_dropout = engine.step < self._dropout_steps
         for group in self._weights.param_groups:
             group["lr"] = config.rate_at(engine.step / engine.steps_per_epoch)
@@ -218,10 +217,10 @@ class Search:
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
-        return [self._draw_limit(slot) for slot in self.supernet.space.searchable]
+        return [self._draw_limit(slot) for slot in self._supernet.space.searchable]
 
     def _draw_limit(self, slot: Slot) -> Choice:
-        space, kept = self.supernet.space, 1 - self.config.drop_subset
+        space, kept = self._supernet.space, 1 - self.config.drop_subset
         if SKIP.name in slot.choices and torch.rand(()) >= kept:
             return SKIP
         kernels, expansions = (
@@ -231,7 +230,7 @@ class Search:
         return Choice(space.kernels[kernels], space.expansions[expansions])
 
     def _decide(self) -> Found:
-        supernet, config, engine = self.supernet, self.config, self._engine
+        supernet, config, engine = self._supernet, self.config, self._engine
         supernet.eval()
         batches = min(BATCH_NORM_BATCHES, engine.steps_per_epoch)
         scorer = self.scorer(batches=batches, most_images=MOST_IMAGES)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from search import processes
 from search.convnet.inputs import load_known_images
 from search.convnet.named import Name, find_trained
-from search.images.data import held_out_batches, on_device
+from search.images.batches import held_out_batches, on_device
 from search.training.accuracy import Accuracy, accuracies
 
 

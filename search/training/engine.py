@@ -16,7 +16,8 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +31,10 @@ from profiling.errors import InputError, TrainingError
 from profiling.files import written_whole
 from search import checkpoint, processes
 from search.config import TrainingConfig
-from search.images.data import Data, mixed, on_device, training_batches
+from search.convnet.batch_norm import BatchDropout
+from search.images.batches import on_device, training_batches
+from search.images.data import Data
+from search.images.one_image import mixed
 from search.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -89,6 +93,7 @@ class Engine(Generic[M]):
         self.metrics: list[M] = []
         self._parts: Mapping[str, Stateful] = {}
         self._parameters: list[nn.Parameter] = []
+        self._dropouts: list[BatchDropout] = []
         self._identity: dict[str, str] = {}
 
     def resume(self, parts: Mapping[str, Stateful], identity: Mapping[str, str], kind: type[M]) -> None:
@@ -103,7 +108,9 @@ class Engine(Generic[M]):
             InputError: the folder holds a checkpoint of something else.
         """
         self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
-        self._parameters = [p for part in parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
+        networks = [part for part in parts.values() if isinstance(part, nn.Module)]
+        self._parameters = [parameter for network in networks for parameter in network.parameters()]
+        self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
         self._refuse_if_different()
         path = self._folder.checkpoint
         # The folder of the run need not be there on other machines.
@@ -182,7 +189,7 @@ class Engine(Generic[M]):
         for first in range(0, len(images), size):
             torch.manual_seed(mixed(config.seed, self.step))
             rows = slice(first, first + size)
-            with processes.holding_rows(processes.index() * len(images) + first, config.batch_size), self._accelerator.autocast():
+            with self._in_hand(processes.index() * len(images) + first), self._accelerator.autocast():
                 minimised, reported = loss(images[rows], labels[rows])
             share = size / config.batch_size
             self._accelerator.backward(minimised * share)
@@ -192,6 +199,17 @@ class Engine(Generic[M]):
         total, mean = map(float, totals)
         self.refuse_if_not_finite(total)
         return mean
+
+    @contextmanager
+    def _in_hand(self, first: int) -> Iterator[None]:
+        """The images in hand are those from `first` on of a step's: dropout draws the numbers of its own rows."""
+        try:
+            for dropout in self._dropouts:
+                dropout.part = first, self._config.batch_size
+            yield
+        finally:
+            for dropout in self._dropouts:
+                dropout.part = None
 
     def refuse_if_not_finite(self, value: float) -> None:
         """Ends the run before such a value does damage.
@@ -241,7 +259,7 @@ class Engine(Generic[M]):
 
 def write_metrics(metrics: list[M], path: Path) -> None:
     """Writes a CSV file with a line per kept step; several words in one field are separated by spaces."""
-    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(metrics[0])])
         writer.writeheader()
         for step in metrics:

@@ -19,7 +19,8 @@ from search.config import sensible_schedule
 from search.convnet.batch_norm import BN_MOMENTUM, BatchDropout, BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, require_layers
-from search.images.data import Data, held_out_batches, on_device
+from search.images.batches import held_out_batches, on_device
+from search.images.data import Data
 from search.images.vision import transforms
 from search.run_folder import RunFolder
 from search.training.accuracy import accuracies

@@ -15,7 +15,8 @@ from search.finding.collapse import CollapseWatch, collapsed
 from search.finding.scoring import Score, Scorer, reestimate_batch_norm
 from search.finding.search import Search, table_digest
 from search.finding.selection import LIKELY, SEEN, gather, is_clearly_better, near, select, write_candidates
-from search.images.data import held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
 from search.run_folder import RunFolder
 from search.supernet.supernet import Supernet, extract
 from search.training.accuracy import accuracies

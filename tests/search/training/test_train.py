@@ -14,7 +14,9 @@ from profiling.errors import InputError
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, load_network
 from search.finding.scoring import reestimate_batch_norm
-from search.images.data import ImageForm, held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
+from search.images.one_image import ImageForm
 from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.average import averaged_model
@@ -143,9 +145,9 @@ def test_starting_weights_are_taken_over_and_said_so(trained, start):
     weight = "blocks.0.weight"
     assert torch.allclose(again.saved.state[weight], initial.state[weight], atol=1e-6)
     renamed = SavedNetwork("other", initial.layers, tuple("abc"), Network(LAYERS, 3).state_dict(), None, "elsewhere")
-    training = start("renamed", initial=renamed)
-    assert torch.equal(training._network.state_dict()[weight], renamed.state[weight])
-    assert training._network.blocks[-1].classifier.out_features == 10
+    learned = start("renamed", epochs=1, initial=renamed, learning_rate=1e-9).run(ignore).saved
+    assert torch.allclose(learned.state[weight], renamed.state[weight], atol=1e-6)
+    assert len(learned.classes) == len(learned.state["blocks.5.classifier.weight"]) == 10
 
 
 def test_the_weights_of_another_network_are_refused(start, space):

@@ -19,7 +19,7 @@ from pathlib import Path
 from common import measured_table, searched
 
 from latency_db.runtime_model import RuntimeModel
-from latency_db.table_files import find_table
+from latency_db.table_files import load_table
 
 RUNTIME_WEIGHTS = (0.03, 0.09, 0.27)
 SHARES = (0.3, 0.5, 0.7)
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="passes over the images a search [default: as `spnas search`]")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = find_table(arguments.table or measured_table(Path(folder)), arguments.db)
+        table = load_table(arguments.table or measured_table(Path(folder)), arguments.db)
         wrong = response(RuntimeModel(table), Path(folder), arguments.epochs)
     sys.exit("\n".join(wrong) if wrong else 0)
 

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, row_key
-from latency_db.table_files import find_table
+from latency_db.table_files import load_table
 from profiling.layers import MBConv
 from profiling.space import Architecture
 from search.report.figures import choice_colour
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--image", type=Path, default=IMAGE, help="file of the figure [default: docs/images/table_response.png]")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        table = find_table(arguments.table or measured_table(Path(name)), arguments.db)
+        table = load_table(arguments.table or measured_table(Path(name)), arguments.db)
         counts = response(table, arguments.seeds, arguments.epochs, arguments.image, Path(name))
     print("layers with 5x5 kernels: " + ", ".join(f"{count} {name}" for name, count in zip(FACTORS, counts, strict=True)))
     if counts[0] <= counts[-1] or counts != sorted(counts, reverse=True):

@@ -19,7 +19,7 @@ from pathlib import Path
 from common import measured_table, searched
 
 from latency_db.runtime_model import RuntimeModel
-from latency_db.table_files import find_table
+from latency_db.table_files import load_table
 from profiling.space import Architecture
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -60,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for table in arguments.tables or (measured_table(folder, space) for space in SPACES):
-            wrong += targets(RuntimeModel(find_table(table, folder / "none.db")), folder, arguments.epochs)
+            wrong += targets(RuntimeModel(load_table(table, folder / "none.db")), folder, arguments.epochs)
     sys.exit("\n".join(wrong) if wrong else 0)
 
 

@@ -14,11 +14,10 @@ run() {
 run spnas devices
 run spnas profile --device host --space digits --calibrate 12 --name digits-host
 target=$(python - <<'EOF'
-from pathlib import Path
 from latency_db.runtime_model import RuntimeModel
-from latency_db.table_files import find_table
+from latency_db.table_files import load_table
 
-print(f"{sum(RuntimeModel(find_table('digits-host', Path('spnas.db'))).range_ms()) / 2:.3f}")
+print(f"{sum(RuntimeModel(load_table('digits-host')).range_ms()) / 2:.3f}")
 EOF
 )
 printf '\nTarget: %s ms, halfway between the fastest and the slowest network of this space.\n' "$target"

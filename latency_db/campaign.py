@@ -1,26 +1,25 @@
-"""Campaigns: from a space and a device to a latency table, and from a table to its validation.
-
-Models are built, measured and kept here; the same call again goes on where the last one stopped.
-"""
+"""Campaigns: models are built, measured and kept; the same campaign again goes on where it stopped."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from latency_db.store import Campaign, Store
+from latency_db.store import Campaign, Purpose, Store
+from profiling.conditions import Conditions
 from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
+from profiling.events import Converting, Watch
 from profiling.layers import NetworkSpec
-from profiling.measurement import Measurement
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
 from profiling.models.supply import ModelSupply
-from profiling.session import Progress, Session
+from profiling.session import Session
 from profiling.space import SearchSpace
-from profiling.stats import is_noisy
+from profiling.visit_plan import VisitPlan
+from profiling.visits import Visits
 
 
 @dataclass(frozen=True)
@@ -34,68 +33,83 @@ class Outcome:
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
     """
 
-    cells: int
-    measured: int
-    resumed: int
-    flagged: tuple[str, ...]
-    wall_s: float
-    device_s: float
-    conversion_s: float
+    cells: int = 0
+    measured: int = 0
+    resumed: int = 0
+    flagged: tuple[str, ...] = ()
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    conversion_s: float = 0.0
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Who is told how a campaign goes on; both are called often."""
+class Rig:
+    """An open device with all that a campaign on it needs.
 
-    on_built: Callable[[int, int], None]
-    on_progress: Callable[[Progress], None]
+    Attributes:
+        device: where to measure.
+        store: keeps every measurement as it is made.
+        builder: converts the models.
+        settings: how each process runs.
+        watch: hears of every event.
+        visits: planned processes per model.
+        seed: of random networks and of the order.
+    """
 
+    device: Device
+    store: Store
+    builder: TfliteBuilder
+    settings: RunSettings
+    watch: Watch
+    visits: int
+    seed: int
 
-def measure(
-    device: Device,
-    campaign: Campaign,
-    store: Store,
-    builder: TfliteBuilder,
-    settings: RunSettings,
-    watch: Watch,
-    specs: Iterable[NetworkSpec | TfliteFile],
-    *,
-    visits: int,
-    seed: int,
-) -> tuple[dict[str, dict[int, float]], Outcome]:
-    """Builds, pushes and measures what is missing; the figures of all visits in ms, by key and number of the visit."""
-    start = time.monotonic()
-    canary = canary_network(campaign.space)
-    by_key = {spec.key: spec for spec in specs}
-    with store.writing(device.name):
-        earlier = store.measurements(campaign)
-        # A failed attempt of an earlier run is no reason not to try again in this one.
-        resumed = [measurement for measurement in earlier if measurement.status == "ok"]
-        supply = ModelSupply(builder, device, {**by_key, canary.key: canary}, settings.precision, watch.on_built)
-        session = Session(device, supply, settings, canary=canary.key, on_progress=watch.on_progress)
-        low_ms = _low_ms(resumed)
+    @cached_property
+    def conditions(self) -> Conditions:
+        """What holds for every measurement made here.
+
+        Raises:
+            InputError: the device cannot run with these settings.
+        """
+        return self.device.conditions(self.settings)
+
+    def campaign(self, purpose: Purpose, space: SearchSpace, parameters: Mapping[str, int | float | str]) -> Campaign:
+        """The campaign with these parameters and those of the rig, found again or begun."""
+        own = {"visits": self.visits, "seed": self.seed, "runs": self.settings.runs, "seconds": self.settings.min_seconds}
+        return self.store.campaign(purpose, space, self.conditions, {**parameters, **own})
+
+    def measure(self, campaign: Campaign, networks: Iterable[NetworkSpec | TfliteFile]) -> tuple[Visits, Outcome]:
+        """Builds, pushes and measures what a campaign still lacks.
+
+        Returns:
+            All its visits, also those of earlier runs, and what was done in this one.
+
+        Raises:
+            MeasurementError: some networks could not be measured; those that could are kept.
+            SpnasError: what device, builder or store raise.
+        """
+        start = time.monotonic()
+        canary = canary_network(campaign.space)
+        by_key = {network.key: network for network in networks}
+        supply = ModelSupply(
+            self.builder, self.device, {**by_key, canary.key: canary}, self.settings.precision,
+            lambda done, total: self.watch(Converting(done, total)),
+        )  # fmt: skip
+        session = Session(self.device, supply, self.settings, canary=canary.key, watch=self.watch)
         reasons: dict[str, str | None] = {}
         measured = 0
-        for measurement in session.measure(list(by_key), visits=visits, seed=seed, done=resumed):
-            store.add(campaign, measurement)
-            measured += 1
-            if measurement.figures is not None:
-                low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-            else:
+        with self.store.writing(self.device.name):
+            # A failed attempt of an earlier run is no reason not to try again in this one.
+            resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
+            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed))
+            for measurement in session.measure(plan):
+                self.store.add(campaign, measurement)
+                measured += 1
                 reasons[measurement.model] = measurement.reason
-    _require_all(list(by_key), low_ms, reasons, visits)
-    flagged = tuple(key for key in by_key if is_noisy(list(low_ms[key].values())))
-    wall_s = time.monotonic() - start
-    return low_ms, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
-
-
-def _low_ms(measurements: Iterable[Measurement]) -> dict[str, dict[int, float]]:
-    """The figures in ms by key and number of the visit; an empty entry for any other key."""
-    low_ms: dict[str, dict[int, float]] = defaultdict(dict)
-    for measurement in measurements:
-        if measurement.figures is not None:
-            low_ms[measurement.model][measurement.visit] = measurement.figures.low_ms
-    return low_ms
+        _require_all(plan, reasons)
+        flagged = tuple(plan.made.noisy(by_key))
+        wall_s = time.monotonic() - start
+        return plan.made, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:
@@ -106,10 +120,10 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(wanted: Sequence[str], low_ms: dict[str, dict[int, float]], reasons: dict[str, str | None], visits: int) -> None:
-    failed = [f"{key} ({reasons.get(key)})" for key in wanted if len(low_ms[key]) < visits]
+def _require_all(plan: VisitPlan, reasons: Mapping[str, str | None]) -> None:
+    failed = [f"{key} ({reasons.get(key)})" for key in plan.made.missing(plan.models, plan.visits)]
     if failed:
         raise MeasurementError(
-            f"{len(failed)} of {len(wanted)} models could not be measured: {', '.join(failed)}",
+            f"{len(failed)} of {len(plan.models)} models could not be measured: {', '.join(failed)}",
             hint="the others are kept; the same command tries these again",
         )

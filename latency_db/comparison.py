@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from latency_db.campaign import Outcome, Watch, measure
+from latency_db.campaign import Outcome, Rig
 from latency_db.runtime_model import RuntimeModel
-from latency_db.store import Campaign, Store
 from latency_db.table import LatencyTable
 from profiling.conditions import Conditions
-from profiling.device import Device, RunSettings
 from profiling.errors import InputError, MissingRowsError
 from profiling.layers import NetworkSpec
-from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
 from profiling.space import Architecture, load_space
 from profiling.stats import lower_quartile, most_visits
+from profiling.visits import Visits
+
+# Two runs of 20 rounds find each other's figures within their intervals where two of 8 do not: these are over too soon to see the
+# device in more than one of its states.
+ROUNDS = 20
+SEED = 0
+NAMES_IN_FILES = {"p5_ms": "low_ms", "p95_ms": "high_ms"}
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,9 @@ class ComparedNetwork:
         parameters, multiply_adds: of the network.
         predicted_ms: by the table.
         measured_ms: the lower quartile over the visits of this run.
-        low_ms, high_ms: nine in ten visits of this run lie between them, and nine in ten of each earlier run under the same
-            conditions. Clocks and caches differ more between runs than within one, which no single run can know.
+        p5_ms, p95_ms: the lowest 5 % quantile and the highest 95 % quantile of the visits of this run and of each earlier run
+            under the same conditions, so that nine in ten visits of every run lie between them. Clocks and caches differ more
+            between runs than within one, which no single run can know.
         runs: how many runs that is.
     """
 
@@ -63,8 +69,8 @@ class ComparedNetwork:
     multiply_adds: int | None
     predicted_ms: float | None
     measured_ms: float | None
-    low_ms: float | None
-    high_ms: float | None
+    p5_ms: float | None
+    p95_ms: float | None
     runs: int
     top1: float | None
     top1_from: str | None
@@ -72,14 +78,17 @@ class ComparedNetwork:
     width: float
     note: str | None
 
+    def to_json(self) -> dict[str, Any]:
+        """The row as files and `--json` have it, where the interval is called `low_ms` and `high_ms`."""
+        return {NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found: a row per entrant, under which conditions, and what it took."""
+    """What a comparison found: a row per entrant, and under which conditions."""
 
     rows: tuple[ComparedNetwork, ...]
     conditions: Conditions
-    outcome: Outcome
 
 
 def require_comparable(entrants: Sequence[Entrant]) -> None:
@@ -103,26 +112,13 @@ def require_comparable(entrants: Sequence[Entrant]) -> None:
         )
 
 
-def compare(
-    device: Device,
-    entrants: Sequence[Entrant],
-    table: LatencyTable | None,
-    store: Store,
-    builder: TfliteBuilder,
-    settings: RunSettings,
-    watch: Watch,
-    *,
-    visits: int,
-    seed: int,
-) -> Comparison:
+def compare(rig: Rig, entrants: Sequence[Entrant], table: LatencyTable | None = None) -> tuple[Comparison, Outcome]:
     """Measures all networks in the same shuffled rounds; the same call again goes on where the last one stopped.
 
     Args:
-        device, store, builder, settings, watch: as for `profile.profile`.
+        rig: what to measure with; another seed measures anew.
         entrants: what to compare, each network with a model being measured.
         table: what to predict latencies from; measured under the device's conditions. None for no predictions.
-        visits: planned processes per network.
-        seed: of the order; another seed measures anew.
 
     Raises:
         InputError: as for `require_comparable`.
@@ -130,31 +126,29 @@ def compare(
         MeasurementError: some networks could not be measured.
     """
     require_comparable(entrants)
-    conditions = device.conditions(settings)
     runtime_model = None
     if table is not None:
-        table.require_conditions(conditions)
+        table.require_conditions(rig.conditions)
         runtime_model = RuntimeModel(table)
     models = {entrant.model.key: entrant.model for entrant in entrants if entrant.model is not None}
     digest = hashlib.sha256("\n".join(sorted(models)).encode()).hexdigest()[:16]
-    parameters: dict[str, int | float | str] = {"networks": digest, "visits": visits, "seed": seed}
-    parameters |= {"runs": settings.runs, "seconds": settings.min_seconds}
     # The space gives the canary and nothing else.
-    campaign = store.campaign("compare", load_space("imagenet"), conditions, parameters)
-    store.add_networks(campaign, [entrant.architecture for entrant in entrants if entrant.architecture is not None])
-    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, models.values(), visits=visits, seed=seed)
-    rows = tuple(_row(entrant, low_ms, campaign, store, runtime_model) for entrant in entrants)
-    return Comparison(rows, conditions, outcome)
+    campaign = rig.campaign("compare", load_space("imagenet"), {"networks": digest})
+    rig.store.add_networks(campaign, [entrant.architecture for entrant in entrants if entrant.architecture is not None])
+    visits, outcome = rig.measure(campaign, models.values())
+    sessions = {key: rig.store.sessions(campaign, key) for key in models}
+    rows = tuple(_row(entrant, visits, sessions, runtime_model) for entrant in entrants)
+    return Comparison(rows, campaign.conditions), outcome
 
 
 def _row(
-    entrant: Entrant, low_ms: dict[str, dict[int, float]], campaign: Campaign, store: Store, runtime_model: RuntimeModel | None
+    entrant: Entrant, visits: Visits, sessions: Mapping[str, list[list[float]]], runtime_model: RuntimeModel | None
 ) -> ComparedNetwork:
-    model, measured, low, high, sessions = entrant.model, None, None, None, []
+    model, measured, low, high, runs = entrant.model, None, None, None, 0
     if model is not None:
-        measured = lower_quartile(list(low_ms[model.key].values()))
-        sessions = store.sessions(campaign, model.key)
-        lows, highs = zip(*(most_visits(session) for session in sessions), strict=True)
+        measured = lower_quartile(visits.ms(model.key))
+        runs = len(sessions[model.key])
+        lows, highs = zip(*(most_visits(session) for session in sessions[model.key]), strict=True)
         low, high = min(lows), max(highs)
     predicted, why_not = _predicted(entrant, runtime_model)
     return ComparedNetwork(
@@ -163,9 +157,9 @@ def _row(
         multiply_adds=None if model is None else model.multiply_adds,
         predicted_ms=predicted,
         measured_ms=measured,
-        low_ms=low,
-        high_ms=high,
-        runs=len(sessions),
+        p5_ms=low,
+        p95_ms=high,
+        runs=runs,
         top1=entrant.top1,
         top1_from=entrant.top1_from,
         family=entrant.family,

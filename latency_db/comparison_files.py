@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +11,7 @@ import yaml
 from latency_db.comparison import Comparison
 from latency_db.figures import draw_accuracy, draw_widths
 from profiling.errors import InputError
+from profiling.files import write_text
 
 RESULT = "compare.json"
 FIGURES = ("compare.png", "width.png")
@@ -39,12 +39,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    rows = [asdict(row) for row in comparison.rows]
-    (folder / RESULT).write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    rows = [row.to_json() for row in comparison.rows]
+    write_text(folder / RESULT, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     # Whole numbers stay whole beside those that are missing.
-    pd.DataFrame(rows).convert_dtypes().to_csv(folder / "compare.csv", index=False)
+    write_text(folder / "compare.csv", pd.DataFrame(rows).convert_dtypes().to_csv(index=False))
     conditions = comparison.conditions.model_dump(mode="json")
-    (folder / "config.yaml").write_text(yaml.safe_dump(conditions, sort_keys=False), encoding="utf-8")
+    write_text(folder / "config.yaml", yaml.safe_dump(conditions, sort_keys=False))
     measured = [row for row in comparison.rows if row.measured_ms is not None]
     for name in FIGURES:
         (folder / name).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from latency_db.comparison import ComparedNetwork, Comparison
 from latency_db.pareto import pareto_front
 from latency_db.table import LatencyTable
 from latency_db.validate import Validation
+from profiling.files import written_whole
 
 
 def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> None:
@@ -43,7 +44,7 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
     axes.set_ylabel("predicted latency (ms)")
     axes.set_aspect("equal")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def draw_accuracy(comparison: Comparison, path: Path) -> None:
@@ -62,7 +63,7 @@ def draw_accuracy(comparison: Comparison, path: Path) -> None:
     axes.set_xlabel("measured latency (ms)")
     axes.set_ylabel("top-1 (%)")
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
 
 
 def draw_widths(comparison: Comparison, path: Path) -> None:
@@ -76,7 +77,12 @@ def draw_widths(comparison: Comparison, path: Path) -> None:
     axes.set_ylabel("measured latency (ms)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with written_whole(path) as new:
+        figure.savefig(new, dpi=150)
 
 
 def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
@@ -87,8 +93,8 @@ def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
 def _plot(axes: Axes, x: list[float], y: list[float], rows: list[ComparedNetwork], label: str, *, horizontal: bool) -> None:
     """Points joined by a line, each with the interval of its measured latency along the axis of latencies."""
     measured = x if horizontal else y
-    below = [ms - (row.low_ms or ms) for ms, row in zip(measured, rows, strict=True)]
-    above = [(row.high_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
+    below = [ms - (row.p5_ms or ms) for ms, row in zip(measured, rows, strict=True)]
+    above = [(row.p95_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
     errors = [below, above]
     along, across = (errors, None) if horizontal else (None, errors)
     axes.errorbar(x, y, xerr=along, yerr=across, fmt="o-", markersize=5, linewidth=1, elinewidth=0.8, capsize=2, label=label)

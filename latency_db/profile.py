@@ -6,61 +6,99 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from latency_db.campaign import Outcome, Watch, measure
-from latency_db.runtime_model import RuntimeModel
-from latency_db.store import Store
+from latency_db.campaign import Outcome, Rig
+from latency_db.runtime_model import FEWEST_NETWORKS, RuntimeModel
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
-from profiling.device import Device, RunSettings
+from profiling.conditions import Conditions
+from profiling.device import RunSettings
+from profiling.errors import InputError
 from profiling.layers import NetworkSpec
-from profiling.models.builder import TfliteBuilder
-from profiling.space import SearchSpace, random_architectures
-from profiling.stats import is_noisy, spread, undisturbed
+from profiling.space import Architecture, SearchSpace, random_architectures
+from profiling.visits import Visits
+
+ROUNDS = 6
+SEED = 0
+CALIBRATE = 20
 
 
-def profile(
-    device: Device,
+def require_enough(calibrate: int) -> None:
+    """Makes sure that so many networks can calibrate a runtime model, or that there are to be none.
+
+    Raises:
+        InputError: they are too few.
+    """
+    if calibrate < 0 or 0 < calibrate < FEWEST_NETWORKS:
+        raise InputError(f"calibrate on 0 networks, or on at least {FEWEST_NETWORKS}, not on {calibrate}")
+
+
+def default_name(
     space: SearchSpace,
-    store: Store,
-    builder: TfliteBuilder,
+    device: str,
     settings: RunSettings,
-    watch: Watch,
     *,
-    name: str,
-    visits: int,
-    calibrate: int,
-    seed: int,
-) -> tuple[LatencyTable, Outcome]:
+    resolution: int | None = None,
+    width_multiplier: float | None = None,
+    classes: int | None = None,
+) -> str:
+    """What a table is called when nobody names it: space and device, with a word for whatever is not as usual.
+
+    Args:
+        space: with the size that it has now.
+        device: its name.
+        settings: of the processes.
+        resolution, width_multiplier, classes: those that were asked for; None for what is the space's own.
+    """
+    default = RunSettings()
+    words = {
+        space.name: True,
+        f"r{resolution}": resolution,
+        f"w{width_multiplier or 0:g}": width_multiplier,
+        f"c{classes}": classes,
+        device: True,
+        f"t{settings.threads}": settings.threads != default.threads,
+        f"cores-{settings.cores}": settings.cores != default.cores,
+        settings.precision: settings.precision != default.precision,
+        settings.delegate: settings.delegate != default.delegate,
+    }
+    return "-".join(word for word, wanted in words.items() if wanted)
+
+
+def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple[LatencyTable, Outcome]:
     """Measures each distinct layer of a space and some random whole networks, all in the same shuffled rounds, into a table.
 
     Args:
-        device: where to measure.
+        rig: what to measure with; the table is kept in its store.
         space: what to measure.
-        store: keeps every measurement as it is made, and the table in the end.
-        builder: converts the models.
-        settings: how each process runs.
-        watch: who is told.
         name: of the table.
-        visits: planned processes per model.
         calibrate: number of random networks for the calibration; 0 for none.
-        seed: of the networks and of the order.
 
     Raises:
         MeasurementError: some layers or networks could not be measured; those that could are kept, and the same call tries again.
         SpnasError: what the device, the builder or the store raise.
     """
-    networks = list(islice(random_architectures(space, seed), calibrate))
-    parameters = {"visits": visits, "calibrate": calibrate, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
-    conditions = device.conditions(settings)
-    campaign = store.campaign("profile", space, conditions, parameters)
-    store.check_name_is_free(name, campaign)
-    store.add_networks(campaign, networks)
-    specs = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
-    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
+    networks = list(islice(random_architectures(space, rig.seed), calibrate))
+    campaign = rig.campaign("profile", space, {"calibrate": calibrate})
+    rig.store.check_name_is_free(name, campaign)
+    rig.store.add_networks(campaign, networks)
+    wanted = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
+    visits, outcome = rig.measure(campaign, wanted)
+    table = _table(name, space, campaign.conditions, networks, visits)
+    # What came out as before keeps its date, by which validations of the table are known.
+    before = [kept for kept in rig.store.tables() if kept.model_copy(update={"created_at": table.created_at}) == table]
+    if before:
+        return before[0], outcome
+    rig.store.save_table(table, campaign)
+    return table, outcome
+
+
+def _table(
+    name: str, space: SearchSpace, conditions: Conditions, networks: Sequence[Architecture], visits: Visits
+) -> LatencyTable:
     table = LatencyTable(
         name=name,
         space=space,
         conditions=conditions,
-        rows={layer.key: _row(list(low_ms[layer.key].values())) for layer in space.layers},
+        rows={layer.key: _row(visits, layer.key) for layer in space.layers},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         source="spnas profile",
     )
@@ -69,19 +107,13 @@ def profile(
         CalibrationNetwork(
             key=architecture.network.key,
             sum_ms=sums.predict(architecture).sum_ms,
-            measured_ms=undisturbed(list(low_ms[architecture.network.key].values())),
+            measured_ms=visits.undisturbed_ms(architecture.network.key),
         )
         for architecture in networks
     )
-    table = table.model_copy(update={"calibration": calibration})
-    # What came out as before keeps its date, by which validations of the table are known.
-    before = [kept for kept in store.tables() if kept.model_copy(update={"created_at": table.created_at}) == table]
-    if before:
-        return before[0], outcome
-    store.save_table(table, campaign)
-    return table, outcome
+    return table.model_copy(update={"calibration": calibration})
 
 
-def _row(values_ms: Sequence[float]) -> Row:
-    flag = "noisy" if is_noisy(values_ms) else None
-    return Row(ms=undisturbed(values_ms), spread_ms=spread(values_ms), visits=len(values_ms), flag=flag)
+def _row(visits: Visits, key: str) -> Row:
+    flag = "noisy" if visits.is_noisy(key) else None
+    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=flag)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from latency_db.table import CalibrationNetwork, LatencyTable
 from profiling.errors import MissingRowsError, TableError
 from profiling.layers import NetworkSpec
 from profiling.space import SKIP, Architecture, SearchSpace, Slot
+
+if TYPE_CHECKING:
+    from latency_db.table import CalibrationNetwork, LatencyTable
 
 CONFIDENCE = 0.95
 FEWEST_NETWORKS = 5
@@ -116,14 +119,14 @@ class Prediction:
 
     Attributes:
         total_ms: calibrated.
-        low_ms, high_ms: the 95 % prediction interval; None without calibration.
+        interval_low_ms, interval_high_ms: the 95 % prediction interval; None without calibration.
         sum_ms: of the layers, before calibration.
         layers: what it is made of; a skipped layer has 0 ms.
     """
 
     total_ms: float
-    low_ms: float | None
-    high_ms: float | None
+    interval_low_ms: float | None
+    interval_high_ms: float | None
     sum_ms: float
     layers: tuple[LayerLatency, ...]
 

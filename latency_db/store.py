@@ -223,7 +223,7 @@ class Store:
         Raises:
             StoreError: this visit has a result already, or the file cannot be written.
         """
-        low_ms = measurement.figures.low_ms if measurement.figures else None
+        low_ms = measurement.figures.fastest_ms if measurement.figures else None
         record = measurement.model_dump_json(exclude={"output"})
         values = (campaign.id, measurement.model, measurement.visit, measurement.status, low_ms, record)
         with self._transaction() as connection:

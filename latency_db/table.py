@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from statistics import median
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from latency_db.runtime_model import Prediction, RuntimeModel
 from profiling.conditions import Conditions
 from profiling.errors import MissingRowsError, TableError
 from profiling.layers import LayerSpec
-from profiling.space import SearchSpace, built_in_names, load_space
+from profiling.space import Architecture, SearchSpace, built_in_names, load_architecture, load_space
 from profiling.specfile import FieldError, SpecModel
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
@@ -87,6 +90,35 @@ class LatencyTable(SpecModel):
         if row is None:
             raise self._lacks((layer.key,))
         return row
+
+    def predict(self, architecture: Architecture | str | os.PathLike[str]) -> Prediction:
+        """The latency of one network; for many of them, `RuntimeModel` fits the calibration only once.
+
+        Args:
+            architecture: itself, or whatever `architecture` takes.
+
+        Raises:
+            InputError: as for `architecture`.
+            TableError: it belongs to another space, layers have no row, or the calibration does not hold for it.
+        """
+        if not isinstance(architecture, Architecture):
+            architecture = self.architecture(architecture)
+        return RuntimeModel(self).predict(architecture)
+
+    def architecture(self, name_or_file: str | os.PathLike[str]) -> Architecture:
+        """A network by the one choice of all its layers, such as `3x3-6`, by the name under which it ships, or by its file.
+
+        Raises:
+            InputError: it is none of these, or the file does not hold an architecture.
+        """
+        name = os.fspath(name_or_file)
+        return self.space.uniform(name) if name in self.space.choices_by_name else load_architecture(name)
+
+    @property
+    def noise_pct(self) -> tuple[float, float] | None:
+        """The median and the largest spread of a row, as a percentage of its latency; None where no row has a spread."""
+        noise = [row.spread_ms / row.ms * 100 for row in self.rows.values() if row.spread_ms is not None]
+        return (median(noise), max(noise)) if noise else None
 
     def require_complete(self) -> None:
         """Makes sure that any network of the space can be predicted.

@@ -41,6 +41,11 @@ class TableDifference:
     rows: tuple[RowDifference, ...]
 
     @property
+    def ratios(self) -> list[float]:
+        """Second to first, for every layer that both have."""
+        return [row.ratio for row in self.rows if row.ratio is not None]
+
+    @property
     def sums_ms(self) -> tuple[float, float]:
         """In each table, the sum of the layers that both have."""
         shared = [(row.first_ms, row.second_ms) for row in self.rows if row.first_ms is not None and row.second_ms is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from latency_db.published import published_names, published_table
 from latency_db.store import Store
 from latency_db.table import LatencyTable
 from profiling.errors import InputError, TableError
+from profiling.files import write_text
 from profiling.specfile import parse_spec, read_text
 
 CSV_MARK = "# spnas latency table: "
@@ -50,7 +52,7 @@ def write_table(table: LatencyTable, path: Path) -> None:
         raise InputError("the name of a table file ends in .json or .csv", where=str(path))
     text = forms[path.suffix](table)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
 
@@ -104,30 +106,40 @@ def _number(cell: str) -> Any:
         return cell
 
 
-def find_table(name_or_file: str | None, database: Path) -> LatencyTable:
-    """A table by the file it is in, by the name under which it ships with spnas, or by its name in the database.
+def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.PathLike[str] = "spnas.db") -> LatencyTable:
+    """A table by the file it is in, by the name under which it ships with spnas, or by its name in a database.
 
     Args:
         name_or_file: ends in `.json` or `.csv` if it is a file; None stands for the only table of the database.
-        database: need not exist.
+        db: the database; it need not exist.
 
     Raises:
         TableError: there is no such table, or none was named and there is not just one; says which there are.
         InputError: the file does not hold a table.
         StoreError: the database cannot be read.
     """
-    if name_or_file is not None and Path(name_or_file).suffix in (".json", ".csv"):
-        return read_table(Path(name_or_file))
-    if name_or_file in published_names():
-        return published_table(name_or_file)
-    stored: dict[str, LatencyTable] = {}
-    if database.exists():
-        with Store(database, read_only=True) as store:
-            stored = {table.name: table for table in store.tables()}
-    if name_or_file is None and len(stored) == 1:
+    name = None if name_or_file is None else os.fspath(name_or_file)
+    if name is not None and Path(name).suffix in (".json", ".csv"):
+        return read_table(Path(name))
+    if name in published_names():
+        return published_table(name)
+    stored = {table.name: table for table in stored_tables(Path(db))}
+    if name is None and len(stored) == 1:
         return next(iter(stored.values()))
-    if name_or_file in stored:
-        return stored[name_or_file]
-    problem = "no table was named" if name_or_file is None else f"there is no table {name_or_file!r}"
+    if name in stored:
+        return stored[name]
+    problem = "no table was named" if name is None else f"there is no table {name!r}"
     there = ", ".join(stored) or "no table; spnas profile makes one"
-    raise TableError(problem, hint=f"{database} holds {there}; {', '.join(published_names())} ships with spnas")
+    raise TableError(problem, hint=f"{db} holds {there}; {', '.join(published_names())} ships with spnas")
+
+
+def stored_tables(database: Path) -> list[LatencyTable]:
+    """The tables of a database by name; none where there is no database.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not database.exists():
+        return []
+    with Store(database, read_only=True) as store:
+        return store.tables()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
 
-from latency_db.campaign import Outcome, Watch, _low_ms, measure
+from latency_db.campaign import Outcome, Rig
 from latency_db.runtime_model import Prediction, RuntimeModel
 from latency_db.store import Store
 from latency_db.table import LatencyTable
 from latency_db.validation import ValidationReport, validate
-from profiling.device import Device, RunSettings
-from profiling.models.builder import TfliteBuilder
+from profiling.errors import InputError
 from profiling.space import Architecture, random_architectures
-from profiling.stats import spread, undisturbed
+from profiling.visits import Visits
+
+ROUNDS = 8
+# Not that of a profile: its random networks are those of the calibration.
+SEED = 1
+NETWORKS = 100
 
 
 @dataclass(frozen=True)
@@ -52,45 +57,41 @@ class Validation:
     drift_pct: float | None
 
 
+def require_even(rounds: int) -> None:
+    """Makes sure that the visits to a network fall into two equal halves.
+
+    Raises:
+        InputError: their number is odd.
+    """
+    if rounds % 2:
+        problem = f"the number of rounds must be even, not {rounds}: the noise floor compares one half of them with the other"
+        raise InputError(problem)
+
+
 def validate_table(
-    table: LatencyTable,
-    device: Device,
-    store: Store,
-    builder: TfliteBuilder,
-    settings: RunSettings,
-    watch: Watch,
-    *,
-    networks: int,
-    visits: int,
-    seed: int,
-    others: dict[str, Architecture] | None = None,
+    rig: Rig, table: LatencyTable, *, networks: int, others: Mapping[str, Architecture]
 ) -> tuple[Validation, Outcome]:
     """Measures random networks that took no part in the calibration, and those that did, and assesses the table's runtime model.
 
     Args:
+        rig: what to measure with; see `require_even` for its number of visits.
         table: its space and conditions must be those of the device now.
-        device, store, builder, settings, watch: as for `profile`.
         networks: how many random networks.
-        visits: planned processes per network, an even number: the noise floor compares the even visits with the odd ones.
-        seed: of the networks and of the order.
         others: architectures by name, measured in the same rounds but no part of the report.
 
     Raises:
         TableError: the device's conditions are not those of the table; names every difference.
         MeasurementError: some networks could not be measured.
     """
-    conditions = device.conditions(settings)
-    table.require_conditions(conditions)
-    drawn = _unseen_networks(table, networks, seed)
-    named = others or {}
-    again = store.architectures(network.key for network in table.calibration)
+    table.require_conditions(rig.conditions)
+    drawn = _unseen_networks(table, networks, rig.seed)
+    again = rig.store.architectures(network.key for network in table.calibration)
     parameters: dict[str, int | float | str] = {"table": table.name, "measured_at": table.created_at, "networks": networks}
-    parameters |= {"visits": visits, "seed": seed, "runs": settings.runs, "seconds": settings.min_seconds}
-    campaign = store.campaign("validate", table.space, conditions, parameters)
-    store.add_networks(campaign, [*drawn.values(), *named.values(), *again.values()])
-    specs = [architecture.network for architecture in (*drawn.values(), *named.values(), *again.values())]
-    low_ms, outcome = measure(device, campaign, store, builder, settings, watch, specs, visits=visits, seed=seed)
-    return _assess(table, drawn, named, low_ms), outcome
+    campaign = rig.campaign("validate", table.space, parameters)
+    everything = [*drawn.values(), *others.values(), *again.values()]
+    rig.store.add_networks(campaign, everything)
+    visits, outcome = rig.measure(campaign, [architecture.network for architecture in everything])
+    return _assess(table, drawn, others, visits), outcome
 
 
 def latest_validation(table: LatencyTable, store: Store) -> Validation | None:
@@ -99,13 +100,12 @@ def latest_validation(table: LatencyTable, store: Store) -> Validation | None:
         parameters = campaign.parameters
         if (parameters["table"], parameters["measured_at"]) != (table.name, table.created_at):
             continue
-        low_ms = _low_ms(store.measurements(campaign))
+        visits = Visits(store.measurements(campaign))
         drawn = _unseen_networks(table, int(parameters["networks"]), int(parameters["seed"]))
-        if all(len(low_ms[key]) >= int(parameters["visits"]) for key in drawn):
-            calibrated_on = {network.key for network in table.calibration}
-            measured = {key: value for key, value in store.networks(campaign).items() if low_ms[key]}
-            others = {key: value for key, value in measured.items() if key not in drawn and key not in calibrated_on}
-            return _assess(table, drawn, others, low_ms)
+        if not visits.missing(drawn, int(parameters["visits"])):
+            known = {*drawn, *(network.key for network in table.calibration)}
+            others = {key: each for key, each in store.networks(campaign).items() if visits.count(key) and key not in known}
+            return _assess(table, drawn, others, visits)
     return None
 
 
@@ -117,29 +117,26 @@ def _unseen_networks(table: LatencyTable, networks: int, seed: int) -> dict[str,
 
 
 def _assess(
-    table: LatencyTable,
-    drawn: dict[str, Architecture],
-    named: dict[str, Architecture],
-    low_ms: dict[str, dict[int, float]],
+    table: LatencyTable, drawn: Mapping[str, Architecture], named: Mapping[str, Architecture], visits: Visits
 ) -> Validation:
-    fitted_to = [(network, list(low_ms[network.key].values())) for network in table.calibration]
-    again = [(network, undisturbed(values)) for network, values in fitted_to if values]
-    drift_pct = median(ms / network.measured_ms - 1 for network, ms in again) * 100 if again else None
+    again = [
+        network.model_copy(update={"measured_ms": visits.undisturbed_ms(network.key)})
+        for network in table.calibration
+        if visits.count(network.key)
+    ]
+    then = {network.key: network.measured_ms for network in table.calibration}
+    drift_pct = median(network.measured_ms / then[network.key] - 1 for network in again) * 100 if again else None
     stored = now = RuntimeModel(table)
     if len(again) == len(table.calibration):
-        calibration = tuple(network.model_copy(update={"measured_ms": ms}) for network, ms in again)
-        now = RuntimeModel(table.model_copy(update={"calibration": calibration}))
+        now = RuntimeModel(table.model_copy(update={"calibration": tuple(again)}))
 
     def measured(name: str, architecture: Architecture, model: RuntimeModel) -> MeasuredNetwork:
-        values = list(low_ms[architecture.network.key].values())
-        return MeasuredNetwork(name, model.predict(architecture), undisturbed(values), spread(values))
-
-    halves = [
-        [undisturbed([ms for visit, ms in low_ms[key].items() if visit % 2 == parity]) for key in drawn] for parity in (0, 1)
-    ]
+        key = architecture.network.key
+        return MeasuredNetwork(name, model.predict(architecture), visits.undisturbed_ms(key), visits.spread_ms(key))
 
     def assessed(model: RuntimeModel) -> tuple[ValidationReport, tuple[MeasuredNetwork, ...]]:
         rows = tuple(measured(key, architecture, model) for key, architecture in drawn.items())
+        halves = visits.halves_ms(drawn)
         return validate([row.prediction.total_ms for row in rows], [row.measured_ms for row in rows], *halves), rows
 
     report, rows = assessed(now)

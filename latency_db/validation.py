@@ -35,6 +35,24 @@ class ValidationReport:
     worst_pct: float
     noise_floor_ms: float
 
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Each figure by name, in words."""
+        return [
+            ("RMSE", f"{self.rmse_ms:.3g} ms, {self.rmse_pct:.2f} %"),
+            ("mean error", f"{self.mean_error_pct:.2f} %"),
+            ("bias", f"{self.bias_pct:+.2f} %"),
+            ("Spearman", f"{self.spearman:.4f}"),
+            ("worst network", f"{self.worst_pct:.2f} %"),
+            ("noise floor", f"{self.noise_floor_ms:.3g} ms"),
+        ]
+
+    def __str__(self) -> str:
+        """One figure a line."""
+        facts = [("networks", f"{self.networks}"), *self.facts]
+        width = max(len(name) for name, _ in facts)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in facts)
+
 
 def validate(
     predicted_ms: Sequence[float], measured_ms: Sequence[float], first_half_ms: Sequence[float], second_half_ms: Sequence[float]

@@ -21,7 +21,7 @@ class Conditions(SpecModel):
 
     Attributes:
         device: `host`, or the serial number of a phone.
-        model: what its maker calls the device.
+        product: what its maker calls the device, e.g. `Pixel 4`; `model` in files.
         os_build: operating system and build, e.g. Android's `ro.build.fingerprint`.
         soc: the chip.
         runtime: what ran the model, with its version, e.g. `LiteRT 2.3.0`.
@@ -33,7 +33,7 @@ class Conditions(SpecModel):
     """
 
     device: str
-    model: str
+    product: str = Field(alias="model")
     os_build: str
     soc: str
     runtime: str
@@ -49,6 +49,6 @@ class Conditions(SpecModel):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
     def differences(self, other: Conditions) -> dict[str, tuple[object, object]]:
-        """The fields that differ, each with both values."""
+        """The fields that differ, by their names in files, each with both values."""
         mine, theirs = self.model_dump(), other.model_dump()
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}

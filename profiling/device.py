@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
 from profiling.conditions import Conditions, Delegate, Precision
 from profiling.measurement import DeviceState, Figures
 from profiling.specfile import SpecModel
@@ -60,11 +62,13 @@ class RunResult:
     Attributes:
         figures: of its timed runs.
         output: all that it printed.
+        state: what the device met during the run.
         process_s: seconds from its start to its end by the device's own clock; None where whoever called knows as well.
     """
 
     figures: Figures
     output: str
+    state: DeviceState
     process_s: float | None = None
 
 
@@ -73,7 +77,8 @@ class DeviceSummary(SpecModel):
 
     Attributes:
         name: what `--device` takes.
-        model, soc: what it is.
+        product: what its maker calls it; `model` in files.
+        soc: the chip.
         state: `ready`, or why it is not, in a word.
         cores: how many of each speed, e.g. `2 at 1593 MHz`.
         temperature_c: of the warmest sensor, in °C; None is unknown.
@@ -81,7 +86,7 @@ class DeviceSummary(SpecModel):
     """
 
     name: str
-    model: str
+    product: str = Field(alias="model")
     soc: str
     state: str
     cores: str
@@ -107,9 +112,6 @@ class Device(Protocol):
             InputError: this device cannot run with these settings.
         """
 
-    def state(self) -> DeviceState:
-        """Temperature, clocks and load now."""
-
     def push(self, models: list[BuiltModel]) -> None:
         """Brings the models to the device, those that it lacks.
 
@@ -122,7 +124,8 @@ class Device(Protocol):
         """Runs one benchmark process on a model that was pushed.
 
         Raises:
-            ToolOutputError: the process gave no valid result: it crashed, hung, or its output is cut off.
+            ToolOutputError: the process gave no valid result: it crashed, hung, or its output is cut off. The error holds the
+                state of the device.
             DeviceLostError: the device went away.
         """
 

@@ -5,36 +5,51 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from profiling.adb.routes import Via
 from profiling.device import Device, DeviceSummary
-from profiling.host.host import NAME, HostDevice, cpu_model, cpu_speeds_mhz
+from profiling.host.host import NAME, HostDevice, cpu_product, cpu_speeds_mhz, machine_state
 from profiling.phone.benchmark_binary import DEFAULT_VERSION
 from profiling.phone.discovery import list_phones
-from profiling.phone.phone import RECONNECT_LIMIT_S, open_phone
+from profiling.phone.phone import Limits, open_phone
 
 
 def list_devices(addresses: Sequence[str] = ()) -> list[DeviceSummary]:
     """Every device that can be seen from here; phones on the network only at these addresses, or where an adb server has them."""
     speeds = Counter(cpu_speeds_mhz().values())
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
-    temperature = HostDevice().state().temperature_c
+    temperature = machine_state().temperature_c
     host = DeviceSummary(
-        name=NAME, model=cpu_model(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
+        name=NAME, product=cpu_product(), soc=platform.machine(), state="ready", cores=cores, temperature_c=temperature
     )
     return [host, *list_phones(addresses)]
 
 
-def open_device(
-    name: str,
-    *,
-    via: Via = "auto",
-    tool: str = DEFAULT_VERSION,
-    max_temperature_c: float | None = None,
-    reconnect_limit_s: float = RECONNECT_LIMIT_S,
-    notify: Callable[[str], None] = lambda text: None,
-) -> Device:
-    """The device of this name: `host`, or a phone; see `profiling.phone.phone.open_phone` for what only concerns phones.
+@dataclass(frozen=True)
+class PhoneOptions:
+    """How a phone is reached and treated.
+
+    Attributes:
+        via: the way to it.
+        tool: file or version of `benchmark_model`.
+        max_temperature_c: of its skin, in °C: measuring waits until it is cooler; None for no limit.
+        reconnect_limit_s: seconds that it may be away before a run ends.
+    """
+
+    via: Via = "auto"
+    tool: str = DEFAULT_VERSION
+    max_temperature_c: float | None = None
+    reconnect_limit_s: float = Limits.reconnect_s
+
+
+def open_device(name: str, phone: PhoneOptions, notify: Callable[[str], None] = lambda text: None) -> Device:
+    """The device of this name: `host`, or a phone.
+
+    Args:
+        name: what `--device` takes.
+        phone: for phones only.
+        notify: is told, in one line, whatever a person should know.
 
     Raises:
         NoDeviceError: there is none, or it is not fit for measuring.
@@ -43,5 +58,9 @@ def open_device(
     if name == NAME:
         return HostDevice()
     return open_phone(
-        name, via=via, tool=tool, max_temperature_c=max_temperature_c, reconnect_limit_s=reconnect_limit_s, notify=notify
+        name,
+        via=phone.via,
+        tool=phone.tool,
+        limits=Limits(max_temperature_c=phone.max_temperature_c, reconnect_s=phone.reconnect_limit_s),
+        notify=notify,
     )

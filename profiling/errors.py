@@ -6,6 +6,10 @@ The core raises these and never prints or exits; the command line turns each cla
 from __future__ import annotations
 
 import copyreg
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from profiling.measurement import DeviceState
 
 
 class SpnasError(Exception):
@@ -57,11 +61,17 @@ class ToolOutputError(MeasurementError):
 
     Attributes:
         reason: why, as a short word or phrase that is the same for the same kind of failure ("crash", "hang", "truncated", ...).
+        recurs: whether the same run would fail again in the same way.
+        state: what the device met during the run, set by the device; None where nobody looked.
     """
 
-    def __init__(self, reason: str, problem: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, reason: str, problem: str, *, recurs: bool = False, where: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(problem, where=where, hint=hint)
         self.reason = reason
+        self.recurs = recurs
+        self.state: DeviceState | None = None
 
 
 class TableError(SpnasError):

@@ -32,7 +32,7 @@ class Figures(SpecModel):
     warmup_ms: float | None = None
 
     @property
-    def low_ms(self) -> float:
+    def fastest_ms(self) -> float:
         """The figure that tables are made from: the fastest of the timed runs.
 
         Interference only ever adds time. On 104 models of the space `imagenet`, minima of the runs made layers add up to networks
@@ -42,7 +42,7 @@ class Figures(SpecModel):
 
 
 class DeviceState(SpecModel):
-    """What the device said of itself beside a measurement; None is unknown, which is never the same as fine.
+    """What a device met during a run, as it reports it; None is unknown, which is never the same as fine.
 
     Attributes:
         temperature_c: the warmest sensor of skin or CPU, in °C.

@@ -11,19 +11,17 @@ making the last of them while the first are measured.
 
 from __future__ import annotations
 
-import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from profiling.device import BuiltModel, Device, RunSettings
+from profiling.device import BuiltModel, Device, RunResult, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
-from profiling.measurement import Measurement
-from profiling.phone import benchmark_output
-from profiling.stats import is_noisy, lower_quartile, visited_in_calm
+from profiling.events import Progress, Waiting, Watch, silent
+from profiling.measurement import DeviceState, Measurement
+from profiling.stats import lower_quartile
+from profiling.visit_plan import ATTEMPTS, VisitPlan
 
 CANARY_EVERY = 12
 CANARY_SLOW = 0.05
@@ -33,28 +31,7 @@ COOL_DOWN_LIMIT_S = 120.0
 # Of the time spent measuring so far. A device that stays slow is not waited for again and again: that it is slow stands in its
 # canary, and those that it was slow on get visits more.
 COOL_DOWN_SHARE = 0.05
-EXTRA_VISITS = 3
-ATTEMPTS = 3
 FAILURES_IN_A_ROW = 5
-# Failures that come again however often they are tried: those of the phone's tool, of the host's own, and of the time limit.
-DETERMINISTIC = benchmark_output.DETERMINISTIC | {"failed", "fallback", "too few runs"}
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a session stands.
-
-    Attributes:
-        done: visits made, with those of earlier sessions.
-        planned: visits in all, as far as is known now.
-        remaining_s: seconds that remain, None before the first visit.
-        text: the model in hand and its last figure, or what is waited for.
-    """
-
-    done: int
-    planned: int
-    remaining_s: float | None
-    text: str
 
 
 class Supply(Protocol):
@@ -75,7 +52,7 @@ class Session:
         supply: of the models.
         settings: how each process runs.
         canary: key of a model to watch the device by; None for none.
-        on_progress: called before each visit and while waiting.
+        watch: hears of the `Progress` before each visit, and of each `Waiting`.
         sleep: waits for some seconds.
 
     Attributes:
@@ -90,104 +67,60 @@ class Session:
         settings: RunSettings,
         *,
         canary: str | None = None,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        watch: Watch = silent,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._device = device
         self._supply = supply
         self._settings = settings
         self._canary = canary
-        self._on_progress = on_progress
+        self._watch = watch
         self._sleep = sleep
         self._canary_ms: list[float] = []
-        self._history: list[tuple[str, float]] = []
         self._waited_s = 0.0
         self._visits = 0
         self._visits_s = 0.0
         self.device_s = 0.0
         self.slow_canaries = 0
 
-    def measure(
-        self, models: Sequence[str], *, visits: int, seed: int, done: Iterable[Measurement] = ()
-    ) -> Iterator[Measurement]:
-        """Visits each model `visits` times, and some more where it is noisy or was never met in calm.
-
-        Args:
-            models: what to measure, by key.
-            visits: planned visits to each.
-            seed: of the order within the rounds.
-            done: measurements of earlier sessions under the same conditions; a visit that succeeded is not made again.
+    def measure(self, plan: VisitPlan) -> Iterator[Measurement]:
+        """Makes the visits of a plan, which learns what each of them gave.
 
         Raises:
             MeasurementError: several models in a row failed, so something is wrong with the device rather than with a model.
             DeviceLostError: the device went away.
             SpnasError: what the supply raises.
         """
-        figures: dict[str, dict[int, float]] = defaultdict(dict)
-        failures: Counter[str] = Counter()
-        for measurement in done:
-            if measurement.figures is not None:
-                figures[measurement.model][measurement.visit] = measurement.figures.low_ms
-                self._history.append((measurement.model, measurement.figures.low_ms))
-        planned = dict.fromkeys(models, visits)
         in_a_row: dict[str, ToolOutputError] = {}
         since_canary: list[str] = []
-        shuffle = random.Random(f"spnas-session-{seed}")
-
-        while True:
-            visit_round = self._next_round(models, figures, failures, planned, visits)
-            if not visit_round:
-                break
-            shuffle.shuffle(visit_round)
+        for visit_round in plan.rounds():
             self._supply.expect([*filter(None, [self._canary]), *(key for key, _ in visit_round)])
             for key, visit in visit_round:
                 if self._canary is not None and (not self._canary_ms or len(since_canary) >= CANARY_EVERY):
                     if self._canary_was_slow():
-                        for passed in since_canary:
-                            planned[passed] = min(planned[passed] + 1, visits + EXTRA_VISITS)
+                        plan.visit_again(since_canary)
                     since_canary.clear()
-                self._report(figures, planned, failures, key)
+                self._report(plan, key)
                 measurement, error = self._visit(key, visit)
                 since_canary.append(key)
-                if error is None and measurement.figures is not None:
-                    figures[key][visit] = measurement.figures.low_ms
-                    self._history.append((key, measurement.figures.low_ms))
+                if error is None:
                     in_a_row.clear()
-                    yield measurement
-                    continue
-                assert error is not None
-                failures[key] += ATTEMPTS if error.reason in DETERMINISTIC else 1
-                in_a_row[key] = error
+                else:
+                    in_a_row[key] = error
+                plan.add(measurement, will_recur=error is not None and error.recurs)
                 yield measurement
-                if len(in_a_row) >= FAILURES_IN_A_ROW:
+                if error is not None and len(in_a_row) >= FAILURES_IN_A_ROW:
                     raise MeasurementError(
                         f"{len(in_a_row)} models in a row could not be measured, the last one: {error.problem}",
                         where=self._device.name,
                         hint="what was measured is kept, and the same command goes on from there",
                     )
 
-    def _next_round(
-        self,
-        models: Sequence[str],
-        figures: dict[str, dict[int, float]],
-        failures: Counter[str],
-        planned: dict[str, int],
-        visits: int,
-    ) -> list[tuple[str, int]]:
-        """The models with the fewest visits among those that still need some, so that all keep abreast."""
-        calm = visited_in_calm(self._history)
-        for key in models:
-            values = list(figures[key].values())
-            if planned[key] <= len(values) < visits + EXTRA_VISITS and (is_noisy(values) or key not in calm):
-                planned[key] = len(values) + 1
-        open_keys = [key for key in models if len(figures[key]) < planned[key] and failures[key] < ATTEMPTS]
-        fewest = min((len(figures[key]) for key in open_keys), default=0)
-        return [(key, _first_free(figures[key])) for key in open_keys if len(figures[key]) == fewest]
-
     def _visit(self, key: str, visit: int) -> tuple[Measurement, ToolOutputError | None]:
         model = self._supply[key]
         started_at, start = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
-        error, result = None, None
+        error: ToolOutputError | None = None
+        result: RunResult | None = None
         try:
             result = self._device.run(model, self._settings)
         except ToolOutputError as caught:
@@ -205,7 +138,7 @@ class Session:
             reason=error.reason if error else None,
             started_at=started_at,
             duration_s=process_s,
-            state=self._device.state(),
+            state=(result.state if result else error.state if error else None) or DeviceState(),
             canary_ms=self._canary_ms[-1] if self._canary_ms else None,
             output=result.output if result else str(error),
         )
@@ -221,8 +154,7 @@ class Session:
                 break
             self.slow_canaries += 1
             if step > 0:
-                text = f"the device is {slower:.0%} slower than before; waiting {step:g} s"
-                self._on_progress(Progress(0, 0, None, text))
+                self._watch(Waiting(step, f"the device is {slower:.0%} slower than before"))
                 self._sleep(step)
                 self._waited_s += step
             self._measure_canary()
@@ -235,18 +167,13 @@ class Session:
         for _ in range(ATTEMPTS):
             measurement, error = self._visit(self._canary, len(self._canary_ms))
             if measurement.figures is not None:
-                self._canary_ms.append(measurement.figures.low_ms)
+                self._canary_ms.append(measurement.figures.fastest_ms)
                 return
         assert error is not None
         raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
 
-    def _report(self, figures: dict[str, dict[int, float]], planned: dict[str, int], failures: Counter[str], key: str) -> None:
-        done = sum(len(values) for values in figures.values())
-        total = sum(count for model, count in planned.items() if failures[model] < ATTEMPTS)
-        remaining = self._visits_s / self._visits * (total - done) if self._visits else None
-        last = f"{list(figures[key].values())[-1]:.3f} ms" if figures[key] else ""
-        self._on_progress(Progress(done, total, remaining, f"{key} {last}"))
-
-
-def _first_free(visits: dict[int, float]) -> int:
-    return next(visit for visit in range(len(visits) + 1) if visit not in visits)
+    def _report(self, plan: VisitPlan, key: str) -> None:
+        done, planned = plan.done, plan.planned
+        remaining_s = self._visits_s / self._visits * (planned - done) if self._visits else None
+        last = f"{plan.made.ms(key)[-1]:.3f} ms" if plan.made.count(key) else ""
+        self._watch(Progress(done, planned, remaining_s, f"{key} {last}"))

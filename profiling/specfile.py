@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from profiling.errors import InputError
 
@@ -24,9 +25,14 @@ class FieldError(ValueError):
 
 
 class SpecModel(BaseModel):
-    """Base of everything read from a file: frozen, exact types, unknown fields refused."""
+    """Base of everything read from a file: frozen, exact types, unknown fields refused.
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    A field may have another name in files than in code, its alias: written and read there, and only there.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
+    )
 
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -85,7 +91,7 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
     # By way of JSON a YAML list may become a tuple although types are exact.
     data = text if is_json else json.dumps(yaml.safe_load(text), default=str)
     try:
-        return model.model_validate_json(data)
+        return model.model_validate_json(data, by_alias=True, by_name=False)
     except ValidationError as error:
         problems = error.errors(include_url=False)
         # A field that is misspelt is missing too; the misspelling is the better news.
@@ -137,14 +143,18 @@ def _explain(error: Any, location: Sequence[str | int], model: type[BaseModel]) 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
     """The field names of the nested model at a location, through lists and optional values."""
     for step in location:
-        if isinstance(step, int) or step not in model.model_fields:
+        if isinstance(step, int) or step not in _fields(model):
             continue
-        annotation = model.model_fields[step].annotation
-        candidates = [annotation]
+        candidates = [_fields(model)[step].annotation]
         while candidates:
             candidate = candidates.pop()
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
                 model = candidate
                 break
             candidates.extend(getattr(candidate, "__args__", ()))
-    return list(model.model_fields)
+    return list(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model, by their names in files."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}

@@ -34,8 +34,8 @@ def spread(values_ms: Sequence[float]) -> float:
 
 def is_noisy(values_ms: Sequence[float]) -> bool:
     """Whether the fastest visit stands alone: no other comes within 1 % of it, so that a further one may be faster still."""
-    fastest, *others = sorted(values_ms)
-    return bool(others) and others[0] > (1 + NOISY_GAP) * fastest
+    fastest = sorted(values_ms)[:2]
+    return len(fastest) == 2 and fastest[1] > (1 + NOISY_GAP) * fastest[0]
 
 
 def visited_in_calm(visits: Sequence[tuple[str, float]]) -> set[str]:

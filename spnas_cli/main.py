@@ -79,12 +79,12 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-v", "--verbose", count=True, help="Say more on stderr about what is done and why.")
+@click.option("-v", "--verbose", is_flag=True, help="A line on stderr for every step, instead of a progress bar.")
 @click.option("-q", "--quiet", is_flag=True, help="Neither progress nor notes on stderr, only results and errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="spnas")
 @click.pass_context
-def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
+def cli(ctx: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
     """Find the most accurate ConvNet that runs within a latency budget on your phone.
 
     The work in order: see what is there (devices), measure every layer (profile), check the runtime model (validate), search a
@@ -95,7 +95,7 @@ def cli(ctx: click.Context, verbose: int, quiet: bool, debug: bool) -> None:
       spnas profile --device host --space digits --calibrate 10
       spnas search --table digits-host --data digits --target-ms 0.4 -o run
     """
-    ctx.obj = -1 if quiet or not is_main_process() else verbose
+    ctx.obj = -1 if quiet or not is_main_process() else int(verbose)
 
 
 def main() -> None:

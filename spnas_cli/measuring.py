@@ -1,4 +1,4 @@
-"""What the commands that measure have in common: their options, the devices, and the progress that they show."""
+"""What the commands that measure have in common: their options, the bench, and the progress that they show."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ import click
 from spnas_cli.output import note, progress
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Watch
-    from profiling.device import Device, RunSettings
+    from pathlib import Path
+
+    from profiling.device import RunSettings
     from profiling.errors import SpnasError
+    from profiling.events import Watch
+    from profiling.models.builder import TfliteBuilder
+    from spnas_cli.bench import Bench
     from spnas_cli.output import ProgressLine
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -67,39 +71,20 @@ class MeasuringOptions:
             timeout_s=self.timeout,
         )
 
-    @property
-    def not_default(self) -> list[str]:
-        """A word for each option that makes other conditions than the default, for naming a table."""
-        words = {
-            f"t{self.threads}": self.threads != 1,
-            f"cores-{self.cores}": self.cores != "any",
-            self.precision: self.precision != "fp32",
-            self.delegate: self.delegate != "xnnpack",
-        }
-        return [word for word, differs in words.items() if differs]
-
-    @contextmanager
-    def device(self, name: str) -> Iterator[Device]:
-        """The open device of this name, given back at the end; says what it notices on the way."""
+    def bench(self, device: str, db: Path, *, watch: Watch | None = None, builder: TfliteBuilder | None = None) -> Bench:
+        """The bench that these options describe, on a device; without a `watch` it shows its progress."""
         from typing import cast
 
         from profiling.adb.routes import Via
-        from profiling.devices import open_device
+        from profiling.devices import PhoneOptions
         from profiling.phone.benchmark_binary import DEFAULT_VERSION
+        from spnas_cli.bench import Bench
 
         tool = self.benchmark_tool or DEFAULT_VERSION
-        device = open_device(
-            name,
-            via=cast("Via", self.via),
-            tool=tool,
-            max_temperature_c=self.max_temp,
-            reconnect_limit_s=self.reconnect,
-            notify=note,
+        phone = PhoneOptions(cast("Via", self.via), tool, self.max_temp, self.reconnect)
+        return Bench(
+            device, db, rounds=self.rounds, seed=self.seed, settings=self.settings, phone=phone, watch=watch, builder=builder
         )
-        try:
-            yield device
-        finally:
-            device.close()
 
 
 def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Function]:
@@ -155,16 +140,20 @@ def watching(*names: str) -> Iterator[list[Watch]]:
 
 
 def _watch(line: ProgressLine) -> Watch:
-    from latency_db.campaign import Watch
-    from profiling.session import Progress
+    from profiling.events import Converting, Event, Notice, Progress, Waiting
 
-    def on_built(done: int, total: int) -> None:
-        line.update(done, total, "converting to TFLite", None)
+    def watch(event: Event) -> None:
+        match event:
+            case Converting(done, total):
+                line.update(done, total, "converting to TFLite", None)
+            case Progress(done, planned, remaining_s, text):
+                line.update(done, planned, text, remaining_s)
+            case Waiting(seconds, reason):
+                line.say(f"{reason}; waiting {seconds:g} s")
+            case Notice(text):
+                note(text)
 
-    def on_progress(step: Progress) -> None:
-        line.update(step.done, step.planned, step.text, step.remaining_s)
-
-    return Watch(on_built, on_progress)
+    return watch
 
 
 def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -> tuple[list[Result], list[SpnasError]]:
@@ -196,13 +185,11 @@ def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -
 
 
 def _interruptible(watch: Watch, interrupted: threading.Event) -> Watch:
-    from dataclasses import replace
+    from profiling.events import Event, Progress, Waiting
 
-    from profiling.session import Progress
-
-    def on_progress(step: Progress) -> None:
-        if interrupted.is_set():
+    def interruptible(event: Event) -> None:
+        if interrupted.is_set() and isinstance(event, Progress | Waiting):
             raise KeyboardInterrupt
-        watch.on_progress(step)
+        watch(event)
 
-    return replace(watch, on_progress=on_progress)
+    return interruptible

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -21,14 +23,14 @@ def is_main_process() -> bool:
 
 
 def verbosity() -> int:
-    """-1 after `--quiet`, 0 normally, and one more for each `-v`."""
+    """-1 after `--quiet`, 1 after `--verbose`, else 0; also where no command runs, as in a notebook."""
     context = click.get_current_context(silent=True)
     return context.find_root().obj or 0 if context else 0
 
 
-def note(text: str, *, level: int = 0) -> None:
-    """A line on stderr, from the given verbosity on."""
-    if verbosity() >= level:
+def note(text: str) -> None:
+    """A line on stderr, unless the command is to be quiet."""
+    if verbosity() >= 0:
         click.echo(text, err=True)
 
 
@@ -64,10 +66,16 @@ def printable(value: object) -> str:
 
 
 class ProgressLine:
-    """One bar on stderr with the remaining time; on anything but a terminal a plain line now and then instead."""
+    """One bar on stderr with the remaining time; without a bar, plain lines instead.
 
-    def __init__(self, label: str, bar: Any | None, *, plain: bool) -> None:
-        self._label, self._bar, self._plain = label, bar, plain
+    Args:
+        label: what it begins with.
+        bar: of rich; None for plain lines.
+        every_s: seconds between two plain lines at least; infinite for none at all.
+    """
+
+    def __init__(self, label: str, bar: Any | None, every_s: float = PLAIN_PROGRESS_SECONDS) -> None:
+        self._label, self._bar, self._every_s = label, bar, every_s
         self._task = None if bar is None else bar.add_task(label, total=None, text="", remaining="")
         self._last_plain = time.monotonic()
 
@@ -76,17 +84,28 @@ class ProgressLine:
         remaining = "" if remaining_s is None else f"{duration(remaining_s)} left"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, text=text, remaining=remaining)
-        elif self._plain and time.monotonic() - self._last_plain >= PLAIN_PROGRESS_SECONDS:
+        else:
+            self._plain(f"{done:g}/{total:g}", text, remaining)
+
+    def say(self, text: str) -> None:
+        """Shows another text where nothing goes on."""
+        if self._bar is not None:
+            self._bar.update(self._task, text=text, remaining="")
+        else:
+            self._plain(text)
+
+    def _plain(self, *words: str) -> None:
+        if time.monotonic() - self._last_plain >= self._every_s:
             self._last_plain = time.monotonic()
-            count = f"{done:g}/{total:g}" if total else ""
-            click.echo("  " + " ".join(filter(None, (self._label, count, text, remaining))), err=True)
+            click.echo("  " + " ".join(filter(None, (self._label, *words))), err=True)
 
 
 @contextmanager
 def progress(*labels: str) -> Iterator[list[ProgressLine]]:
-    """A progress line for each label, gone from the terminal when the work ends."""
-    if verbosity() < 0 or not sys.stderr.isatty():
-        yield [ProgressLine(label, None, plain=verbosity() >= 0) for label in labels]
+    """A progress line for each label, gone from the terminal or notebook when the work ends; after `--verbose` every step."""
+    if verbosity() or not _shows_bars():
+        every_s = {-1: math.inf, 0: PLAIN_PROGRESS_SECONDS, 1: 0.0}[verbosity()]
+        yield [ProgressLine(label, None, every_s) for label in labels]
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -94,7 +113,16 @@ def progress(*labels: str) -> Iterator[list[ProgressLine]]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
     texts = (TextColumn("{task.fields[remaining]}"), TextColumn("[dim]{task.fields[text]}"))
     with Progress(*columns, *texts, console=Console(stderr=True), transient=True) as bar:
-        yield [ProgressLine(label, bar, plain=False) for label in labels]
+        yield [ProgressLine(label, bar) for label in labels]
+
+
+def _shows_bars() -> bool:
+    """Whether stderr is a terminal, or a notebook that can change what it has shown."""
+    if sys.stderr.isatty():
+        return True
+    from rich.console import Console
+
+    return Console(stderr=True).is_jupyter and find_spec("ipywidgets") is not None
 
 
 def duration(seconds: float) -> str:

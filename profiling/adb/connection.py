@@ -70,7 +70,7 @@ class Connection:
             sleep(2.0)
         self.serial, self.boot_id = identity["serial"], identity["boot_id"]
         if not self.serial:
-            raise NoDeviceError("the phone does not tell its serial number", where=self.description, hint="check ro.serialno")
+            raise NoDeviceError("the phone does not report its serial number", where=self.description, hint="check ro.serialno")
 
     @property
     def description(self) -> str:

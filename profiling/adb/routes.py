@@ -145,6 +145,6 @@ def _the_only_one(via: Via, seen: Seen) -> str:
 
 
 def _names(seen: Seen) -> str:
-    served = [f"{d.serial} ({d.model or d.state}, adb server)" for d in seen.server or ()]
+    served = [f"{d.serial} ({d.product or d.state}, adb server)" for d in seen.server or ()]
     plugged = [f"{phone.serial or 'unreadable'} (USB)" for phone in seen.usb or ()]
     return ", ".join([*served, *plugged]) or "none"

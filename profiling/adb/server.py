@@ -31,12 +31,12 @@ class ServerDevice:
     Attributes:
         serial: what adb calls it, HOST:PORT for a phone on the network.
         state: `device` when it is ready; `unauthorized`, `offline`, `recovery`, `sideload`, `no permissions`...
-        model: as the server has heard from the phone, with `_` for blanks; empty when it has not.
+        product: what its maker calls it (adb: its model), with `_` for blanks; empty when the phone has not reported it.
     """
 
     serial: str
     state: str
-    model: str
+    product: str
 
 
 class AdbServer:

@@ -1,4 +1,4 @@
-"""adbd's file service: the same bytes over every link (AOSP, packages/modules/adb/SYNC.TXT)."""
+"""Sending files by adbd's file service: the same bytes over every link (AOSP, packages/modules/adb/SYNC.TXT)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PIECE = 64 * 1024
 
 
 class RefusedFileError(Exception):
-    """adbd could not write or read a file; the text is its own, such as "No space left on device"."""
+    """adbd could not write a file; the text is its own, such as "No space left on device"."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,6 @@ class PushFile:
     remote: str
     content: bytes
     mode: int = 0o644
-
-
-@dataclass(frozen=True)
-class FileStat:
-    """A file on the phone: its size in bytes and its mode as in `st_mode`."""
-
-    size: int
-    mode: int
 
 
 def push(stream: Stream, files: Sequence[PushFile], timeout_s: float) -> None:
@@ -51,36 +43,6 @@ def push(stream: Stream, files: Sequence[PushFile], timeout_s: float) -> None:
             answered += 1
     for file in files[answered:]:
         _expect_okay(reader, file)
-
-
-def pull(stream: Stream, remote: str, timeout_s: float) -> bytes:
-    """The content of a file on the phone.
-
-    Raises:
-        RefusedFileError: adbd cannot read it.
-        LinkLostError: the link broke.
-    """
-    stream.write(_request(b"RECV", remote.encode()), timeout_s)
-    reader, content = _Reader(stream, timeout_s), bytearray()
-    while True:
-        name, size = reader.header()
-        if name == b"DONE":
-            return bytes(content)
-        data = reader.exactly(size)
-        if name == b"FAIL":
-            raise RefusedFileError(data.decode(errors="replace"))
-        content += data
-
-
-def stat(stream: Stream, remote: str, timeout_s: float) -> FileStat | None:
-    """Size and mode of a file on the phone, None where there is none.
-
-    Raises:
-        LinkLostError: the link broke.
-    """
-    stream.write(_request(b"STAT", remote.encode()), timeout_s)
-    _, mode, size, changed = struct.unpack("<4s3I", _Reader(stream, timeout_s).exactly(16))
-    return FileStat(size, mode) if (mode, size, changed) != (0, 0, 0) else None
 
 
 def _requests(files: Sequence[PushFile]) -> Iterator[bytes]:

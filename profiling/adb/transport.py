@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 from profiling.adb import shell, sync
-from profiling.adb.link import Link, LinkLostError, Stream
+from profiling.adb.link import Link, LinkLostError
 from profiling.adb.shell import Reply
-from profiling.adb.sync import FileStat, PushFile
+from profiling.adb.sync import PushFile
 
 TIMEOUT_S = 20.0
-Answer = TypeVar("Answer")
 
 
 class Transport:
@@ -51,33 +49,19 @@ class Transport:
         Raises:
             RefusedFileError: the phone refuses one of them.
         """
-        if files:
-            self._sync(lambda stream: sync.push(stream, files, TIMEOUT_S))
-
-    def pull(self, remote: str) -> bytes:
-        """The content of a file on the phone.
-
-        Raises:
-            RefusedFileError: it cannot be read.
-        """
-        return self._sync(lambda stream: sync.pull(stream, remote, TIMEOUT_S))
-
-    def stat(self, remote: str) -> FileStat | None:
-        """Size and mode of a file on the phone, None where there is none."""
-        return self._sync(lambda stream: sync.stat(stream, remote, TIMEOUT_S))
+        if not files:
+            return
+        stream = self._link.open("sync:", TIMEOUT_S)
+        try:
+            sync.push(stream, files, TIMEOUT_S)
+        finally:
+            with contextlib.suppress(LinkLostError):
+                stream.close()
 
     def close(self) -> None:
         """Ends the connection, also one that is broken."""
         with contextlib.suppress(LinkLostError):
             self._link.close()
-
-    def _sync(self, work: Callable[[Stream], Answer]) -> Answer:
-        stream = self._link.open("sync:", TIMEOUT_S)
-        try:
-            return work(stream)
-        finally:
-            with contextlib.suppress(LinkLostError):
-                stream.close()
 
     @cached_property
     def _sdk(self) -> int:

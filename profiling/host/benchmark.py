@@ -50,6 +50,7 @@ def main() -> None:
     for tensor in interpreter.get_input_details():
         values = generator.standard_normal(tensor["shape"])
         interpreter.set_tensor(tensor["index"], values.astype(tensor["dtype"]))
+    # What a delegate has taken over only the runtime knows, and only this method of it says so.
     delegated = any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
     def timed(runs: int, seconds: float) -> list[int]:

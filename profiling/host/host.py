@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class HostDevice:
         cores = select_cores(settings.cores)
         return Conditions(
             device=NAME,
-            model=cpu_model(),
+            product=cpu_product(),
             os_build=platform.platform(),
             soc=f"{platform.machine()}, {psutil.cpu_count()} cores",
             runtime=f"LiteRT {version('ai-edge-litert')}",
@@ -58,15 +59,6 @@ class HostDevice:
             cores=mask_of(cores) if cores else "any",
             precision=settings.precision,
             delegate=settings.delegate,
-        )
-
-    def state(self) -> DeviceState:
-        """Temperature, clock and load now, as far as the system tells."""
-        frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
-        return DeviceState(
-            temperature_c=_temperature(),
-            clock_mhz=frequency.current if frequency and frequency.current else None,
-            load=psutil.getloadavg()[0],
         )
 
     def push(self, models: list[BuiltModel]) -> None:
@@ -86,11 +78,28 @@ class HostDevice:
             "--warmup-runs", str(settings.warmup_runs), "--warmup-seconds", str(settings.warmup_seconds),
         ]  # fmt: skip
         # A process group of its own, so that Ctrl-C reaches this process alone, which then ends the other.
-        finished = run_process(command, settings.timeout_s, where=model.key)
-        return RunResult(read_figures(finished.stdout, settings, where=model.key), finished.stdout + finished.stderr)
+        start = time.monotonic()
+        try:
+            finished = run_process(command, settings.timeout_s, where=model.key)
+            process_s = time.monotonic() - start
+            figures = read_figures(finished.stdout, settings, where=model.key)
+        except ToolOutputError as error:
+            error.state = machine_state()
+            raise
+        return RunResult(figures, finished.stdout + finished.stderr, machine_state(), process_s)
 
     def close(self) -> None:
         """Nothing to do: nothing was put anywhere."""
+
+
+def machine_state() -> DeviceState:
+    """Temperature, clock and load of this machine now, as far as the system reports them."""
+    frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    return DeviceState(
+        temperature_c=_temperature(),
+        clock_mhz=frequency.current if frequency and frequency.current else None,
+        load=psutil.getloadavg()[0],
+    )
 
 
 def run_process(command: list[str], timeout_s: float, *, where: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +120,7 @@ def run_process(command: list[str], timeout_s: float, *, where: str) -> subproce
         raise ToolOutputError("crash", f"the benchmark process was ended by {name}", where=where)
     if finished.returncode > 0:
         last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ToolOutputError("failed", f"the benchmark process failed: {last}", where=where)
+        raise ToolOutputError("failed", f"the benchmark process failed: {last}", recurs=True, where=where)
     return finished
 
 
@@ -143,7 +152,9 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
         raise ToolOutputError("truncated", "the benchmark process printed no whole result", where=where) from error
     if delegated != (settings.delegate == "xnnpack"):
         ran = "with XNNPACK" if delegated else "without XNNPACK"
-        raise ToolOutputError("fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", where=where)
+        raise ToolOutputError(
+            "fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", recurs=True, where=where
+        )
     return figures
 
 
@@ -151,7 +162,7 @@ def select_cores(wanted: str) -> list[int]:
     """The cores for `any` (an empty list: the system decides), `big`, `prime` or a mask in hexadecimal.
 
     Raises:
-        InputError: not a mask, a core that this process may not use, or speeds that the system does not tell.
+        InputError: not a mask, a core that this process may not use, or speeds that the system does not report.
     """
     if wanted == "any":
         return []
@@ -162,13 +173,13 @@ def select_cores(wanted: str) -> list[int]:
         speeds = {core: speed for core in usable if (speed := _max_speed(core)) is not None}
         fastest = [core for core, speed in speeds.items() if speed == max(speeds.values())]
         if not fastest:
-            raise InputError("this system does not tell the speed of its cores; give a mask such as `--cores 1`", where=NAME)
+            raise InputError("this system does not report the speed of its cores; give a mask such as `--cores 1`", where=NAME)
         return fastest if wanted == "big" else fastest[-1:]
     return chosen_cores(wanted, usable, where=NAME)
 
 
 def cpu_speeds_mhz() -> dict[int, float | None]:
-    """The highest clock of each core in MHz, None where the system does not tell."""
+    """The highest clock of each core in MHz, None where the system does not report."""
     return {core: _max_speed(core) for core in range(psutil.cpu_count() or 1)}
 
 
@@ -179,7 +190,7 @@ def _max_speed(core: int) -> float | None:
         return None
 
 
-def cpu_model() -> str:
+def cpu_product() -> str:
     """What the maker calls this processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +26,7 @@ from profiling.errors import ConversionError
 from profiling.files import write_bytes, write_text
 from profiling.layers import NetworkSpec
 from profiling.models.foreign import TfliteFile
+from profiling.models.workers import Workers
 
 if TYPE_CHECKING:
     from profiling.models.convert import Array, LayerWeights
@@ -52,7 +51,7 @@ class TfliteBuilder:
     def __init__(self, cache: Path | None = None, workers: int | None = None) -> None:
         self._cache = cache or default_cache()
         self._workers = workers or min(4, os.cpu_count() or 1)
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Workers | None = None
         # By file: two devices that want one model at a time wait for one conversion.
         self._jobs: dict[Path, Future[BuiltModel]] = {}
         self._lock = threading.Lock()
@@ -60,7 +59,7 @@ class TfliteBuilder:
     @property
     def built(self) -> int:
         """How many models were converted so far, not counting those from the cache."""
-        return sum(job.done() and not job.cancelled() and job.exception() is None for job in self._jobs.values())
+        return sum(job.done() and not _has_failed(job) for job in self._jobs.values())
 
     def __enter__(self) -> Self:
         return self
@@ -68,7 +67,7 @@ class TfliteBuilder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._pool is not None:
             # What a worker has in hand when the work is interrupted is wanted by nobody.
-            self._pool.shutdown(wait=error is None, cancel_futures=True)
+            self._pool.close(now=error is not None)
 
     def build(
         self,
@@ -146,8 +145,9 @@ class TfliteBuilder:
         if isinstance(network, TfliteFile):
             return _ready(network.model)
         path = self._path(network, precision)
-        if path in self._jobs:
-            return self._jobs[path]
+        job = self._jobs.get(path)
+        if job is not None and not _has_failed(job):
+            return job
         if model := self._from_cache(network, precision):
             return _ready(model)
         if not self._jobs:
@@ -156,11 +156,8 @@ class TfliteBuilder:
             self._jobs[path] = self._processes().submit(_convert_into, network, precision, path)
         return self._jobs[path]
 
-    def _processes(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            # Forking a process that has threads, such as torch's, can hang; and TensorFlow must not find another's state.
-            spawn = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._workers, mp_context=spawn, initializer=_prepare_worker)
+    def _processes(self) -> Workers:
+        self._pool = self._pool or Workers(self._workers)
         return self._pool
 
     def _result(self, job: Future[BuiltModel], key: str) -> BuiltModel:
@@ -171,7 +168,7 @@ class TfliteBuilder:
     def _translated(self, key: str) -> Iterator[None]:
         try:
             yield
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             raise ConversionError(
                 "the conversion process died", where=key, hint="is there enough memory? Fewer workers need less"
             ) from error
@@ -202,6 +199,10 @@ class TfliteBuilder:
         return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
 
 
+def _has_failed(job: Future[BuiltModel]) -> bool:
+    return job.cancelled() or (job.done() and job.exception() is not None)
+
+
 def _ready(model: BuiltModel) -> Future[BuiltModel]:
     job: Future[BuiltModel] = Future()
     job.set_result(model)
@@ -210,26 +211,6 @@ def _ready(model: BuiltModel) -> Future[BuiltModel]:
 
 def _hash_file(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _prepare_worker() -> None:
-    """Runs first in a worker: silences TensorFlow's C++ side, and has the worker end when its parent was killed.
-
-    A worker yields the CPU to all else: it may work while a phone is measured, and the link to that must not wait.
-    """
-    if hasattr(os, "nice"):
-        os.nice(10)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    parent = multiprocessing.parent_process()
-
-    def end_with_parent() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _convert_weights(

@@ -18,11 +18,11 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
 
 from profiling.conditions import Precision
 from profiling.errors import ConversionError
 from profiling.layers import Bottleneck, Convolution, FinalLayer, LayerSpec, NetworkSpec, Separable, Stem
+from profiling.models.operators import operators
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -151,17 +151,6 @@ def _noise(shape: tuple[int, ...]) -> Array:
     return np.random.default_rng(0).standard_normal((REPRESENTATIVE_INPUTS, *shape[1:]), dtype=np.float32)
 
 
-def model_ops(model: bytes) -> tuple[str, ...]:
-    """The operators of a TFLite file in order, by their names in the TFLite schema."""
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    parsed = schema.Model.GetRootAs(model, 0)
-    graph = parsed.Subgraphs(0)
-    codes = [parsed.OperatorCodes(index) for index in range(parsed.OperatorCodesLength())]
-    # Older files hold the code in the field that was one byte wide.
-    builtin = [names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())] for code in codes]
-    return tuple(builtin[graph.Operators(index).OpcodeIndex()] for index in range(graph.OperatorsLength()))
-
-
 def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
     """Makes sure that a model is what its network must become.
 
@@ -174,7 +163,8 @@ def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_
     Raises:
         ConversionError: an operator is missing or there is one too many; a latency measured on such a model would be wrong.
     """
-    found = tuple(op for op in model_ops(model) if op not in CONVERSION_OPS[precision])
+    names = (op.name for op in operators(model))
+    found = tuple(op for op in names if op not in CONVERSION_OPS[precision])
     expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
     if found != expected:
         raise ConversionError(

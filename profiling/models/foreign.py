@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from profiling.device import BuiltModel
 from profiling.errors import InputError
+
+if TYPE_CHECKING:
+    from profiling.models.operators import Operator
 
 WITH_WEIGHTS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 
@@ -44,12 +48,14 @@ def read_tflite(path: Path) -> TfliteFile:
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    from profiling.models.operators import operators
+
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(error.strerror or str(error), where=str(path)) from error
     try:
-        # Without a delegate, which would hide the operators.
+        # A delegate is of no use for looking into a file.
         resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()
@@ -58,21 +64,21 @@ def read_tflite(path: Path) -> TfliteFile:
     given, results = interpreter.get_input_details(), interpreter.get_output_details()
     if len(given) != 1 or len(results) != 1:
         raise InputError(f"has {len(given)} inputs and {len(results)} outputs, not one of each", where=str(path))
-    parameters, multiply_adds = _counts(interpreter)
+    shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in interpreter.get_tensor_details()}
+    parameters, multiply_adds = _counts(operators(content), shapes)
     digest = hashlib.sha256(content).hexdigest()
     model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content))
     return TfliteFile(model, parameters, multiply_adds, int(results[0]["shape"][-1]))
 
 
-def _counts(interpreter: Any) -> tuple[int, int]:
-    """Parameters and multiply-adds of all operators that have weights."""
-    shapes = {tensor["index"]: [int(size) for size in tensor["shape"]] for tensor in interpreter.get_tensor_details()}
+def _counts(ops: Sequence[Operator], shapes: Mapping[int, tuple[int, ...]]) -> tuple[int, int]:
+    """Parameters and multiply-adds of all operators that have weights; shapes of tensors by index."""
     parameters = multiply_adds = 0
-    for op in interpreter._get_ops_details():
-        if op["op_name"] in WITH_WEIGHTS:
-            _, weights, *bias = [shapes[index] for index in op["inputs"] if index >= 0]
+    for op in ops:
+        if op.name in WITH_WEIGHTS:
+            _, weights, *bias = [shapes[index] for index in op.inputs if index >= 0]
             parameters += math.prod(weights) + sum(math.prod(shape) for shape in bias)
             # Every output of an operator is made from one input pixel or window: all weights but those of other channels.
-            outputs = math.prod(shapes[op["outputs"][0]])
-            multiply_adds += outputs * math.prod(weights) // weights[-1 if op["op_name"] == "DEPTHWISE_CONV_2D" else 0]
+            outputs = math.prod(shapes[op.outputs[0]])
+            multiply_adds += outputs * math.prod(weights) // weights[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
     return parameters, multiply_adds

@@ -21,7 +21,7 @@ class Climate:
 
     Args:
         connection: to the phone.
-        max_temperature_c: of the skin, or of the CPU where the phone tells no other; None for no limit but the phone's own.
+        max_temperature_c: of the skin, or of the CPU where the phone reports no other; None for no limit but the phone's own.
         limit_s: how long it may take to cool down.
         notify: is told what is waited for.
         sleep: waits for some seconds.
@@ -30,7 +30,7 @@ class Climate:
         latest: the last reading.
 
     Raises:
-        InputError: a temperature is to be kept, and the phone does not tell any.
+        InputError: a temperature is to be kept, and the phone does not report any.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Climate:
         if probes.parse_thermal(replies["thermal"].text).warmest_c is not None:
             self.probes = probes.STATE_PROBES  # reading every sensor takes a phone up to a second
         if self.latest.thermal.status is None:
-            notify(f"{connection.serial}: the phone does not tell whether it is throttled")
+            notify(f"{connection.serial}: the phone does not report whether it is throttled")
         if max_temperature_c is not None and self._gauge_c() is None:
-            raise InputError("the phone does not tell its temperature, so no limit can be kept", where=connection.serial)
+            raise InputError("the phone does not report its temperature, so no limit can be kept", where=connection.serial)
 
     def read(self) -> PhoneState:
         """Reads the state now."""

@@ -65,7 +65,7 @@ def _look_at(route: Route, server: AdbServer, notify: Callable[[str], None]) -> 
 
 def _unreachable(name: str, error: NoDeviceError | InputError | LinkLostError) -> DeviceSummary:
     missing = f"{error.problem}; {error.hint}" if error.hint else error.problem
-    return DeviceSummary(name=name, model=UNKNOWN, soc=UNKNOWN, state="unreachable", cores=UNKNOWN, missing=missing)
+    return DeviceSummary(name=name, product=UNKNOWN, soc=UNKNOWN, state="unreachable", cores=UNKNOWN, missing=missing)
 
 
 def _describe(route: Route, transport: Transport) -> DeviceSummary:
@@ -87,7 +87,7 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     missing = {word: text for word, text in lacks.items() if text}
     return DeviceSummary(
         name=route.target,
-        model=properties.get("ro.product.model") or UNKNOWN,
+        product=properties.get("ro.product.model") or UNKNOWN,
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or UNKNOWN,
         state=next(iter(missing), "ready"),
         cores=probes.describe_cores(cores),

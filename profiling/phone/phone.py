@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from profiling.adb.connection import Connection
 from profiling.adb.routes import Via, choose_route, connect, look_around
@@ -16,8 +16,8 @@ from profiling.conditions import Conditions
 from profiling.cpu_masks import cores_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDeviceError, ToolOutputError
-from profiling.measurement import DeviceState
-from profiling.phone import benchmark_binary, benchmark_output, probes
+from profiling.measurement import DeviceState, Figures
+from profiling.phone import benchmark_binary, benchmark_command, benchmark_output, probes
 from profiling.phone.benchmark_binary import BenchmarkBinary
 from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.files import LocalFile, PhoneFiles
@@ -25,8 +25,6 @@ from profiling.phone.lock import PhoneLock
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
 
-RECONNECT_LIMIT_S = 600.0
-COOL_DOWN_LIMIT_S = 600.0
 # For giving everything back to a phone that may be gone.
 CLOSE_LIMIT_S = 5.0
 BATTERY_FLOOR, BATTERY_LOW = 10, 20
@@ -38,15 +36,29 @@ FEWEST_RUNS = 5
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a phone is allowed.
+
+    Attributes:
+        max_temperature_c: of the skin, or of the CPU where the phone reports no other; measuring waits until it is below. None
+            for no limit but the phone's own.
+        reconnect_s: how long it may be away, in seconds.
+        cool_down_s: how long it may take to cool down, in seconds.
+    """
+
+    max_temperature_c: float | None = None
+    reconnect_s: float = 600.0
+    cool_down_s: float = 600.0
+
+
 def open_phone(
     name: str | None,
     *,
     tool: str = benchmark_binary.DEFAULT_VERSION,
     via: Via = "auto",
     server: AdbServer | None = None,
-    max_temperature_c: float | None = None,
-    reconnect_limit_s: float = RECONNECT_LIMIT_S,
-    cool_down_limit_s: float = COOL_DOWN_LIMIT_S,
+    limits: Limits = Limits(),
     notify: Callable[[str], None] = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> AdbDevice:
@@ -57,9 +69,7 @@ def open_phone(
         tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
         via: the way to it.
         server: the adb server to ask; the usual one by default.
-        max_temperature_c: of the skin, or of the CPU where the phone tells no other; measuring waits until it is below.
-        reconnect_limit_s: how long the phone may be away.
-        cool_down_limit_s: how long it may take to cool down.
+        limits: how long it is waited for, and how warm it may be.
         notify: is told, in one line, whatever a person should know.
         sleep: waits for some seconds.
 
@@ -70,15 +80,7 @@ def open_phone(
     server = server or AdbServer()
     route = choose_route(name, via, look_around(server))
     notify(f"{route.target}: over {route.via}, because {route.reason}")
-    return AdbDevice(
-        lambda: connect(route, server, notify=notify),
-        tool,
-        max_temperature_c=max_temperature_c,
-        reconnect_limit_s=reconnect_limit_s,
-        cool_down_limit_s=cool_down_limit_s,
-        notify=notify,
-        sleep=sleep,
-    )
+    return AdbDevice(lambda: connect(route, server, notify=notify), tool, limits, notify=notify, sleep=sleep)
 
 
 class AdbDevice:
@@ -88,15 +90,13 @@ class AdbDevice:
         self,
         connect: Callable[[], Transport],
         tool: str,
+        limits: Limits = Limits(),
         *,
-        max_temperature_c: float | None = None,
-        reconnect_limit_s: float = RECONNECT_LIMIT_S,
-        cool_down_limit_s: float = COOL_DOWN_LIMIT_S,
         notify: Callable[[str], None] = lambda text: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._notify, self._sleep = notify, sleep
-        self._connection = Connection(connect, limit_s=reconnect_limit_s, notify=notify, sleep=sleep)
+        self._connection = Connection(connect, limit_s=limits.reconnect_s, notify=notify, sleep=sleep)
         with contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
             identity = self._connection.batch(probes.IDENTITY_PROBES)
@@ -115,17 +115,16 @@ class AdbDevice:
             self._prepare()
             self._climate = Climate(
                 self._connection,
-                max_temperature_c=max_temperature_c,
-                limit_s=cool_down_limit_s,
+                max_temperature_c=limits.max_temperature_c,
+                limit_s=limits.cool_down_s,
                 notify=notify,
                 sleep=sleep,
             )
             self._undo = undo.pop_all()
-        self._mask, self._state_is_fresh = "any", True
 
     @property
     def name(self) -> str:
-        """The serial number that the phone itself tells."""
+        """The serial number that the phone itself reports."""
         return self._connection.serial
 
     @property
@@ -143,7 +142,7 @@ class AdbDevice:
         version = self._tool.version
         return Conditions(
             device=self.name,
-            model=properties.get("ro.product.model") or "unknown",
+            product=properties.get("ro.product.model") or "unknown",
             os_build=properties.get("ro.build.fingerprint") or "unknown",
             soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown",
             runtime=f"LiteRT {version}" if version else "as built into the tool",
@@ -154,13 +153,6 @@ class AdbDevice:
             delegate=settings.delegate,
         )
 
-    def state(self) -> DeviceState:
-        """Temperature, clocks and load: as read together with the last run where that has just ended, else now."""
-        if not self._state_is_fresh:
-            self._climate.read()
-        self._state_is_fresh = False
-        return self._climate.beside(self._mask).model_copy(update={"boot_id": self._connection.boot_id or None})
-
     def push(self, models: list[BuiltModel]) -> None:
         """Brings the models to the phone, those that it lacks; see `Device`."""
         self._files.ensure([self._tool_file(), *map(_model_file, models)])
@@ -170,27 +162,43 @@ class AdbDevice:
 
         When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
         """
-        self._mask, self._state_is_fresh = self._choose_cores(settings), False
+        resolved = replace(settings, cores=self._choose_cores(settings))
+        try:
+            finished = self._finish(model, resolved)
+            figures, output = self._read(finished, resolved, model.key)
+        except ToolOutputError as error:
+            error.state = self._state(resolved.cores)
+            raise
+        return RunResult(figures, output, self._state(resolved.cores), finished.seconds)
+
+    def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
+        """Runs the tool until it ends without a restart and without throttling; the climate is then that of this run.
+
+        Raises:
+            ToolOutputError: `hang`, or the reason why there is no such run.
+        """
         file = _model_file(model)
         tool = self._files.path(self._tool_file())
-        resolved = replace(settings, cores=self._mask)
-        arguments = benchmark_output.command(tool, self._files.path(file), resolved)
+        arguments = benchmark_command.command(tool, self._files.path(file), settings)
         failure = "vanished", "the benchmark process disappears without a trace"
         for _ in range(ATTEMPTS):
             if self._boots != self._connection.boots:
                 self._prepare()
-            self._climate.wait_until_fit(self._mask)
+            self._climate.wait_until_fit(settings.cores)
             self._files.ensure([self._tool_file(), file])
             try:
                 finished = self._processes.run(arguments, tool, timeout_s=settings.timeout_s, probes=self._climate.probes)
             except VanishedError:
                 self._processes.kill_all()
                 self._files.look_again()
+                self._climate.read()
                 continue
+            except ToolOutputError:
+                self._climate.read()  # a process that was killed answers no probes
+                raise
             self._climate.note(finished.probes)
-            self._state_is_fresh = True
-            if not self._climate.beside(self._mask).throttled:
-                return self._result(finished, resolved, model.key)
+            if not self._climate.beside(settings.cores).throttled:
+                return finished
             failure = "throttled", "the phone slows itself down each time"
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
 
@@ -221,7 +229,7 @@ class AdbDevice:
     def _judge_battery(self, text: str, *, saver: bool) -> None:
         battery = probes.parse_battery(text)
         if battery.level is None:
-            self._notify(f"{self.name}: the phone does not tell its battery level")
+            self._notify(f"{self.name}: the phone does not report its battery level")
         elif battery.level < BATTERY_FLOOR:
             raise NoDeviceError(f"the battery is at {battery.level:.0f} %", where=self.name, hint="charge the phone first")
         elif battery.level < BATTERY_LOW:
@@ -234,7 +242,7 @@ class AdbDevice:
     def _find_tool(self, tool: str) -> BenchmarkBinary:
         abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
         if not abis:
-            raise InputError("the phone does not tell its ABI, so no benchmark tool can be chosen for it", where=self.name)
+            raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
         found = benchmark_binary.find(tool, abis)
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found
@@ -246,7 +254,15 @@ class AdbDevice:
     def _choose_cores(self, settings: RunSettings) -> str:
         return probes.choose_cores(settings.cores, self._cores, where=self.name)
 
-    def _result(self, finished: Finished, settings: RunSettings, key: str) -> RunResult:
+    def _state(self, mask: str) -> DeviceState:
+        return self._climate.beside(mask).model_copy(update={"boot_id": self._connection.boot_id or None})
+
+    def _read(self, finished: Finished, settings: RunSettings, key: str) -> tuple[Figures, str]:
+        """The figures of a process, and all that it printed.
+
+        Raises:
+            ToolOutputError: it gave no valid result, or did not run as it was told to.
+        """
         output = finished.stdout + finished.stderr
         try:
             result = benchmark_output.read_result(
@@ -256,7 +272,8 @@ class AdbDevice:
         except ToolOutputError as error:
             if error.reason in ("not found", "model refused"):
                 self._files.look_again()  # what is missing or damaged is then pushed anew
-            raise ToolOutputError(error.reason, error.problem, where=key, hint=error.hint) from error
+            error.where = key
+            raise
         if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:
             self._told.add(flags[1])
             self._notify(f"{self.name}: this benchmark_model does not know the flags {flags[1].strip()}")
@@ -264,6 +281,7 @@ class AdbDevice:
             raise ToolOutputError(
                 "too few runs",
                 f"the time limit left room for {figures.count} of {settings.runs} runs",
+                recurs=True,
                 where=key,
                 hint="give each process more time with --timeout",
             )
@@ -271,10 +289,11 @@ class AdbDevice:
             raise ToolOutputError(
                 "core mask",
                 f"the process was allowed the cores {finished.cpus or 'unknown'}, not {settings.cores}",
+                recurs=True,
                 where=key,
                 hint="choose other cores with --cores; the phone has taken some of those asked for away",
             )
-        return RunResult(figures, output, finished.seconds)
+        return figures, output
 
 
 def _model_file(model: BuiltModel) -> LocalFile:

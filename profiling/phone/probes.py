@@ -249,14 +249,14 @@ def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) ->
         where: the phone, for messages.
 
     Raises:
-        InputError: not a mask, a core that is not there or off, or speeds that the phone does not tell.
+        InputError: not a mask, a core that is not there or off, or speeds that the phone does not report.
     """
     if wanted == "any":
         return wanted
     if wanted in ("big", "prime"):
         kinds = sorted({speed for speed in cores.values() if speed is not None}, reverse=True)
         if not kinds:
-            raise InputError("the phone does not tell the speed of its cores; give a mask such as `--cores f0`", where=where)
+            raise InputError("the phone does not report the speed of its cores; give a mask such as `--cores f0`", where=where)
         of_kind = [[core for core, speed in cores.items() if speed == kind] for kind in kinds]
         if wanted == "prime":
             return mask_of(of_kind[0][-1:])

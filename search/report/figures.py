@@ -135,7 +135,8 @@ def draw_network(model: RuntimeModel, architecture: Architecture, path: Path) ->
         _draw_bar(bars, architecture.space, slot.position, layer, latencies.get(slot.position))
     boxes.set_ylim(0, 1)
     boxes.axis("off")
-    boxes.set_title(_network_title(architecture, prediction.total_ms, prediction.low_ms, prediction.high_ms), fontsize=11)
+    interval_ms = prediction.interval_low_ms, prediction.interval_high_ms
+    boxes.set_title(_network_title(architecture, prediction.total_ms, *interval_ms), fontsize=11)
     bars.set_ylabel("ms of the layer")
     bars.set_xlabel("layer")
     bars.set_xticks(range(len(placed)))

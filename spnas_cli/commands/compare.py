@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.measuring import MeasuringOptions, measuring_options
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
 from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
+    from latency_db.campaign import Outcome
     from latency_db.comparison import ComparedNetwork, Comparison
 
 
@@ -77,8 +78,6 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     metavar="FOLDER",
     help="Folder for compare.csv, compare.json and figures; spnas report makes a page of it.",
 )
-# Two runs of 20 rounds find each other's figures within their intervals where two of 8 do not: these are over too soon to see the
-# device in more than one of its states.
 @measuring_options(rounds=20)
 @db_option
 @json_option
@@ -110,46 +109,33 @@ def compare(
       spnas compare run/architecture.json mobilenet-v2 model.tflite --table imagenet-host
       spnas compare single-path-nas mobilenet-v2 --width 0.5,0.75,1.0,1.25 -o figure8
     """
-    from dataclasses import asdict
-
-    from latency_db.comparison import compare as run_comparison
     from latency_db.comparison import require_comparable
     from latency_db.comparison_files import prepare_folder, write_comparison
-    from latency_db.store import Store
-    from latency_db.table_files import find_table
-    from profiling.models.builder import TfliteBuilder
+    from latency_db.table_files import load_table
     from search.convnet.entrants import Scaling, all_of_table_1, read_entrants
 
     wanted = [*networks, *(name for name in all_of_table_1() if (zoo or not networks) and name not in networks)]
     entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published)
     require_comparable(entrants)
-    latency_table = None if table is None else find_table(table, db)
+    latency_table = None if table is None else load_table(table, db)
     if output is not None:
         prepare_folder(output)
     note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
-    with (
-        Store(db) as store,
-        TfliteBuilder() as builder,
-        measuring.device(device_name) as device,
-        watching(device_name) as [watch],
-    ):
-        comparison = run_comparison(
-            device, entrants, latency_table, store, builder, measuring.settings, watch,
-            visits=measuring.rounds, seed=measuring.seed,
-        )  # fmt: skip
+    with measuring.bench(device_name, db) as bench:
+        comparison = bench.compare(entrants, latency_table)
     if output is not None:
         write_comparison(comparison, output)
         write_command(output)
     if as_json:
-        print_json([asdict(row) for row in comparison.rows])
+        print_json([row.to_json() for row in comparison.rows])
     else:
-        _show(comparison, output)
+        _show(comparison, bench.outcome, output)
 
 
-def _show(comparison: Comparison, output: Path | None) -> None:
+def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:
     from rich.markup import escape
 
-    conditions, outcome = comparison.conditions, comparison.outcome
+    conditions = comparison.conditions
     columns = ("network", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
     print_table(f"Networks on {conditions.device}", columns, [[escape(cell) for cell in _cells(row)] for row in comparison.rows])
     remarks = [(row.name, row.note) for row in comparison.rows if row.note]
@@ -160,7 +146,7 @@ def _show(comparison: Comparison, output: Path | None) -> None:
     click.echo()
     print_facts(
         [
-            ("device", f"{conditions.model}, {conditions.threads} threads, {conditions.precision}, {conditions.delegate}"),
+            ("device", f"{conditions.product}, {conditions.threads} threads, {conditions.precision}, {conditions.delegate}"),
             ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before, in {duration(outcome.wall_s)}"),
         ]
     )
@@ -176,6 +162,6 @@ def _cells(row: ComparedNetwork) -> tuple[str, ...]:
         row.name,
         text(row.parameters, "{:.2f} M", 1e-6),
         text(row.multiply_adds, "{:.1f} M", 1e-6),
-        *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.low_ms, row.high_ms)),
+        *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.p5_ms, row.p95_ms)),
         text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
     )

@@ -31,7 +31,7 @@ def devices(addresses: tuple[str, ...], as_json: bool) -> None:
     rows = [
         (
             device.name,
-            device.model,
+            device.product,
             device.soc,
             device.state,
             device.cores,

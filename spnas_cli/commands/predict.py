@@ -33,14 +33,20 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from latency_db.runtime_model import RuntimeModel
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
     from search.convnet.named import find_architecture
 
-    model = RuntimeModel(find_table(table, db))
+    model = RuntimeModel(load_table(table, db))
     prediction = model.predict(find_architecture(arch, model.space))
     if as_json:
-        values = asdict(prediction)
-        print_json({name: values[name] for name in ("total_ms", "low_ms", "high_ms", "layers")})
+        print_json(
+            {
+                "total_ms": prediction.total_ms,
+                "low_ms": prediction.interval_low_ms,
+                "high_ms": prediction.interval_high_ms,
+                "layers": [asdict(layer) for layer in prediction.layers],
+            }
+        )
     else:
         _show(arch, model, prediction)
 
@@ -60,7 +66,7 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
         line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
         if calibration.left_out:
             line += f", {len(calibration.left_out)} left out as out of line"
-        interval = f"{prediction.low_ms:.4f} to {prediction.high_ms:.4f} ms"
+        interval = f"{prediction.interval_low_ms:.4f} to {prediction.interval_high_ms:.4f} ms"
     click.echo()
     print_facts(
         [

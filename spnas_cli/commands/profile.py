@@ -12,8 +12,9 @@ from spnas_cli.options import db_option, json_option
 from spnas_cli.output import duration, note, print_facts, print_json
 
 if TYPE_CHECKING:
-    from latency_db.campaign import Outcome, Watch
+    from latency_db.campaign import Outcome
     from latency_db.table import LatencyTable
+    from profiling.events import Watch
 
 
 @click.command()
@@ -79,30 +80,25 @@ def profile(
     """
     from dataclasses import asdict
 
-    from latency_db.profile import profile as run_profile
-    from latency_db.runtime_model import FEWEST_NETWORKS
-    from latency_db.store import Store
+    from latency_db.profile import require_enough
     from profiling.models.builder import TfliteBuilder
     from profiling.space import load_space
 
     if name is not None and len(device_names) > 1:
         raise click.BadParameter("one name cannot be that of several tables; leave it out", param_hint="--name")
-    if 0 < calibrate < FEWEST_NETWORKS:
-        raise click.BadParameter(f"use 0, or at least {FEWEST_NETWORKS}", param_hint="--calibrate")
-    space = load_space(space_name).with_parameters(resolution=resolution, width_multiplier=width, classes=classes)
-    parts = (f"r{resolution}" if resolution else "", f"w{width:g}" if width else "", f"c{classes}" if classes else "")
+    require_enough(calibrate)
+    space = load_space(space_name)
+    layers = space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers
     where = ", ".join(device_names)
-    note(f"{len(space.layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
+    note(f"{len(layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
-        with Store(db) as store, measuring.device(device_name) as device:
-            words = filter(None, (space.name, *parts, device.name, *measuring.not_default))
-            table, outcome = run_profile(
-                device, space, store, builder, measuring.settings, watch,
-                name=name or "-".join(words), visits=measuring.rounds, calibrate=calibrate, seed=measuring.seed,
-            )  # fmt: skip
+        with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:
+            table = bench.profile(
+                space, name=name, calibrate=calibrate, resolution=resolution, width_multiplier=width, classes=classes
+            )
         again = f"--device {device_name}" + (f" --benchmark-tool {tool}" if (tool := measuring.benchmark_tool) else "")
-        return again, table, outcome
+        return again, table, bench.outcome
 
     with TfliteBuilder() as builder:
         profiled, errors = on_each_device(device_names, work)
@@ -120,13 +116,11 @@ def profile(
 
 
 def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
-    from statistics import median
-
     from latency_db.runtime_model import RuntimeModel
 
     model = RuntimeModel(table)
     fastest, slowest = model.range_ms()
-    spreads = [row.spread_ms / row.ms * 100 for row in table.rows.values() if row.spread_ms is not None]
+    noise = table.noise_pct
     line, networks = model.calibration, table.calibration
     half = line.half_width_ms(sum(network.sum_ms for network in networks) / max(1, len(networks)))
     calibration = (
@@ -136,7 +130,7 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     rows = [
         ("layers", f"{len(table.rows)}"),
         ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
-        ("noise of a layer (median, worst)", f"{median(spreads):.2f} %, {max(spreads):.2f} %"),
+        ("noise of a layer (median, worst)", "unknown" if noise is None else "{:.2f} %, {:.2f} %".format(*noise)),
         ("calibration", calibration),
         ("flagged as noisy", ", ".join(outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),

@@ -42,9 +42,9 @@ def random(
 
     from latency_db.runtime_model import RuntimeModel
     from latency_db.sampling import networks_between
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
 
-    model = RuntimeModel(find_table(table, db))
+    model = RuntimeModel(load_table(table, db))
     drawn = list(islice(networks_between(model, *between, seed), networks))
     files = _write(drawn, folder)
     latencies = [model.predict(architecture).total_ms for architecture in drawn]

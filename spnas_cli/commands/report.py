@@ -49,7 +49,7 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
         raise click.UsageError("give the folder of a run, or a --table")
     from datetime import UTC, datetime
 
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
     from profiling.errors import InputError
     from profiling.files import write_text
     from search.report.page import describe_table, read_run, render
@@ -57,7 +57,7 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
 
     run_folders = [RunFolder(folder) for folder in folders]
     runs = [read_run(folder) for folder in run_folders]
-    named = [find_table(name, db) for name in table_names]
+    named = [load_table(name, db) for name in table_names]
     kept = [table for folder in run_folders if (table := folder.read_table()) is not None]
     tables = {(table.name, table.created_at): table for table in (*named, *kept)}.values()
     sections = [describe_table(table, _latest_validation(table, db)) for table in tables]

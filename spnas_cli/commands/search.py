@@ -69,14 +69,14 @@ def search(
     """
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
     from profiling.space import load_space
     from search.runs.explore import require_one_process
     from spnas_cli import showing
 
     if explore is not None:
         require_one_process()
-    latency_table = find_table(table, db)
+    latency_table = load_table(table, db)
     if space is not None:
         latency_table.require_space(load_space(space))
     run = showing.search(latency_table, data_name, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=training)

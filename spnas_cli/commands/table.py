@@ -46,12 +46,9 @@ def list_tables(db: Path, as_json: bool) -> None:
       spnas table list --db spnas.db
     """
     from latency_db.published import published_names, published_table
-    from latency_db.store import Store
+    from latency_db.table_files import stored_tables
 
-    tables = [published_table(name) for name in published_names()]
-    if db.exists():
-        with Store(db, read_only=True) as store:
-            tables = store.tables() + tables
+    tables = [*stored_tables(db), *(published_table(name) for name in published_names())]
     rows = [
         {
             "name": item.name,
@@ -83,9 +80,9 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
     Example:
       spnas table show pixel1
     """
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
 
-    found = find_table(name, db)
+    found = load_table(name, db)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -94,7 +91,7 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
     places = [_place(found, slot, choices) for slot in found.space.slots]
     print_table(f"Latency table {found.name}, in ms", columns, places, left=2)
     flagged = [f"{key}: {row.flag}" for key, row in found.rows.items() if row.flag]
-    facts = [(field.replace("_", " "), value) for field, value in found.conditions]
+    facts = [(field.replace("_", " "), value) for field, value in found.conditions.model_dump().items()]
     facts += [
         ("space", found.space.name),
         ("fixed layers", "one by one" if found.fixed is None else f"{found.fixed.ms:#.4g} ms together"),
@@ -167,9 +164,9 @@ def export(name: str | None, output: Path, db: Path) -> None:
     Example:
       spnas table export pixel1 -o pixel1.csv
     """
-    from latency_db.table_files import find_table, write_table
+    from latency_db.table_files import load_table, write_table
 
-    found = find_table(name, db)
+    found = load_table(name, db)
     write_table(found, output)
     note(f"{output}: {len(found.rows)} rows of {found.name}")
 
@@ -206,11 +203,11 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
     from statistics import median
 
     from latency_db import table_compare
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
 
-    one, other = find_table(first, db), find_table(second, db)
+    one, other = load_table(first, db), load_table(second, db)
     difference = table_compare.diff(one, other)
-    ratios = [row.ratio for row in difference.rows if row.ratio is not None]
+    ratios = difference.ratios
     if as_json:
         rows = [
             {"key": row.key, "first_ms": row.first_ms, "second_ms": row.second_ms, "ratio": row.ratio} for row in difference.rows
@@ -255,9 +252,9 @@ def merge(first: str, second: str, name: str, prefer: Literal["first", "second"]
       spnas table merge monday.json tuesday.json --name both --prefer second
     """
     from latency_db import table_compare
-    from latency_db.table_files import find_table
+    from latency_db.table_files import load_table
 
-    _save(table_compare.merge(find_table(first, db), find_table(second, db), name=name, prefer=prefer), db)
+    _save(table_compare.merge(load_table(first, db), load_table(second, db), name=name, prefer=prefer), db)
 
 
 def _save(table: LatencyTable, db: Path) -> None:

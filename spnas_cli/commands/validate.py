@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options, watching
+from spnas_cli.measuring import MeasuringOptions, measuring_options
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
 
@@ -72,38 +72,21 @@ def validate(
     from dataclasses import asdict
 
     from latency_db.figures import draw_validation
-    from latency_db.store import Store
-    from latency_db.table_files import find_table
-    from latency_db.validate import validate_table
+    from latency_db.table_files import load_table
     from profiling.errors import MeasurementError
-    from profiling.models.builder import TfliteBuilder
-    from search.convnet.named import find_architecture
 
-    if measuring.rounds % 2:
-        raise click.BadParameter(
-            "must be even: the noise floor compares one half of the rounds with the other", param_hint="--rounds"
-        )
-    latency_table = find_table(table, db)
-    others = {name: find_architecture(name, latency_table.space) for name in architectures}
+    latency_table = load_table(table, db)
     on = device_name or latency_table.conditions.device
     note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {on}")
-    with (
-        Store(db) as store,
-        TfliteBuilder() as builder,
-        measuring.device(on) as device,
-        watching(on) as [watch],
-    ):
-        validation, outcome = validate_table(
-            latency_table, device, store, builder, measuring.settings, watch,
-            networks=networks, visits=measuring.rounds, seed=measuring.seed, others=others,
-        )  # fmt: skip
+    with measuring.bench(on, db) as bench:
+        validation = bench.validate(latency_table, networks=networks, others=architectures)
     drawn = figure or db.parent / f"validation-{latency_table.name}.png"
     draw_validation(validation, latency_table, drawn)
     if as_json:
         drift = {"drift_pct": validation.drift_pct, "as_stored": asdict(validation.as_stored)}
         print_json(asdict(validation.report) | drift)
     else:
-        _show(validation, outcome, latency_table.name, drawn)
+        _show(validation, bench.outcome, latency_table.name, drawn)
     error = validation.as_stored.mean_error_pct
     if max_error is not None and error > max_error:
         raise MeasurementError(
@@ -115,14 +98,7 @@ def validate(
 def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> None:
     report = validation.report
     seconds = (duration(value) for value in (outcome.wall_s, outcome.device_s, outcome.conversion_s))
-    rows = [
-        ("RMSE", f"{report.rmse_ms:.3g} ms, {report.rmse_pct:.2f} %"),
-        ("mean error", f"{report.mean_error_pct:.2f} %"),
-        ("bias", f"{report.bias_pct:+.2f} %"),
-        ("Spearman", f"{report.spearman:.4f}"),
-        ("worst network", f"{report.worst_pct:.2f} %"),
-        ("noise floor", f"{report.noise_floor_ms:.3g} ms"),
-    ]
+    rows = report.facts
     if validation.drift_pct is not None:
         rows.append(("drift since the table", f"{validation.drift_pct:+.2f} %, by the calibration's networks measured again"))
         rows.append(("error as stored", f"{validation.as_stored.mean_error_pct:.2f} %, the drift and the error together"))
@@ -142,8 +118,8 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
                     other.name,
                     f"{other.prediction.total_ms:.3f}",
                     "none"
-                    if other.prediction.low_ms is None
-                    else f"{other.prediction.low_ms:.3f} to {other.prediction.high_ms:.3f}",
+                    if other.prediction.interval_low_ms is None
+                    else f"{other.prediction.interval_low_ms:.3f} to {other.prediction.interval_high_ms:.3f}",
                     f"{other.measured_ms:.3f}",
                     f"{(other.prediction.total_ms / other.measured_ms - 1) * 100:+.2f} %",
                 )

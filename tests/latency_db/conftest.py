@@ -1,4 +1,9 @@
-"""A space with 13 layers, and tables of it."""
+"""A space with 13 layers, and tables of it; and a smaller one to measure for real, with commands that do."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +26,19 @@ stages:
   - {layers: 2, channels: 16, stride: 2}
 head: {channels: 32}
 """
+TINY = """
+name: tiny
+resolution: 16
+image_channels: 1
+classes: 10
+kernels: [3, 5]
+expansions: [3, 6]
+stem: {channels: 8}
+stages:
+  - {layers: 2, channels: 8}
+  - {layers: 1, channels: 16, stride: 2}
+head: {channels: 32}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +49,7 @@ def space() -> SearchSpace:
 @pytest.fixture(scope="session")
 def conditions() -> Conditions:
     return Conditions(
-        device="host", model="a board", os_build="Linux 6.1", soc="a chip", runtime="LiteRT 2.3.0", tool="spnas 0.1",
+        device="host", product="a board", os_build="Linux 6.1", soc="a chip", runtime="LiteRT 2.3.0", tool="spnas 0.1",
         threads=1, cores="any", precision="fp32", delegate="xnnpack",
     )  # fmt: skip
 
@@ -48,3 +66,21 @@ def table(space, conditions) -> LatencyTable:
 @pytest.fixture(scope="session")
 def architecture(space) -> Architecture:
     return Architecture(space=space, choices=("skip", "3x3-6", "5x5-3", "5x5-6", "skip"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A folder to work in, with the file of a space whose layers and networks take microseconds."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return tmp_path
+
+
+@pytest.fixture
+def spnas(folder) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A command as it is typed there, in a process of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "spnas_cli", "-q", *arguments]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    return run

@@ -1,33 +1,35 @@
-"""Comparisons: the Pareto front against its definition, and what counts as an interval."""
+"""Comparisons: what can be compared, and what a row is called where people keep it."""
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from latency_db.pareto import pareto_front
-from profiling.stats import lower_quartile, most_visits
-
-points = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=12)
+from latency_db.comparison import ComparedNetwork, Entrant, require_comparable
+from profiling.errors import InputError
+from profiling.layers import NetworkSpec
 
 
-@given(points)
-def test_the_pareto_front_is_what_no_other_beats(points):
-    def beats(one, other):
-        return one[0] <= other[0] and one[1] >= other[1] and one != other
-
-    front = [points[index] for index in pareto_front(points)]
-    assert front == sorted({point for point in points if not any(beats(other, point) for other in points)})
+def network(space, classes: int) -> NetworkSpec:
+    sized = space.with_parameters(classes=classes)
+    return sized.uniform("3x3-3").network
 
 
-def test_the_interval_holds_nine_in_ten_visits_and_the_figure_of_another_run():
-    """In runs of 20 visits with noise that only ever adds time, on a device that is the same from run to run."""
-    generator = np.random.default_rng(0)
-    runs = 10 * (1 + generator.exponential(0.03, (2000, 20)))
-    inside = hits = 0
-    for run, other in zip(runs, np.roll(runs, 1, axis=0), strict=True):
-        low, high = most_visits(run)
-        inside += np.mean((low <= run) & (run <= high))
-        hits += low <= lower_quartile(other) <= high
-    assert inside / len(runs) == pytest.approx(0.9)
-    assert hits / len(runs) > 0.95
+def test_a_row_keeps_the_names_that_files_and_scripts_know():
+    row = ComparedNetwork(
+        name="a", parameters=1, multiply_adds=2, predicted_ms=None, measured_ms=1.5, p5_ms=1.25, p95_ms=2.0, runs=1,
+        top1=None, top1_from=None, family="a", width=1.0, note=None,
+    )  # fmt: skip
+    kept = row.to_json()
+    assert list(kept)[:8] == ["name", "parameters", "multiply_adds", "predicted_ms", "measured_ms", "low_ms", "high_ms", "runs"]
+    assert (kept["low_ms"], kept["high_ms"]) == (1.25, 2.0)
+
+
+def test_only_networks_of_one_task_with_names_of_their_own_are_compared(space):
+    ten, other = network(space, 10), network(space, 12)
+    require_comparable([Entrant("a", ten), Entrant("b", ten), Entrant("c", None)])
+    for entrants, words in (
+        ([], "no network to measure"),
+        ([Entrant("a", None, note="is not published")], "a is not published"),
+        ([Entrant("a", ten), Entrant("a", ten)], "a: this network is given twice"),
+        ([Entrant("a", ten), Entrant("b", other)], "a has 10, b has 12"),
+    ):
+        with pytest.raises(InputError, match=words):
+            require_comparable(entrants)

@@ -28,7 +28,7 @@ def test_eq10_is_the_sum_of_the_rows_and_a_skipped_layer_costs_nothing(table, ar
     prediction = RuntimeModel(table).predict(architecture)
     by_hand = sum(table.rows[layer.key].ms for layer in architecture.network.layers)
     assert prediction.total_ms == prediction.sum_ms == pytest.approx(by_hand)
-    assert (prediction.low_ms, prediction.high_ms) == (None, None)
+    assert (prediction.interval_low_ms, prediction.interval_high_ms) == (None, None)
     assert [layer.choice for layer in prediction.layers] == ["fixed", "fixed", *architecture.choices, "fixed"]
     assert [layer.ms for layer in prediction.layers if layer.choice == "skip"] == [0, 0]
 
@@ -50,7 +50,7 @@ def test_a_network_without_places_is_predicted_from_the_same_rows(table, archite
     model = RuntimeModel(calibrated(table, range(1, 11), np.arange(1, 11) * 1.1 + 0.2))
     by_places, by_layers = model.predict(architecture), model.predict_network(architecture.network)
     assert by_layers.total_ms == pytest.approx(by_places.total_ms)
-    assert by_layers.low_ms == pytest.approx(by_places.low_ms)
+    assert by_layers.interval_low_ms == pytest.approx(by_places.interval_low_ms)
     with pytest.raises(MissingRowsError, match="stem-r224"):
         model.predict_network(type(architecture.network).of(Stem(224, 3, 32, 2, 3)))
 
@@ -92,7 +92,7 @@ def test_calibration_finds_the_line_that_the_networks_lie_on(table, architecture
     assert model.calibration.left_out == ()
     prediction = model.predict(architecture)
     assert prediction.total_ms == pytest.approx(1.07 * prediction.sum_ms + 0.3)
-    assert prediction.high_ms - prediction.low_ms < 1e-9
+    assert prediction.interval_high_ms - prediction.interval_low_ms < 1e-9
 
 
 def test_without_calibration_networks_there_is_no_interval(table):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,12 @@ def test_a_table_is_replaced_by_its_own_campaign_and_by_no_other(path, begin, ta
         assert store.tables() == [newer]
 
 
+def by_hand(path: Path, statement: str) -> tuple | None:
+    """What SQLite itself, without a `Store`, answers."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement).fetchone()
+
+
 # --- files that must not be used, and are left as they are ---
 
 
@@ -111,8 +118,8 @@ def spoiled(path: Path, kind: str) -> None:
             connection.execute("CREATE TABLE contacts (name TEXT)")
         connection.close()
         return
-    with Store(path) as store:
-        store._connection.execute("CREATE TABLE filler (x)")
+    Store(path).close()
+    by_hand(path, "CREATE TABLE filler (x)")
     with sqlite3.connect(path) as connection:
         if kind == "newer":
             connection.execute("INSERT INTO migrations VALUES (99, 'tomorrow')")
@@ -159,7 +166,7 @@ def test_a_file_that_another_program_holds_is_waited_for_then_refused(path, begi
 def test_a_record_changed_by_hand_is_an_error_in_words(path, begin):
     with Store(path) as store:
         store.add(begin(store), measurement())
-        store._connection.execute("UPDATE measurements SET record = json_set(record, '$.visit', -1)")
+        by_hand(path, "UPDATE measurements SET record = json_set(record, '$.visit', -1)")
         with pytest.raises(StoreError, match="a record that cannot be read"):
             store.measurements(begin(store))
 
@@ -262,7 +269,7 @@ def test_a_full_disk_loses_nothing_that_was_kept(small_disk, begin):
         filler.unlink()
         store.add(begin(store), measurement("after"))
         assert store.measurements(begin(store)) == [*kept, measurement("after")]
-        assert store._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert by_hand(store.path, "PRAGMA integrity_check") == ("ok",)
 
 
 # --- migrations ---
@@ -278,8 +285,8 @@ def test_a_step_that_fails_leaves_the_database_at_the_step_before(path, monkeypa
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
     connection.close()
     monkeypatch.setattr(migrations, "MIGRATIONS", (*steps, ("CREATE TABLE half (x)",)))
-    with Store(path) as store:
-        assert migrations.version(store._connection) == len(steps) + 1
+    Store(path).close()
+    assert by_hand(path, "SELECT max(step) FROM migrations") == (len(steps) + 1,)
 
 
 def test_an_older_database_is_brought_up_with_what_it_holds(path, begin, monkeypatch):
@@ -288,7 +295,7 @@ def test_an_older_database_is_brought_up_with_what_it_holds(path, begin, monkeyp
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, ("CREATE TABLE more (x)",)))
     with Store(path) as store:
         assert store.measurements(begin(store)) == [measurement()]
-        assert store._connection.execute("SELECT count(*) FROM more").fetchone() == (0,)
+    assert by_hand(path, "SELECT count(*) FROM more") == (0,)
 
 
 def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path):
@@ -341,7 +348,7 @@ def test_kill_9_at_random_moments_loses_no_measurement_that_was_reported_as_kept
                 break
     with Store(path) as store:
         kept = [one.visit for one in store.measurements(begin(store))]
-        assert store._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert by_hand(path, "PRAGMA integrity_check") == ("ok",)
     assert len(reported) > 20, "the moments are badly chosen"
     assert reported <= set(kept)
     assert kept == list(range(len(kept))), "a visit is missing or stands twice"

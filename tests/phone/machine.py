@@ -177,9 +177,6 @@ class Phone:
         """Lets a run with the fault `wait` go on."""
         self.set("go", "")
 
-    def no_fault(self) -> None:
-        (self.folder / "state" / "fault").unlink(missing_ok=True)
-
     def sys(self, path: str) -> Path:
         """A file below the phone's /sys."""
         return self.folder / "sys" / path

@@ -40,7 +40,7 @@ def multiply_adds(layer: LayerSpec) -> float:
 def table_from_multiply_adds(space: SearchSpace) -> LatencyTable:
     """A plausible table, for tests only: 2 µs a layer and 10 multiply-adds a nanosecond."""
     conditions = Conditions(
-        device="none", model="none", os_build="none", soc="none", runtime="none", tool="multiply-adds",
+        device="none", product="none", os_build="none", soc="none", runtime="none", tool="multiply-adds",
         threads=1, cores="any", precision="fp32", delegate="none",
     )  # fmt: skip
     return LatencyTable(

@@ -51,7 +51,7 @@ def table(tmp_path) -> Path:
 def write_table(space: SearchSpace, folder: Path) -> Path:
     """Each layer's latency is its hidden channels times its kernel's area, in µs: plausible, not measured."""
     conditions = Conditions(
-        device="none", model="none", os_build="none", soc="none", runtime="none", tool="none",
+        device="none", product="none", os_build="none", soc="none", runtime="none", tool="none",
         threads=1, cores="any", precision="fp32", delegate="none",
     )  # fmt: skip
     rows = {

@@ -195,7 +195,7 @@ class TestList:
             found = list_phones([second.address], server=server)
         assert [each.name for each in found] == [phone.address, second.address]
         for each in found:
-            assert (each.model, each.state, each.missing, each.temperature_c) == ("Test Phone", "ready", None, 36.2)
+            assert (each.product, each.state, each.missing, each.temperature_c) == ("Test Phone", "ready", None, 36.2)
             assert "2850 MHz" in each.cores
 
     def test_a_phone_of_the_server_is_not_listed_twice(self, server: AdbServer, phone: Phone) -> None:

@@ -5,10 +5,13 @@ import sys
 from itertools import islice
 
 import numpy as np
+import psutil
 import pytest
+from waiting import until
 
 from profiling.errors import ConversionError
 from profiling.layers import Head, MBConv, NetworkSpec, Stem
+from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
 from profiling.space import load_space, random_architectures
 
@@ -127,6 +130,43 @@ def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built)
         "assert builder.built == 0\nassert 'tensorflow' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def workers_of_this_process():
+    return [child for child in psutil.Process().children() if worker.__file__ in child.cmdline()]
+
+
+def test_a_worker_that_is_killed_is_one_clear_error_and_the_next_try_works(tmp_path):
+    stem = NetworkSpec.of(SMALL.layers[0])
+    with TfliteBuilder(tmp_path, workers=1) as builder:
+        jobs = builder.start([stem], "fp32")
+        until(workers_of_this_process)
+        workers_of_this_process()[0].kill()
+        with pytest.raises(ConversionError, match="process died; is there enough memory"):
+            builder.wait(jobs)
+        assert builder.built == 0
+        assert builder.build([stem], "fp32")[stem.key].size_bytes > 0
+
+
+UNGUARDED = """
+from pathlib import Path
+from profiling.layers import NetworkSpec, Stem
+from profiling.models.builder import TfliteBuilder
+
+with TfliteBuilder(Path({cache!r}), workers=1) as builder:
+    builder.build([NetworkSpec.of(Stem(8, 3, 8, 2, 3))], "fp32")
+print(builder.built)
+"""
+
+
+@pytest.mark.parametrize("way", ["a file", "stdin"])
+def test_a_script_without_a_main_guard_converts_and_runs_once(tmp_path, way):
+    text = UNGUARDED.format(cache=str(tmp_path / "cache"))
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    words, given = ([str(script)], None) if way == "a file" else (["-"], text)
+    ended = subprocess.run([sys.executable, *words], input=given, capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.stderr) == ("1\n", "")
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.unlink()])

@@ -13,33 +13,15 @@ from collections.abc import Callable, Iterator
 import pytest
 from phone.adb import adb
 from phone.machine import Phone, running
+from phone.opening import NO_SERVER, QUICK, over_tcp, own_folder
 from waiting import until, when
 
 from profiling.adb.connection import LOSSES_PER_CALL, Connection
 from profiling.adb.server import AdbServer
-from profiling.adb.tcp import connect_tcp
-from profiling.adb.transport import Transport
-from profiling.device import BuiltModel, RunSettings
+from profiling.device import BuiltModel
 from profiling.errors import DeviceLostError
-from profiling.layers import MBConv, NetworkSpec
-from profiling.models.builder import TfliteBuilder
-from profiling.phone.phone import AdbDevice, open_phone
+from profiling.phone.phone import AdbDevice, Limits, open_phone
 from profiling.session import Session
-
-QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=120)
-NO_SERVER = AdbServer(("127.0.0.1", 9))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[BuiltModel]:
-    layers = [NetworkSpec.of(MBConv(8, 8, 8, 1, kernel, ratio, True)) for kernel in (3, 5) for ratio in (3, 6)]
-    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
-        return list(builder.build(layers, "fp32").values())
-
-
-@pytest.fixture
-def notes() -> list[str]:
-    return []
 
 
 @pytest.fixture(params=["tcp", "server"])
@@ -50,7 +32,8 @@ def device(request: pytest.FixtureRequest, phone: Phone, notes: list[str]) -> It
         port = request.getfixturevalue("adb_port")
         adb(port, "connect", phone.address)
         server = AdbServer(("127.0.0.1", port))
-    made = open_phone(phone.address, tool=str(phone.tool), server=server, notify=notes.append, reconnect_limit_s=20)
+    limits = Limits(reconnect_s=20)
+    made = open_phone(phone.address, tool=str(phone.tool), server=server, limits=limits, notify=notes.append)
     yield made
     made.close()
 
@@ -67,7 +50,7 @@ def session(device: AdbDevice, models: list[BuiltModel]) -> Session:
 
 
 def connection_to(phone: Phone, notify: Callable[[str], None]) -> Connection:
-    return Connection(lambda: Transport(connect_tcp(phone.address, notify=notify)), limit_s=60, notify=notify)
+    return Connection(lambda: over_tcp(phone), limit_s=60, notify=notify)
 
 
 def test_a_run_outlives_the_daemon_and_is_fetched_not_made_again(
@@ -117,7 +100,7 @@ def test_a_dead_phone_ends_the_run_within_the_limit_and_the_same_run_works_later
         waits.append(seconds)
         time.sleep(seconds)
 
-    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, reconnect_limit_s=1.0, sleep=sleep)
+    device = open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, limits=Limits(reconnect_s=1.0), sleep=sleep)
     phone.adbd_stays_down()
     with pytest.raises(DeviceLostError, match="did not come back within 1 s") as caught:
         device.run(models[0], QUICK)
@@ -155,7 +138,7 @@ def test_after_a_restart_everything_is_prepared_again_and_the_run_is_made_again(
 
     def restart() -> None:
         phone.set("wakefulness", "Asleep")
-        phone.run(f"rm -rf {device._files.folder}")
+        phone.run(f"rm -rf {own_folder(phone)}")
         phone.reboot()
 
     when(lambda: phone.starts() == 1, restart)
@@ -187,7 +170,7 @@ def test_two_phones_measure_side_by_side_and_one_that_dies_does_not_stop_the_oth
     outcome: dict[str, object] = {}
 
     def measure(which: Phone) -> None:
-        device = open_phone(which.address, tool=str(which.tool), server=NO_SERVER, reconnect_limit_s=0.5)
+        device = open_phone(which.address, tool=str(which.tool), server=NO_SERVER, limits=Limits(reconnect_s=0.5))
         try:
             outcome[device.name] = len(list(session(device, models).measure([m.key for m in models], visits=3, seed=0)))
         except DeviceLostError as error:

@@ -13,7 +13,7 @@ from profiling.adb.server import STATES
 FOLDER = Path(__file__).parents[3]
 PAGE = " ".join((FOLDER / "docs" / "phones.md").read_text(encoding="utf-8").split())
 # docs/benchmark-model.md explains these.
-ON_ANOTHER_PAGE = {"benchmark_binary", "benchmark_output"}
+ON_ANOTHER_PAGE = {"benchmark_binary", "benchmark_failures", "benchmark_output"}
 ERRORS = {"NoDeviceError", "DeviceLostError", "LinkLostError", "MeasurementError", "InputError", "ToolOutputError"}
 
 
@@ -33,7 +33,8 @@ def texts(node: ast.expr) -> Iterator[str]:
 
 def messages() -> Iterator[str]:
     """The problem of every error that is made, and every `problem, hint = ...`, in the modules that speak to phones."""
-    paths = sorted(path for room in ("adb", "phone") for path in (FOLDER / "profiling" / room).glob("*.py"))
+    profiling = FOLDER / "profiling"
+    paths = sorted([profiling / "cpu_masks.py", *(path for room in ("adb", "phone") for path in (profiling / room).glob("*.py"))])
     for path in (path for path in paths if path.stem not in ON_ANOTHER_PAGE):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:

@@ -159,7 +159,7 @@ class TestCores:
             choose_cores("80", online, where="phone")
 
     def test_unknown_speeds_are_not_guessed(self) -> None:
-        with pytest.raises(InputError, match="does not tell the speed"):
+        with pytest.raises(InputError, match="does not report the speed"):
             choose_cores("big", {0: None, 1: None}, where="phone")
 
     def test_cores_are_read_from_the_files(self) -> None:

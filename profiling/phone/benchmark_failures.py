@@ -1,0 +1,136 @@
+"""Failures of `benchmark_model`, recognised by its output and exit code, each with the next step."""
+
+from __future__ import annotations
+
+import re
+
+from profiling.conditions import Delegate
+from profiling.errors import ToolOutputError
+
+# Every reason for which an output holds no valid result, with the next step. docs/benchmark-model.md explains each.
+NEXT_STEPS = {
+    "not found": "the tool is no longer on the device; run again, it is pushed anew",
+    "not executable": "the folder must be on a file system that allows execution: use /data/local/tmp",
+    "wrong architecture": "take the benchmark_model that is built for the device's ABI",
+    "missing library": "take a statically linked benchmark_model, such as the official ones",
+    "core mask": "choose other cores with --cores; those asked for do not exist or are offline",
+    "unsupported operation": "the tool is older than the model: take a newer benchmark_model",
+    "model refused": "the model on the device is missing or damaged, or too large for its memory; run again, it is pushed anew",
+    "delegate refused": "choose another --delegate; this one does not take the model on this device",
+    "fallback": "choose another --delegate, or a benchmark_model that was built with this one",
+    "invocation failed": "choose another --delegate or another version of the tool",
+    "usage": "take another version of benchmark_model: this one does not know the flags",
+    "illegal instruction": "take a benchmark_model built for this CPU: this one uses instructions that it lacks",
+    "killed": "the device ran out of memory or ended the process: close apps, or measure a smaller model",
+    "stopped": "run again; somebody ended the process from outside",
+    "crash": "run again; if it comes back, take another version of the tool or another --delegate",
+    "failed": "run the tool by hand with `adb shell` to see all that it prints",
+    "truncated": "run again; the output did not arrive whole",
+    "no runs": "ask for at least one run with --runs",
+    "contradiction": "run again; the output mixes several runs or lost lines on its way",
+    "implausible": "run again; these figures cannot be of real runs",
+    "incomplete": "keep the whole output of the tool, not only its summary",
+}
+# A further try may succeed after these; all others recur.
+_MAY_PASS = {"killed", "stopped", "crash", "truncated", "contradiction", "implausible"}
+
+# By their numbers on Linux; every signal that is not here is a crash.
+_SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}
+# How a shell reports a signal: at the start of a line, or behind "bash: line 1: 4711 "; alone, or before the command, set apart.
+# Other words of other programs begin so as well: "Killed process of another app".
+_SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?=\s*$|\s+\(core dumped\)|\s\s+\S|\s\S*/)"
+# What shows that a run failed, whatever figures stand beside it; root causes before what follows from them. The word "error" is
+# no sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library", and the like.
+_SIGNS = tuple(
+    (reason, re.compile(sign))
+    for reason, sign in (
+        ("missing library", r"CANNOT LINK EXECUTABLE|error while loading shared libraries|Library not loaded:"),
+        ("wrong architecture", r"not executable: \d+-bit|[Ee]xec format error|cannot execute binary file|[Bb]ad CPU type"),
+        ("core mask", r"(?m)^taskset: .*(?:affinity|mask|Invalid argument)"),
+        ("unsupported operation", r"Didn't find op for builtin opcode|unresolved custom op|TensorFlow ops? are not supported"),
+        ("unsupported operation", r"TensorFlow op\(s\), included in the given model, is\(are\) not supported"),
+        (
+            "model refused",
+            r"Could not open '[^']*\.tflite'|The model allocation is null|Failed to (?:load|mmap) model|has model identifier",
+        ),
+        ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
+        ("fallback", r"Disallowed CPU fallback detected"),
+        ("delegate refused", r"Failed to apply \w+ delegate"),
+        ("invocation failed", r"[Ff]ailed to invoke|\bRun failed\b"),
+        ("usage", r"usage: \S+ <flags>|Failed to parse flag"),
+        ("illegal instruction", _SHELL.format("illegal instruction")),
+        ("killed", _SHELL.format("killed")),
+        ("stopped", _SHELL.format("terminated|hangup|interrupt")),
+        ("crash", _SHELL.format("segmentation fault|aborted|abort|bus error|floating point exception|bad system call")),
+        ("crash", r"\bFatal signal \d+"),
+        ("failed", r"Benchmarking failed\.|\bFATAL: "),
+    )
+)
+
+_XNNPACK_RAN = re.compile(
+    r"Created TensorFlow Lite XNNPACK delegate|Explicitly applied XNNPACK delegate|delegate \(TfLiteXNNPackDelegate\)"
+)
+_XNNPACK_GAVE_UP = re.compile(
+    r"Though XNNPACK delegate is explicitly applied|Failed to apply the default TensorFlow Lite delegate"
+)
+# What the tool and the runtime call a delegate that is no CPU. It must have taken the whole graph, by the word of one of them.
+_ACCELERATORS: dict[Delegate, tuple[str, str]] = {"gpu": ("GPU", "TfLiteGpu|LITERT_"), "nnapi": ("NNAPI", "TfLiteNnapi")}
+_WHOLE_GRAPH = {
+    name: re.compile(
+        rf"pplied {label} delegate(?:\.|, and the model (?:graph )?will be completely)"
+        rf"|Replacing (\d+) out of \1 node\(s\) with delegate \((?:{kernels})\w*\)"
+    )
+    for name, (label, kernels) in _ACCELERATORS.items()
+}
+
+
+def failure(reason: str, problem: str) -> ToolOutputError:
+    """The error of this reason, one of `NEXT_STEPS`, with its next step."""
+    return ToolOutputError(reason, problem, recurs=reason not in _MAY_PASS, hint=NEXT_STEPS[reason])
+
+
+def refuse_failure(text: str, exit_code: int) -> None:
+    """Refuses what a run printed that failed, whatever figures stand in it.
+
+    Args:
+        text: all that it printed.
+        exit_code: as the shell gives it (128 + n for signal n), or negative for a signal.
+
+    Raises:
+        ToolOutputError: the run failed.
+    """
+    for reason, sign in _SIGNS:
+        if found := sign.search(text):
+            raise failure(reason, f"benchmark_model failed: {_line_around(text, found)}")
+    if exit_code == 126:
+        raise failure("not executable", "the shell may not execute benchmark_model (exit code 126)")
+    if exit_code == 127:
+        raise failure("not found", "the shell does not find benchmark_model (exit code 127)")
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    if 0 < number <= 64:
+        raise failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
+    if exit_code != 0:
+        last_line = (text.strip().splitlines() or ["it printed nothing"])[-1].strip()[:200]
+        raise failure("failed", f"benchmark_model ended with exit code {exit_code}: {last_line}")
+
+
+def _line_around(text: str, found: re.Match[str]) -> str:
+    start = text.rfind("\n", 0, found.end()) + 1
+    return text[start:].partition("\n")[0].strip()[:200]
+
+
+def refuse_other_delegate(text: str, delegate: Delegate) -> None:
+    """Refuses what a run printed that does not show that the delegate asked for did the work.
+
+    The tool goes on without a delegate that it was not built with, or that takes nothing of the graph, and reports success.
+
+    Raises:
+        ToolOutputError: `fallback`.
+    """
+    xnnpack_ran, gave_up = _XNNPACK_RAN.search(text), _XNNPACK_GAVE_UP.search(text)
+    if delegate == "none" and xnnpack_ran:
+        raise failure("fallback", f"asked to run without a delegate, but XNNPACK ran: {_line_around(text, xnnpack_ran)}")
+    if delegate == "xnnpack" and gave_up:
+        raise failure("fallback", f"the delegate xnnpack did not run the model: {_line_around(text, gave_up)}")
+    if (delegate == "xnnpack" and not xnnpack_ran) or (delegate in _WHOLE_GRAPH and not _WHOLE_GRAPH[delegate].search(text)):
+        raise failure("fallback", f"nothing in the output shows that the delegate {delegate} ran the whole model")

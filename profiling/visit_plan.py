@@ -1,0 +1,83 @@
+"""Which models are visited how often, and in what order."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from profiling.measurement import Measurement
+from profiling.visits import Visits
+
+EXTRA_VISITS = 3
+ATTEMPTS = 3
+
+
+class VisitPlan:
+    """Rounds of visits, each shuffled, no model visited again before all others were.
+
+    Every model is visited `visits` times, and up to `extra_visits` times more where it is noisy, was never met in calm or was
+    passed while the device was slow. A model that failed three times is given up.
+
+    Args:
+        models: by key.
+        visits: planned for each.
+        seed: of the order within the rounds.
+        made: visits of earlier sessions under the same conditions, which are not made again; those that follow are added to it.
+        extra_visits: to one model, at most.
+
+    Attributes:
+        models, visits: as given.
+        made: every visit that succeeded, of this session and of earlier ones.
+    """
+
+    def __init__(
+        self, models: Sequence[str], *, visits: int, seed: int, made: Visits | None = None, extra_visits: int = EXTRA_VISITS
+    ) -> None:
+        self.models, self.visits = models, visits
+        self.made = Visits() if made is None else made
+        self._most = visits + extra_visits
+        self._planned = dict.fromkeys(models, visits)
+        self._failures: Counter[str] = Counter()
+        self._shuffle = random.Random(f"spnas-session-{seed}").shuffle
+
+    def rounds(self) -> Iterator[list[tuple[str, int]]]:
+        """The models of each round with the numbers of their visits; the next round takes account of what this one gave."""
+        while visit_round := self._next_round():
+            self._shuffle(visit_round)
+            yield visit_round
+
+    def _next_round(self) -> list[tuple[str, int]]:
+        """The models with the fewest visits among those that still need some, so that all keep abreast."""
+        calm = self.made.in_calm()
+        for key in self.models:
+            count = self.made.count(key)
+            if self._planned[key] <= count < self._most and (key not in calm or self.made.is_noisy(key)):
+                self._planned[key] = count + 1
+        wanted = [key for key in self.models if self.made.count(key) < self._planned[key] and not self._is_given_up(key)]
+        fewest = min((self.made.count(key) for key in wanted), default=0)
+        return [(key, self.made.next_visit(key)) for key in wanted if self.made.count(key) == fewest]
+
+    def _is_given_up(self, key: str) -> bool:
+        return self._failures[key] >= ATTEMPTS
+
+    def add(self, measurement: Measurement, *, will_recur: bool = False) -> None:
+        """Takes in what a visit gave; a model whose failure will recur is not tried again."""
+        self.made.add(measurement)
+        if measurement.status == "failed":
+            self._failures[measurement.model] += ATTEMPTS if will_recur else 1
+
+    def visit_again(self, keys: Iterable[str]) -> None:
+        """Plans one visit more to each of these models."""
+        for key in keys:
+            self._planned[key] = min(self._planned[key] + 1, self._most)
+
+    @property
+    def done(self) -> int:
+        """How many visits to the models are made."""
+        return sum(self.made.count(key) for key in self.models)
+
+    @property
+    def planned(self) -> int:
+        """How many visits there will be in all, as far as is known now."""
+        return sum(count for key, count in self._planned.items() if not self._is_given_up(key))

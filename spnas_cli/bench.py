@@ -1,0 +1,78 @@
+"""The bench as commands and notebooks have it: its progress is shown, and networks are compared by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from latency_db import bench, validate
+from latency_db.comparison import Comparison, Entrant
+from latency_db.table import LatencyTable
+from latency_db.validate import Validation
+from profiling.events import Watch
+from profiling.space import Architecture
+from search.convnet.entrants import Scaling, read_entrants
+from spnas_cli.measuring import watching
+from spnas_cli.output import note
+
+
+class Bench(bench.Bench):  # noqa: D101
+    __doc__ = bench.Bench.__doc__
+
+    def validate(
+        self,
+        table: LatencyTable | str | os.PathLike[str],
+        *,
+        networks: int = validate.NETWORKS,
+        others: Mapping[str, Architecture] | Sequence[str | os.PathLike[str]] | None = None,
+    ) -> Validation:
+        """Measures random networks, and those of the calibration again, and tells how far the runtime model can be trusted.
+
+        Args:
+            table: itself, or as for `load_table`; measured on this device with these settings.
+            networks: how many random networks, none of which the calibration has seen.
+            others: networks to measure beside them, which take no part in the report: by name, or a list of what
+                `LatencyTable.architecture` takes.
+
+        Raises:
+            InputError: the number of rounds is odd, or one of the others cannot be found.
+            TableError: the table was measured under other conditions; names every difference.
+            SpnasError: as for `profile`.
+        """
+        found = self._table(table)
+        if others is not None and not isinstance(others, Mapping):
+            others = {os.fspath(name): found.architecture(name) for name in others}
+        return super().validate(found, networks=networks, others=others)
+
+    def compare(
+        self, entrants: Sequence[Entrant | str | os.PathLike[str]], table: LatencyTable | str | os.PathLike[str] | None = None
+    ) -> Comparison:
+        """Measures networks side by side, in the same shuffled rounds.
+
+        Args:
+            entrants: what to compare, each an `Entrant`, the name of a network of the zoo, or the file of an architecture, of a
+                trained network or of a TFLite model.
+            table: what to predict their latencies from, as for `validate`; None for no predictions.
+
+        Raises:
+            InputError: a network cannot be found, or they cannot be compared.
+            TableError, SpnasError: as for `validate`.
+        """
+        found: list[Entrant] = []
+        for each in entrants:
+            found += [each] if isinstance(each, Entrant) else read_entrants([os.fspath(each)], Scaling())
+        return super().compare(found, table)
+
+    @contextmanager
+    def _watching(self) -> Iterator[Watch]:
+        if self._watch is not None:
+            yield self._watch
+            return
+        with watching(self.device) as [watch]:
+            yield watch
+
+    def _notify(self, text: str) -> None:
+        if self._watch is None:
+            note(text)
+        super()._notify(text)

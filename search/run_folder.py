@@ -174,6 +174,20 @@ class RunFolder(os.PathLike[str]):
         except OSError as error:
             raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
 
+    def prepare_comparison(self) -> None:
+        """Makes the folder of a comparison; an earlier comparison in it will be replaced.
+
+        Raises:
+            InputError: it holds something else, or cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()) and not self.comparison.is_file():
+                hint = "name another one"
+                raise InputError("the folder holds something else than a comparison", where=str(self.path), hint=hint)
+        except OSError as error:
+            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
+
     def write_config(self, text: str) -> None:
         """Keeps the settings, given as YAML.
 

@@ -20,8 +20,8 @@ from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from latency_db.figures import save_figure
 from latency_db.runtime_model import LayerLatency, RuntimeModel
-from profiling.files import written_whole
 from profiling.layers import Head, LayerSpec, MBConv, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search.supernet.superkernel import shell_masks
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float, float]
 
-DPI = 150
 PHASES = {"dropout": "subsets dropped at random", "search": "decisions learned"}
 GREY = "0.75"
 KERNELS_A_ROW = 7
@@ -56,12 +55,6 @@ def draw_progress(steps: Sequence[SearchStep], target_ms: float | None, path: Pa
         axes.spines[["top", "right"]].set_visible(False)
         _mark_phases(axes, steps)
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG file, whole or not at all."""
-    with written_whole(path) as new:
-        figure.savefig(new, dpi=DPI)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from search.report.figures import save_figure, smoothed
+from latency_db.figures import save_figure
+from search.report.figures import smoothed
 from search.training.train import Evaluation, TrainStep
 
 

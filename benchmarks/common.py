@@ -11,6 +11,7 @@ from latency_db.runtime_model import RuntimeModel
 from search.config import SearchConfig, sensible_schedule
 from search.finding.search import Found, Search, table_digest
 from search.images.data import load_data
+from search.run_folder import RunFolder
 
 
 def measured_table(folder: Path, space: str = "digits") -> str:
@@ -55,4 +56,4 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
         | given
     )
     folder.mkdir(parents=True)
-    return Search(model, data, config, folder).run(on_step=lambda step: None)
+    return Search(model, data, config, RunFolder(folder)).run(on_step=lambda step: None)

@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from profiling.space import SearchSpace, load_space
-from search.images.data import PREFETCH, load_data, training_batches
+from search.images.batches import PREFETCH, training_batches
+from search.images.data import load_data
 from search.supernet.supernet import Supernet
 
 Batches = Iterator[tuple[Tensor, Tensor]]

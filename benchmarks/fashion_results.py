@@ -1,4 +1,4 @@
-"""What the study on Fashion-MNIST found: a line for each finished run, and the tables of its page made from them."""
+"""The results of the study on Fashion-MNIST: a line for each finished run, and the tables made of them."""
 
 from __future__ import annotations
 

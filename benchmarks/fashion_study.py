@@ -35,10 +35,13 @@ from latency_db.table_files import read_table
 from profiling.errors import InputError
 from profiling.space import Architecture
 from search.config import SearchConfig
-from search.finding.scoring import Scorer, reestimate_batch_norm
+from search.finding.scoring import reestimate_batch_norm
 from search.finding.search import Search, table_digest
-from search.images.data import Data, ImageDataset, SmallImages, data_folder, held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import Data, data_folder, load_data
+from search.images.one_image import ImageDataset, SmallImages
 from search.images.vision import datasets
+from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.recipe import TrainConfig
 from search.training.train import Training
@@ -73,7 +76,7 @@ SEARCH_LEARNING_RATE = 0.048
 LONGER_IMAGES = 50_000
 LONGER_SEEDS = range(6)
 
-PARTS = ("search", "networks", "kernels", LONGER)
+PARTS = ("search", "networks", "kernels", "longer")
 
 Run = Callable[[Path], list[Result]]
 """Given an empty folder, the results of one run."""
@@ -218,13 +221,10 @@ class Study:
             learning_rate=SEARCH_LEARNING_RATE,
             seed=seed,
         )
-        search, images = Search(self._model, self._search_data, config, folder), epochs * TRAINING_IMAGES
+        search, images = Search(self._model, self._search_data, config, RunFolder(folder)), epochs * TRAINING_IMAGES
         found = search.run(on_step=lambda step: None)
         results = [self._result(f"{SEARCH}-{epochs}", seed, found.architecture, found.accuracy, images, start)]
-        scorer = Scorer(
-            self._model, found.supernet, self._search_data, config,
-            steps=search.steps, batches=BATCH_NORM_BATCHES, most_images=CHOOSING_IMAGES,
-        )  # fmt: skip
+        scorer = search.scorer(batches=BATCH_NORM_BATCHES, most_images=CHOOSING_IMAGES)
         for name, network in random.items():
             start = time.process_time()
             [score] = scorer.score([network])
@@ -261,7 +261,7 @@ class Study:
     ) -> Training:
         layers = [layer for _, layer in network.placed_layers()]
         data = replace(self._data, train_images=images)
-        return kind(layers, data, RECIPE.model_copy(update={"seed": seed}), folder)
+        return kind(layers, data, RECIPE.model_copy(update={"seed": seed}), RunFolder(folder))
 
     def _result(self, name: str, seed: int, network: Architecture, top1: float, images: int, start: float) -> Result:
         predicted_ms = round(self._model.predict(network).total_ms, 5)

@@ -1,6 +1,6 @@
-"""Does a search keep its memory? `spnas search` from a folder of JPEG images at 224×224, on the paper's space and Pixel 1 table.
+"""Does a search keep its memory? One from a folder of JPEG images at 224×224, on the paper's space and Pixel 1 table.
 
-Makes the folder, runs the command for 50 steps and looks at the memory of the process (RSS) after every step. It differs from
+Makes the folder, searches for 50 steps and looks at the memory of the process (RSS) after every step. It differs from
 step to step, as freed memory is not always given back at once. So in each of the two phases, after some steps to warm up, the
 line of Theil and Sen through it is asked whether it rises: with 95 % confidence, by more a step than a tenth of what a batch of
 images takes. Exits with 1 where it does, or where a figure is missing.
@@ -14,22 +14,24 @@ import tempfile
 import time
 from itertools import groupby
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import psutil
 from PIL import Image
 from scipy.stats import theilslopes
 
-from search.finding import search
-from search.finding.search import Step
-from spnas_cli.main import cli
+from latency_db.published import published_table
+from search.config import TrainingOptions
+from search.finding.search import SearchStep
+from search.listener import Listener
+from search.run_folder import RunFolder
+from search.runs.search import search
 
 STEPS_AN_EPOCH = 25
 CLASSES = 10
 HELD_OUT = 0.2
 WARM_UP = {"dropout": 10, "search": 4}
-FIGURES = ("progress.png", "network.png", "kernels.png")
+FIGURES = ("progress", "network", "kernels")
 SIZE = (320, 256)
 MB = 1e6
 
@@ -43,24 +45,15 @@ def make_images(folder: Path, count: int) -> None:
         Image.fromarray(random.integers(0, 256, (16, 20, 3), dtype=np.uint8)).resize(SIZE, Image.Resampling.BICUBIC).save(path)
 
 
-def searched(data: Path, run: Path, batch_size: int, epochs: int) -> list[tuple[Step, float]]:
-    """Runs the command; each step with the bytes that this process holds after it."""
-    steps: list[tuple[Step, float]] = []
+class MemoryWatch(Listener):
+    """Keeps each step with the bytes that this process holds after it."""
 
-    class Watched(search.Search):
-        def run(self, on_step, stop):
-            def noted(step: Step) -> None:
-                steps.append((step, psutil.Process().memory_info().rss))
-                on_step(step)
+    def __init__(self) -> None:
+        self.steps: list[tuple[SearchStep, float]] = []
 
-            return super().run(noted, stop)
-
-    options = {"--table": "pixel1", "--data": data, "--target-ms": 80, "--epochs": epochs, "--batch-size": batch_size, "-o": run}
-    with mock.patch.object(search, "Search", Watched):
-        code = cli(["search", *(str(word) for option in options.items() for word in option)], standalone_mode=False)
-    if code:
-        sys.exit(f"the search ended with exit code {code}")
-    return steps
+    def step(self, step: SearchStep) -> None:
+        """A step of the search."""
+        self.steps.append((step, psutil.Process().memory_info().rss))
 
 
 def main() -> None:
@@ -73,10 +66,12 @@ def main() -> None:
     start = time.monotonic()
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
-        data, run = Path(folder) / "images", Path(folder) / "run"
+        data, run = Path(folder) / "images", RunFolder(Path(folder) / "run")
         make_images(data, round(arguments.batch_size * STEPS_AN_EPOCH / (1 - HELD_OUT)))
-        steps = searched(data, run, arguments.batch_size, arguments.epochs)
-        wrong += [f"there is no {name}" for name in FIGURES if not (run / name).is_file()]
+        watch, options = MemoryWatch(), TrainingOptions(epochs=arguments.epochs, batch_size=arguments.batch_size)
+        search(published_table("pixel1"), data, run, target_ms=80, options=options, listener=watch)
+        steps = watch.steps
+        wrong += [f"there is no figure of the {name}" for name in FIGURES if not run.figure(name).is_file()]
     if len(steps) != arguments.epochs * STEPS_AN_EPOCH:
         wrong.append(f"{len(steps)} steps were taken, not {arguments.epochs * STEPS_AN_EPOCH}")
     for phase, members in groupby(steps, key=lambda step: step[0].phase):

@@ -35,7 +35,9 @@ from search.config import SearchConfig
 from search.convnet.network import MBConvBlock, Network, build_block
 from search.finding.search import Search, table_digest
 from search.images.data import Data
+from search.run_folder import RunFolder
 from search.supernet.supernet import Supernet, superkernel
+from search.training.optimizers import make_optimizer
 
 CLASSES = 1000
 LARGEST = "5x5-6"
@@ -72,7 +74,7 @@ def multi_path_supernet(space: SearchSpace) -> nn.Module:
 
 
 def plain_network(space: SearchSpace) -> nn.Module:
-    """The largest network of a space by itself."""
+    """The largest network of a space, on its own."""
     return Network([layer for _, layer in space.uniform(LARGEST).placed_layers()], CLASSES)
 
 
@@ -128,13 +130,7 @@ def memory_ratio(space: SearchSpace) -> float:
 
 def trainer(network: nn.Module, config: SearchConfig) -> Callable[[Tensor, Tensor], float]:
     """A step of training a network, or a multi-path supernet with its α: the loss of images and labels."""
-    parameters = list(network.train().parameters())
-    groups = [
-        {"params": [parameter for parameter in parameters if parameter.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.dim() <= 1]},
-    ]
-    # As `search.training.optimizers.make_weight_optimizer`.
-    optimizer = torch.optim.RMSprop(groups, lr=config.rate_at(0), alpha=0.9, momentum=0.9, eps=1e-3**0.5)
+    optimizer = make_optimizer("rmsprop", network.train().parameters(), config.rate_at(0), config.weight_decay)
 
     def step(images: Tensor, labels: Tensor) -> float:
         network.zero_grad()
@@ -161,7 +157,7 @@ def time_ratios(batch_size: int, rounds: int, folder: Path) -> dict[str, float]:
     # The search is not run, it is only asked for single steps, with the images below.
     data = Data([], IMAGES, [], 0, tuple(map(str, range(CLASSES))))
     torch.manual_seed(0)
-    search = Search(model, data, config, folder)
+    search = Search(model, data, config, RunFolder(folder))
     plain, multi = (trainer(make(space), config) for make in (plain_network, multi_path_supernet))
 
     def search_step(step: int) -> None:

@@ -44,7 +44,7 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
     axes.set_ylabel("predicted latency (ms)")
     axes.set_aspect("equal")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_accuracy(comparison: Comparison, path: Path) -> None:
@@ -63,7 +63,7 @@ def draw_accuracy(comparison: Comparison, path: Path) -> None:
     axes.set_xlabel("measured latency (ms)")
     axes.set_ylabel("top-1 (%)")
     axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_widths(comparison: Comparison, path: Path) -> None:
@@ -77,10 +77,11 @@ def draw_widths(comparison: Comparison, path: Path) -> None:
     axes.set_ylabel("measured latency (ms)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG file, whole or not at all."""
     with written_whole(path) as new:
         figure.savefig(new, dpi=150)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,15 @@ from typing import Any
 import torch
 
 from profiling.errors import InputError
+from profiling.files import written_whole
 
 FORMAT = "spnas-checkpoint-1"
 
 
 def save(state: dict[str, Any], path: Path, kind: str = FORMAT) -> None:
     """Writes a file of this kind; a process killed in between leaves the one before it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            torch.save({"format": kind, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_whole(path) as new, new.open("wb") as file:
+        torch.save({"format": kind, **state}, file)
 
 
 def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from profiling.errors import InputError
 from profiling.specfile import SpecModel
 
 LEAST_STEPS = 300
@@ -15,6 +17,50 @@ LEAST_STEPS = 300
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """What a person may decide about any training, a search's as well as a network's.
+
+    Attributes:
+        epochs: passes over the training images; None takes what is sensible for their number.
+        batch_size: images a step, in all processes together; None as above.
+        accumulate: micro-batches that each batch is split into, to save memory.
+        learning_rate: for 256 images a step; None takes the default.
+        seed: of weights, order, augmentation and dropout, and of which images are held out.
+        workers: processes that load images; 0 loads in this one.
+        mixed_precision: `no`, or `bf16` on a GPU.
+        track: what the metrics are sent to besides `metrics.csv`.
+        resume: whether to go on with the run that the folder holds; otherwise the folder must be empty. By default a run goes on,
+            as a cell of a notebook is run again without a thought: what has finished is not trained twice, and a run under other
+            settings is refused, never overwritten. The commands have the opposite default, since a command names what it does.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    accumulate: int = 1
+    learning_rate: float | None = None
+    seed: int = 0
+    workers: int = 0
+    mixed_precision: Literal["no", "bf16"] = "no"
+    track: Tracker | None = None
+    resume: bool = True
+
+    def settings(self, batch_size: int, epochs: int) -> dict[str, Any]:
+        """The fields of `TrainingConfig` that these options decide, with these where no others were asked for."""
+        return {
+            "epochs": epochs if self.epochs is None else self.epochs,
+            "batch_size": batch_size if self.batch_size is None else self.batch_size,
+            "accumulate": self.accumulate,
+            "seed": self.seed,
+            "workers": self.workers,
+            "precision": self.mixed_precision,
+            "track": self.track,
+        }
+
+
+DEFAULTS = TrainingOptions()
 
 
 class TrainingConfig(SpecModel):
@@ -89,6 +135,24 @@ class SearchConfig(TrainingConfig):
         if (self.target_ms is None) == (self.runtime_weight is None):
             raise ValueError("exactly one of target_ms and runtime_weight must be given")
         return self
+
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+def configured(kind: type[Config], values: dict[str, Any]) -> Config:
+    """The settings of a run, validated.
+
+    Raises:
+        InputError: a value is out of its range; names it.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(message[0].lower() + message[1:], where=f"{name} = {first['input']!r}" if name else None) from error
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:

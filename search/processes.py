@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -26,13 +25,11 @@ T = TypeVar("T")
 # A process that is gone is noticed at once, as its connections close; this is for one that hangs, or whose machine is unplugged.
 PATIENCE = timedelta(minutes=10)
 
-_rows_in_hand: tuple[int, int] | None = None
-
 
 @cache
 def state() -> PartialState:
     """Which process this is, and of how many; sets up the exchange the first time."""
-    # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it is told to use the CPU.
+    # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it has to use the CPU.
     made = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
     # Threads of the exchange that still run when the interpreter ends can abort the process after all its work is done.
     atexit.register(made.destroy_process_group)
@@ -97,23 +94,6 @@ def _value(made_or_raised: tuple[T | None, SpnasError | None]) -> T:
     if error is not None:
         raise error
     return cast(T, made)
-
-
-@contextmanager
-def holding_rows(first: int, total: int) -> Iterator[None]:
-    """Says that the images in hand are those from `first` of the `total` of a step."""
-    global _rows_in_hand
-    _rows_in_hand = first, total
-    try:
-        yield
-    finally:
-        _rows_in_hand = None
-
-
-def rand_by_row(rows: int, columns: int, device: torch.device) -> Tensor:
-    """Uniform random numbers for the images in hand, (rows, columns): the same for an image, however a step is cut into parts."""
-    first, total = _rows_in_hand or (0, rows)
-    return torch.rand(total, columns, device=device)[first : first + rows]
 
 
 def own_error(problem: str, where: str | None, hint: str | None) -> TrainingError:

@@ -13,6 +13,7 @@ from latency_db.validate import Validation
 from profiling.events import Watch
 from profiling.space import Architecture
 from search.convnet.entrants import Scaling, read_entrants
+from search.convnet.named import find_architecture
 from spnas_cli.measuring import watching
 from spnas_cli.output import note
 
@@ -33,7 +34,7 @@ class Bench(bench.Bench):  # noqa: D101
             table: itself, or as for `load_table`; measured on this device with these settings.
             networks: how many random networks, none of which the calibration has seen.
             others: networks to measure beside them, which take no part in the report: by name, or a list of what
-                `LatencyTable.architecture` takes.
+                `find_architecture` takes.
 
         Raises:
             InputError: the number of rounds is odd, or one of the others cannot be found.
@@ -42,7 +43,7 @@ class Bench(bench.Bench):  # noqa: D101
         """
         found = self._table(table)
         if others is not None and not isinstance(others, Mapping):
-            others = {os.fspath(name): found.architecture(name) for name in others}
+            others = {os.fspath(name): find_architecture(name, found.space) for name in others}
         return super().validate(found, networks=networks, others=others)
 
     def compare(
@@ -51,18 +52,19 @@ class Bench(bench.Bench):  # noqa: D101
         """Measures networks side by side, in the same shuffled rounds.
 
         Args:
-            entrants: what to compare, each an `Entrant`, the name of a network of the zoo, or the file of an architecture, of a
-                trained network or of a TFLite model.
+            entrants: what to compare, each an `Entrant`, or what `spnas compare` takes: a name, a file, the folder of a run.
             table: what to predict their latencies from, as for `validate`; None for no predictions.
 
         Raises:
             InputError: a network cannot be found, or they cannot be compared.
             TableError, SpnasError: as for `validate`.
         """
+        known = None if table is None else self._table(table)
+        space = None if known is None else known.space
         found: list[Entrant] = []
         for each in entrants:
-            found += [each] if isinstance(each, Entrant) else read_entrants([os.fspath(each)], Scaling())
-        return super().compare(found, table)
+            found += [each] if isinstance(each, Entrant) else read_entrants([os.fspath(each)], Scaling(), space=space)
+        return super().compare(found, known)
 
     @contextmanager
     def _watching(self) -> Iterator[Watch]:

@@ -58,18 +58,26 @@ class GlobalBatchNorm(torch.autograd.Function):
 
 
 class BatchDropout(nn.Module):
-    """Dropout that is the same for an image, however the images of a step are cut into parts; `p` is its probability."""
+    """Dropout that is the same for an image, however the images of a step are cut into parts.
+
+    Attributes:
+        p: probability.
+        part: the first row of the images in hand among those of the step, and how many the step has; None when they are all.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.p = DROPOUT
+        self.part: tuple[int, int] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, features) to the same shape."""
         if not self.training:
             return x
         images, features = x.shape
-        return x * (processes.rand_by_row(images, features, x.device) >= self.p) / (1 - self.p)
+        first, total = self.part or (0, images)
+        drawn = torch.rand(total, features, device=x.device)[first : first + images]
+        return x * (drawn >= self.p) / (1 - self.p)
 
 
 class BatchNorm(nn.Module):

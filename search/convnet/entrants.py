@@ -9,7 +9,8 @@ from pathlib import Path
 from latency_db.comparison import Entrant
 from profiling.errors import InputError
 from profiling.models.foreign import read_tflite
-from profiling.space import load_architecture
+from profiling.space import Architecture, SearchSpace
+from search.convnet.named import MEASURABLE, find_architecture, find_trained, resolve
 from search.convnet.zoo import (
     CLASSES,
     RESOLUTION,
@@ -47,20 +48,26 @@ def all_of_table_1() -> list[str]:
 
 
 def read_entrants(
-    arguments: Iterable[str], scaling: Scaling, *, top1: Mapping[str, float] | None = None, published: bool = False
+    arguments: Iterable[str],
+    scaling: Scaling,
+    *,
+    top1: Mapping[str, float] | None = None,
+    published: bool = False,
+    space: SearchSpace | None = None,
 ) -> list[Entrant]:
     """The entrants that these arguments stand for.
 
     Args:
-        arguments: each a name of the zoo, an architecture (`.json`), a TFLite model (`.tflite`) or a trained network.
+        arguments: each a name of the zoo, an architecture, a TFLite model, a trained network or the folder of a run.
         scaling: of zoo and architectures; files of other kinds are what they are.
         top1: accuracies by the name of the row, 0 to 1; they come before those that a trained network holds.
         published: whether to take those of the paper's Table 1 for the zoo at its full size, where nothing better is known.
+        space: the one whose choices stand for uniform networks; None takes none of these.
 
     Raises:
         InputError: an argument is none of these, a file cannot be used, or an accuracy is of no row.
     """
-    entrants = [entrant for argument in arguments for entrant in _read(argument, scaling)]
+    entrants = [entrant for argument in arguments for entrant in _read(argument, scaling, space)]
     if published:
         entrants = [_with_published(entrant) for entrant in entrants]
     given = dict(top1 or {})
@@ -73,35 +80,34 @@ def read_entrants(
     ]
 
 
-def _read(argument: str, scaling: Scaling) -> Iterator[Entrant]:
-    if argument in UNAVAILABLE:
-        yield Entrant(argument, None, family=argument, note=UNAVAILABLE[argument])
-    elif argument in zoo_names():
-        yield from _scaled(argument, scaling)
-    elif not Path(argument).is_file():
-        raise InputError("no such file, and no network of the zoo", where=argument, hint=f"the zoo: {', '.join(zoo_names())}")
-    elif Path(argument).suffix == ".json":
-        yield from _scaled(argument, scaling)
-    elif Path(argument).suffix == ".tflite":
-        yield Entrant(argument, read_tflite(Path(argument)), family=argument)
-    else:
-        # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
-        from search.convnet.saved import deployed_spec, load_network
+def _read(argument: str, scaling: Scaling, space: SearchSpace | None) -> Iterator[Entrant]:
+    kind, place = resolve(argument, MEASURABLE, space)
+    match kind:
+        case "zoo" if place in UNAVAILABLE:
+            yield Entrant(argument, None, family=argument, note=UNAVAILABLE[place])
+        case "tflite":
+            yield Entrant(argument, read_tflite(Path(place)), family=argument)
+        case "trained":
+            # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
+            from search.convnet.saved import deployed_spec
 
-        saved = load_network(Path(argument))
-        source = None if saved.top1 is None else TRAINED
-        yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source)
+            saved = find_trained(place)
+            source = None if saved.top1 is None else TRAINED
+            yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source)
+        case _:
+            yield from _scaled(argument, None if kind == "zoo" else find_architecture(place, space), scaling)
 
 
-def _scaled(argument: str, scaling: Scaling) -> Iterator[Entrant]:
+def _scaled(argument: str, given: Architecture | None, scaling: Scaling) -> Iterator[Entrant]:
+    """An architecture in each width, or a network of the zoo where none is given."""
     for width in scaling.widths:
         name = argument if width == 1 else f"{argument}@{width:g}"
-        if argument in zoo_names():
+        if given is None:
             values = {"resolution": scaling.resolution or RESOLUTION, "classes": scaling.classes or CLASSES}
             network = load_zoo_network(argument, width_multiplier=width, **values)
             architecture = single_path(width_multiplier=width, **values) if argument == SINGLE_PATH else None
         else:
-            architecture = load_architecture(argument).scaled(width, resolution=scaling.resolution, classes=scaling.classes)
+            architecture = given.scaled(width, resolution=scaling.resolution, classes=scaling.classes)
             network = architecture.network
         yield Entrant(name, network, architecture, family=argument, width=width)
 

@@ -1,67 +1,170 @@
-"""Networks by name or file, and images in the form that a network takes."""
+"""Networks by what a person calls them: a name, a file, or the folder of a run. Every command that takes a network asks here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from profiling.errors import InputError
 from profiling.layers import LayerSpec
-from profiling.space import load_architecture
-from search.convnet.saved import SavedNetwork, load_network
+from profiling.space import SKIP, Architecture, SearchSpace, built_in_names, load_architecture
 from search.convnet.zoo import RESOLUTION, UNAVAILABLE, load_zoo_network, zoo_names
-from search.images.data import Augment, Data, ImageForm, load_data
+from search.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from search.convnet.saved import SavedNetwork
+
+Kind = Literal["architecture", "uniform", "zoo", "trained", "tflite"]
+Name = str | os.PathLike[str]
 Layers = tuple[LayerSpec | None, ...]
 
+OF_SPACE: tuple[Kind, ...] = ("architecture", "uniform")
+WITH_LAYERS: tuple[Kind, ...] = ("architecture", "zoo", "trained")
+WITH_WEIGHTS: tuple[Kind, ...] = ("trained",)
+MEASURABLE: tuple[Kind, ...] = ("architecture", "uniform", "zoo", "trained", "tflite")
 
-def load_layers(name_or_file: str, *, width: float = 1.0, resolution: int | None = None) -> Layers:
-    """The layers of a network of the zoo, of an architecture (`.json`) or of a trained network (`.pt`).
+ENDINGS: dict[str, Kind] = {".json": "architecture", ".yaml": "architecture", ".pt": "trained", ".tflite": "tflite"}
+
+
+@dataclass(frozen=True)
+class Size:
+    """In what size to take a network.
+
+    Attributes:
+        width: channels relative to the network as it is given.
+        resolution: height and width of the images in pixels; None leaves it as it is, 224 for the zoo.
+    """
+
+    width: float = 1.0
+    resolution: int | None = None
+
+
+AS_GIVEN = Size()
+
+
+def resolve(name: Name, takes: Collection[Kind], space: SearchSpace | None = None) -> tuple[Kind, str]:
+    """What a name, file or folder stands for.
 
     Args:
-        name_or_file: as above.
-        width: channels relative to the network as it is given.
-        resolution: of the images in pixels; None leaves it as it is, 224 for the zoo.
+        name: as a person gave it.
+        takes: what can be used; where a name or folder has several forms, the first of `Kind` that is among these.
+        space: the one whose choices stand for uniform networks; None where there is none.
+
+    Returns:
+        The kind, and the name or file that is meant: of a folder, the file in it.
+
+    Raises:
+        InputError: there is nothing of this name, or nothing that can be used; says what is accepted, and which name is like it.
+    """
+    given = os.fspath(name)
+    found = _found(given, takes, space)
+    if found is not None and found[0] in takes:
+        return found
+    raise _refusal(given, found and found[0], takes, space)
+
+
+def _refusal(given: str, found: Kind | None, takes: Collection[Kind], space: SearchSpace | None) -> InputError:
+    """The error for a name that stands for nothing, or for something of a kind that is of no use here."""
+    names: dict[Kind, Collection[str]] = {
+        "architecture": () if "zoo" in takes else built_in_names("architectures"),
+        "uniform": () if space is None else [name for name in space.choices_by_name if name != SKIP.name],
+        "zoo": zoo_names(),
+    }
+    if found is not None:
+        problem = f"this is {_words(found)}"
+    elif Path(given).is_dir():
+        problem = "this folder holds no finished run with such a network"
+    else:
+        problem = "no such file, and no network of this name"
+    kinds = [kind for kind in takes if kind != "uniform" or space is not None]
+    accepted = [_words(kind, names.get(kind, ())) for kind in kinds]
+    if {"architecture", "trained"} & set(takes):
+        accepted.append("the folder of a run")
+    alike = get_close_matches(given, [name for kind in kinds for name in names.get(kind, ())], n=1)
+    hint = f"accepted: {', '.join(accepted)}" + "".join(f"; did you mean {name}?" for name in alike)
+    return InputError(problem, where=given, hint=hint)
+
+
+def _found(given: str, takes: Collection[Kind], space: SearchSpace | None) -> tuple[Kind, str] | None:
+    path = Path(given)
+    if space is not None and given in space.choices_by_name:
+        return "uniform", given
+    # The paper's own network is both of the zoo, in any size, and an architecture of its space.
+    is_architecture = given in built_in_names("architectures")
+    if (given in zoo_names() or given in UNAVAILABLE) and not (is_architecture and "zoo" not in takes):
+        return "zoo", given
+    if is_architecture:
+        return "architecture", given
+    if path.is_dir():
+        run = RunFolder(path)
+        files: tuple[tuple[Kind, Path], ...] = (("architecture", run.architecture), ("trained", run.network))
+        return next(((kind, str(file)) for kind, file in files if kind in takes and file.is_file()), None)
+    if path.is_file():
+        return ENDINGS.get(path.suffix, "trained" if "trained" in takes else "architecture"), given
+    return None
+
+
+def _words(kind: Kind, names: Collection[str] = ()) -> str:
+    """A kind as people read it, with the names that there are of it."""
+    listed = f" ({', '.join(names)})" if names else ""
+    match kind:
+        case "architecture":
+            return "an architecture file (.json)" + (f", one that ships with spnas{listed}" if names else "")
+        case "uniform":
+            return f"a choice for every layer{listed}"
+        case "zoo":
+            return f"a network of the zoo{listed}"
+        case "trained":
+            return "a trained network (.pt)"
+        case "tflite":
+            return "a TFLite model (.tflite)"
+
+
+def find_architecture(name: Name, space: SearchSpace | None = None) -> Architecture:
+    """The architecture of a file, of a search's folder, or that ships with spnas; with a space, also its uniform networks.
+
+    Raises:
+        InputError: it is none of these (see `resolve`), the file does not hold an architecture, or the space has no such network.
+    """
+    kind, place = resolve(name, OF_SPACE, space)
+    return space.uniform(place) if kind == "uniform" and space is not None else load_architecture(place)
+
+
+def find_layers(name: Name, size: Size = AS_GIVEN) -> Layers:
+    """The layers of a network of the zoo, of an architecture or of a trained network.
+
+    Args:
+        name: as above, or the folder of a run.
+        size: of a network of the zoo or an architecture.
 
     Returns:
         From stem to head; None where a layer is skipped.
 
     Raises:
-        InputError: it is none of these, or cannot be had in this size.
+        InputError: it is none of these (see `resolve`), or cannot be had in this size.
     """
-    path = Path(name_or_file)
-    if name_or_file in zoo_names() or name_or_file in UNAVAILABLE:
-        return load_zoo_network(name_or_file, width_multiplier=width, resolution=resolution or RESOLUTION).layers
-    if not path.is_file():
-        hint = f"the zoo: {', '.join(zoo_names())}"
-        raise InputError("no such file, and no network of the zoo has this name", where=name_or_file, hint=hint)
-    if path.suffix == ".pt":
-        if width != 1 or resolution is not None:
-            raise InputError("a trained network is of one size; give its architecture to change that", where=name_or_file)
-        return load_network(path).layers
-    architecture = load_architecture(name_or_file).scaled(width, resolution=resolution)
+    kind, place = resolve(name, WITH_LAYERS)
+    if kind == "zoo":
+        return load_zoo_network(place, width_multiplier=size.width, resolution=size.resolution or RESOLUTION).layers
+    if kind == "trained":
+        if size != AS_GIVEN:
+            raise InputError("a trained network is of one size; give its architecture to change that", where=place)
+        return find_trained(place).layers
+    architecture = load_architecture(place).scaled(size.width, resolution=size.resolution)
     return tuple(layer for _, layer in architecture.placed_layers())
 
 
-def load_images(layers: Sequence[LayerSpec | None], name_or_folder: str, seed: int, augment: Augment | None = None) -> Data:
-    """The images of a data set in the form that a network takes. Arguments and what is raised: as for `load_data`."""
-    stem = next(layer for layer in layers if layer is not None)
-    return load_data(name_or_folder, ImageForm(stem.resolution, stem.in_channels), seed, augment)
-
-
-def load_known_images(saved: SavedNetwork, name_or_folder: str, seed: int) -> Data:
-    """The same for a trained network, which knows the classes.
+def find_trained(name: Name) -> SavedNetwork:
+    """A trained network by its file or the folder of the run that left it.
 
     Raises:
-        InputError: as for `load_data`, or the classes are not those of the network.
+        InputError: it is neither (see `resolve`), or the file cannot be used.
     """
-    data = load_images(saved.layers, name_or_folder, seed)
-    if data.classes != saved.classes:
-        parts = {"unknown to it": set(data.classes) - set(saved.classes), "not in these": set(saved.classes) - set(data.classes)}
-        words = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in parts.items() if names]
-        raise InputError(
-            f"the network knows {len(saved.classes)} classes, these images have {len(data.classes)}; "
-            + ("; ".join(words) or "they are in another order"),
-            where=name_or_folder,
-        )
-    return data
+    # PyTorch takes seconds to load, and most names need none of it.
+    from search.convnet.saved import load_network
+
+    return load_network(Path(resolve(name, WITH_WEIGHTS)[1]))

@@ -107,7 +107,7 @@ def deployed_spec(saved: SavedNetwork) -> NetworkSpec:
     """The layers of a network, its head with the classes it was trained on.
 
     Raises:
-        InputError: this is no classifier of whole images in 1 or 3 channels, or its layers do not fit one another.
+        InputError: this is not a classifier of whole images in 1 or 3 channels, or its layers do not fit one another.
     """
     spec = NetworkSpec(saved.present_layers).with_classes(len(saved.classes))
     if spec.classes is None:

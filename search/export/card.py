@@ -33,7 +33,7 @@ class ModelCard:
         layout: order of the axes of the input.
         resolution: height and width of the input in pixels.
         channels: 3 for red, green, blue, 1 for grey.
-        centre_crop: the share of an image's shorter side that the square in its centre has which becomes the input, 0 to 1.
+        centre_crop: side of the central square crop, as a fraction of the image's shorter side.
         mean, std: `(pixels − mean) / std` is the input.
         scale, zero_point: `(output − zero_point) · scale` are the logits.
     """

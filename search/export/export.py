@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,12 +16,15 @@ from torch import Tensor
 
 from profiling.conditions import Precision
 from profiling.errors import ConversionError, InputError
+from profiling.files import written_whole
 from profiling.models.builder import TfliteBuilder
 from search.convnet.saved import MEAN, STD, SavedNetwork
 from search.export.card import WHITE, Logits, ModelCard, Pixels
 from search.export.onnx_file import OnnxModel, to_onnx
 from search.export.tflite_file import TfliteModel, to_tflite
-from search.images.data import Data, held_out_batches, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import Data
+from search.listener import SILENT, Listener
 
 Format = Literal["tflite", "onnx"]
 BATCH = 64
@@ -54,7 +56,7 @@ BOUNDS: dict[Precision, Bound] = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExportCheck:
     """The network and its export on the same images.
 
     Attributes:
@@ -110,29 +112,44 @@ class Export:
         file: where it is.
         size_bytes: of the file.
         card: what stands in it for an app.
-        comparison: with the network.
+        check: of the file against the network.
     """
 
     file: Path
     size_bytes: int
     card: ModelCard
-    comparison: Comparison
+    check: ExportCheck
 
 
-def export(
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a person may decide about an export.
+
+    Attributes:
+        representative_images: how many to estimate ranges on for `int8`, from the training images, as many of each class.
+        check_images: at most so many held-out (or random) images to compare on.
+        seed: of the split of the images, of the order in which representative ones are taken, and of random pixels.
+        workers: processes that load images; 0 loads in this one.
+    """
+
+    representative_images: int = 200
+    check_images: int = 1000
+    seed: int = 0
+    workers: int = 0
+
+
+DEFAULTS = ExportOptions()
+
+
+def write_export(
     saved: SavedNetwork,
     target: Path,
     to: Format,
     precision: Precision,
     builder: TfliteBuilder,
     data: Data | None,
-    *,
-    representative_images: int,
-    check_images: int,
-    seed: int = 0,
-    workers: int = 0,
-    on_stage: Callable[[str], None] = lambda text: None,
-    on_checked: Callable[[int, int], None] = lambda done, total: None,
+    options: ExportOptions = DEFAULTS,
+    listener: Listener = SILENT,
 ) -> Export:
     """Writes a network for an app, once it has been compared with the network.
 
@@ -140,15 +157,11 @@ def export(
         saved: the network.
         target: the file; one that is there is replaced.
         to: the format.
-        precision: of the weights, `fp32` for ONNX.
+        precision: of the weights, `fp32` for ONNX; `int8` has activations, input and output in 8 bits too.
         builder: converts to TFLite.
         data: images to compare on, and for `int8` to estimate ranges on; random pixels to compare on when None.
-        representative_images: how many to estimate ranges on, from the training images, as many of each class.
-        check_images: at most so many held-out (or random) images to compare on.
-        seed: of the order in which representative images are taken, and of random pixels.
-        workers: processes that load images.
-        on_stage: told in a few words what is done now.
-        on_checked: told how many images have been compared, of how many.
+        options: of the comparison and of the ranges.
+        listener: is told what is done now, and how many images have been compared.
 
     Raises:
         InputError: such a network cannot be exported, or not so, or the file cannot be written.
@@ -160,40 +173,30 @@ def export(
         raise InputError(
             "int8 needs a representative set, images to estimate ranges on", where=saved.name, hint="add --data NAME|FOLDER"
         )
+    if target.is_dir():
+        raise InputError("cannot be written: it is a folder", where=str(target))
     crop = 1.0 if data is None else data.centre_crop
-    with _written_by_rename(target) as partial:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(written_whole(target))
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
         pixels = None
         if precision == "int8" and data is not None:
-            on_stage("taking representative images")
-            pixels = representative_pixels(data, representative_images, seed, workers)
-        on_stage(f"converting to {to}, {precision}" + (f", ranges from {len(pixels)} images" if pixels is not None else ""))
+            listener.note("Taking representative images …")
+            pixels = representative_pixels(data, options.representative_images, options.seed, options.workers)
+        ranges = "" if pixels is None else f", ranges from {len(pixels)} images"
+        listener.note(f"Converting to {to}, {precision}{ranges} …")
         content, card = to_onnx(saved, crop) if to == "onnx" else to_tflite(saved, builder, precision, crop, pixels)
         try:
             partial.write_bytes(content)
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
-        on_stage("comparing with the network")
+        listener.note("Comparing with the network …")
         model = OnnxModel(partial, card) if to == "onnx" else TfliteModel(partial, card)
-        comparison = compare(saved, model, _check_batches(card, data, check_images, seed, workers), on_checked)
-        comparison.require(precision, where=str(target))
-    return Export(target, len(content), card, comparison)
-
-
-@contextmanager
-def _written_by_rename(target: Path) -> Iterator[Path]:
-    """A file that becomes `target` when all went well, and else vanishes; that it can be written is known at the start."""
-    if target.is_dir():
-        raise InputError("cannot be written: it is a folder", where=str(target))
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.touch()
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
-    try:
-        yield partial
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        check = check_export(saved, model, *_check_batches(card, data, options), listener)
+        check.require(precision, where=str(target))
+    return Export(target, len(content), card, check)
 
 
 def representative_pixels(data: Data, count: int, seed: int, workers: int = 0) -> Pixels:
@@ -222,15 +225,16 @@ def representative_pixels(data: Data, count: int, seed: int, workers: int = 0) -
 
 
 def _check_batches(
-    card: ModelCard, data: Data | None, count: int, seed: int, workers: int
+    card: ModelCard, data: Data | None, options: ExportOptions
 ) -> tuple[int, Iterator[tuple[Pixels, Tensor | None]]]:
     """How many images, and batches of them with their labels."""
+    count = options.check_images
     if data is not None:
         # Classes stand one after another.
         most = min(count, data.held_out_images)
-        batches = held_out_batches(data, BATCH, workers, [index * data.held_out_images // most for index in range(most)])
+        batches = held_out_batches(data, BATCH, options.workers, [index * data.held_out_images // most for index in range(most)])
         return most, ((_pixels(images), labels) for images, labels in batches)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(options.seed)
     shape = (card.resolution, card.resolution, card.channels)
     sizes = [min(BATCH, count - first) for first in range(0, count, BATCH)]
     return count, ((generator.integers(0, WHITE + 1, (size, *shape), np.uint8), None) for size in sizes)
@@ -244,26 +248,28 @@ def _pixels(images: Tensor) -> Pixels:
 
 
 @torch.no_grad()
-def compare(
+def check_export(
     saved: SavedNetwork,
     model: Model,
-    batches: tuple[int, Iterator[tuple[Pixels, Tensor | None]]],
-    on_checked: Callable[[int, int], None] = lambda done, total: None,
-) -> Comparison:
+    total: int,
+    batches: Iterator[tuple[Pixels, Tensor | None]],
+    listener: Listener = SILENT,
+) -> ExportCheck:
     """Runs the network and its export on the same 8-bit pixels.
 
     Args:
         saved: the network.
         model: its export.
-        batches: how many images, and batches of them with their labels, if any.
-        on_checked: told how many images have been compared, of how many.
+        total: how many images there are.
+        batches: of them, with their labels, if any.
+        listener: is told how many have been compared.
     """
     network = saved.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    total, rest = batches
     images = agree = right = right_exported = 0
     labelled = True
     largest = 0.0
-    for pixels, labels in rest:
+    listener.begin(0, total)
+    for pixels, labels in batches:
         x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / WHITE - MEAN) / STD
         expected, exported = network(x), torch.from_numpy(model.logits(pixels))
         difference = float((expected - exported).abs().max())
@@ -276,8 +282,9 @@ def compare(
             right += int((guess == labels).sum())
             right_exported += int((guess_exported == labels).sum())
         images += len(pixels)
-        on_checked(images, total)
-    return Comparison(
+        listener.progress(images, total, "")
+    listener.end()
+    return ExportCheck(
         images=images,
         largest_difference=largest,
         top1_agreement=agree / images,

@@ -25,7 +25,7 @@ def to_onnx(saved: SavedNetwork, centre_crop: float) -> tuple[bytes, ModelCard]:
 
     Raises:
         InputError: such a network cannot be exported.
-        ConversionError: PyTorch could not convert it, or the result is no valid ONNX.
+        ConversionError: PyTorch could not convert it, or the result is not valid ONNX.
     """
     import onnx
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import flatbuffers
 import numpy as np
@@ -57,69 +57,97 @@ def with_metadata(model: bytes, card: ModelCard) -> bytes:
     return file.getvalue()
 
 
-def _model_metadata(card: ModelCard) -> bytes:
-    builder = flatbuffers.Builder()
+class _Tables:
+    """Writes the tables of a flatbuffer by the numbers of their fields; every method returns the offset of what it wrote."""
+
+    def __init__(self) -> None:
+        self.builder = flatbuffers.Builder()
 
     def table(
-        fields: int, offsets: Mapping[int, int], small: Mapping[int, int] | None = None, words: Mapping[int, int] | None = None
+        self,
+        fields: int,
+        offsets: Mapping[int, int],
+        small: Mapping[int, int] | None = None,
+        words: Mapping[int, int] | None = None,
     ) -> int:
         """A table of so many fields, from field numbers to offsets, to 8-bit and to 32-bit values."""
-        builder.StartObject(fields)
+        self.builder.StartObject(fields)
         for slot, offset in offsets.items():
-            builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+            self.builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
         for slot, value in (small or {}).items():
-            builder.PrependUint8Slot(slot, value, 0)
+            self.builder.PrependUint8Slot(slot, value, 0)
         for slot, value in (words or {}).items():
-            builder.PrependUint32Slot(slot, value, 0)
-        end: int = builder.EndObject()
+            self.builder.PrependUint32Slot(slot, value, 0)
+        end: int = self.builder.EndObject()
         return end
 
-    def tables(offsets: Sequence[int]) -> int:
-        builder.StartVector(4, len(offsets), 4)
+    def tables(self, *offsets: int) -> int:
+        """A vector of tables."""
+        self.builder.StartVector(4, len(offsets), 4)
         for offset in reversed(offsets):
-            builder.PrependUOffsetTRelative(offset)
-        end: int = builder.EndVector()
+            self.builder.PrependUOffsetTRelative(offset)
+        end: int = self.builder.EndVector()
         return end
 
-    def floats(value: float) -> int:
-        end: int = builder.CreateNumpyVector(np.array([value], np.float32))
+    def floats(self, value: float) -> int:
+        """A vector of one number."""
+        end: int = self.builder.CreateNumpyVector(np.array([value], np.float32))
         return end
 
-    def associated_file(name: str, text: str, kind: int) -> int:
-        return table(5, {0: builder.CreateString(name), 1: builder.CreateString(text)}, {2: kind})
+    def text(self, value: str) -> int:
+        """A string."""
+        end: int = self.builder.CreateString(value)
+        return end
 
-    low, high = (0, WHITE) if card.tensor_type == "uint8" else (-MEAN / STD, (1 - MEAN) / STD)
-    size = table(2, {}, words={0: card.resolution, 1: card.resolution})
-    image = table(2, {1: size}, {0: COLOUR_SPACES[card.channels]})
-    # The standard states them for 8-bit inputs too, where they are what the quantisation of the input stands for.
-    normalization = table(2, {0: floats(WHITE * MEAN), 1: floats(WHITE * STD)})
-    given = table(
-        7,
-        {
-            0: builder.CreateString("image"),
-            1: builder.CreateString(f"The square in the centre, {card.centre_crop:g} of the shorter side"),
-            3: table(3, {1: image}, {0: IMAGE_PROPERTIES}),
-            4: tables([table(2, {1: normalization}, {0: NORMALIZATION_OPTIONS})]),
-            5: table(2, {0: floats(high), 1: floats(low)}),
-        },
-    )
-    result = table(
-        7,
-        {
-            0: builder.CreateString("logits"),
-            1: builder.CreateString("One for each class; softmax makes probabilities of them"),
-            6: tables([associated_file(LABELS_FILE, "Names of the classes", TENSOR_AXIS_LABELS)]),
-        },
-    )
-    root = table(
+    def associated_file(self, name: str, description: str, kind: int) -> int:
+        """The table `AssociatedFile`."""
+        return self.table(5, {0: self.text(name), 1: self.text(description)}, {2: kind})
+
+
+def _model_metadata(card: ModelCard) -> bytes:
+    """The flatbuffer of the table `ModelMetadata`."""
+    to = _Tables()
+    given, result = _input(to, card), _output(to)
+    root = to.table(
         8,
         {
-            0: builder.CreateString(card.name),
-            1: builder.CreateString(f"Image classifier, {card.precision}; {card.origin}"),
-            3: tables([table(10, {2: tables([given]), 3: tables([result])})]),
-            6: tables([associated_file(CARD_FILE, "All of this in one JSON document", UNKNOWN_FILE)]),
-            7: builder.CreateString(PARSER_VERSION),
+            0: to.text(card.name),
+            1: to.text(f"Image classifier, {card.precision}; {card.origin}"),
+            3: to.tables(to.table(10, {2: to.tables(given), 3: to.tables(result)})),
+            6: to.tables(to.associated_file(CARD_FILE, "All of this in one JSON document", UNKNOWN_FILE)),
+            7: to.text(PARSER_VERSION),
         },
     )
-    builder.Finish(root, METADATA_IDENTIFIER)
-    return bytes(builder.Output())
+    to.builder.Finish(root, METADATA_IDENTIFIER)
+    return bytes(to.builder.Output())
+
+
+def _input(to: _Tables, card: ModelCard) -> int:
+    """The table `TensorMetadata` of the images: size, colours, normalisation and range."""
+    low, high = (0, WHITE) if card.tensor_type == "uint8" else (-MEAN / STD, (1 - MEAN) / STD)
+    size = to.table(2, {}, words={0: card.resolution, 1: card.resolution})
+    image = to.table(2, {1: size}, {0: COLOUR_SPACES[card.channels]})
+    # The standard states them for 8-bit inputs too, where they are what the quantisation of the input stands for.
+    normalization = to.table(2, {0: to.floats(WHITE * MEAN), 1: to.floats(WHITE * STD)})
+    return to.table(
+        7,
+        {
+            0: to.text("image"),
+            1: to.text(f"The square in the centre, {card.centre_crop:g} of the shorter side"),
+            3: to.table(3, {1: image}, {0: IMAGE_PROPERTIES}),
+            4: to.tables(to.table(2, {1: normalization}, {0: NORMALIZATION_OPTIONS})),
+            5: to.table(2, {0: to.floats(high), 1: to.floats(low)}),
+        },
+    )
+
+
+def _output(to: _Tables) -> int:
+    """The table `TensorMetadata` of the logits, with the file of their labels."""
+    return to.table(
+        7,
+        {
+            0: to.text("logits"),
+            1: to.text("One for each class; softmax makes probabilities of them"),
+            6: to.tables(to.associated_file(LABELS_FILE, "Names of the classes", TENSOR_AXIS_LABELS)),
+        },
+    )

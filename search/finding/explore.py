@@ -17,11 +17,12 @@ from latency_db.pareto import pareto_front
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from profiling.errors import InputError
+from profiling.files import write_text, written_whole
 from profiling.space import Architecture
 from profiling.specfile import SpecModel, read_text
 from search.finding.scoring import Score, Scorer
+from search.run_folder import RunFolder
 
-EXPLORED = "explored.json"
 BATCH_NORM_BATCHES = 8
 MOST_IMAGES = 4000
 AT_ONCE = 5
@@ -123,7 +124,7 @@ class Explorer:
 
     def _child(self, parents: Sequence[Explored], known: set[tuple[str, ...]], generator: random.Random) -> Architecture | None:
         """A new network of the band, made from one parent by mutation or from two by crossing them layer by layer."""
-        low_ms, high_ms = self.band
+        at_least_ms, at_most_ms = self.band
         slots = self.model.space.searchable
         for _ in range(TRIES):
             one, other = generator.choice(parents).choices, generator.choice(parents).choices
@@ -137,7 +138,7 @@ class Explorer:
             if choices in known:
                 continue
             child = Architecture(space=self.model.space, choices=choices)
-            if low_ms <= self.model.predict(child).total_ms <= high_ms:
+            if at_least_ms <= self.model.predict(child).total_ms <= at_most_ms:
                 return child
         return None
 
@@ -156,9 +157,7 @@ class Explorer:
         return kept.networks
 
     def _write(self, networks: tuple[Explored, ...]) -> None:
-        partial = self.file.with_suffix(".partial")
-        partial.write_text(Exploration(run=self.run, networks=networks).model_dump_json(indent=1), encoding="utf-8")
-        partial.replace(self.file)
+        write_text(self.file, Exploration(run=self.run, networks=networks).model_dump_json(indent=1))
 
 
 def _explored(way: Way, score: Score) -> Explored:
@@ -192,16 +191,15 @@ def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) 
     return best[:count]
 
 
-def write_front(model: RuntimeModel, best: Sequence[Explored], folder: Path) -> None:
-    """Writes `front.csv`, and `front/NN.json` for each network in it, in place of those of an earlier front."""
-    (folder / "front").mkdir(exist_ok=True)
-    for stale in (folder / "front").glob("[0-9]*.json"):
+def write_front(model: RuntimeModel, best: Sequence[Explored], folder: RunFolder) -> None:
+    """Writes a CSV file of the front, and an architecture file for each network in it, in place of those of an earlier front."""
+    folder.front_architecture(1).parent.mkdir(exist_ok=True)
+    for stale in folder.front_architectures():
         stale.unlink()
-    with (folder / "front.csv").open("w", newline="", encoding="utf-8") as out:
+    with written_whole(folder.front) as new, new.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, ["file", *Explored.model_fields])
         writer.writeheader()
         for number, network in enumerate(best, start=1):
-            file = f"front/{number:02}.json"
-            architecture = Architecture(space=model.space, choices=network.choices)
-            (folder / file).write_text(architecture.to_json(), encoding="utf-8")
-            writer.writerow({"file": file, **dict(network), "choices": " ".join(network.choices)})
+            file = folder.front_architecture(number)
+            write_text(file, Architecture(space=model.space, choices=network.choices).to_json())
+            writer.writerow({"file": folder.relative(file), **dict(network), "choices": " ".join(network.choices)})

@@ -13,7 +13,8 @@ from profiling.space import Architecture
 from search.config import TrainingConfig
 from search.convnet.batch_norm import BN_MOMENTUM, BatchNorm
 from search.convnet.network import Network
-from search.images.data import Data, held_out_batches, on_device, training_batches
+from search.images.batches import held_out_batches, on_device, training_batches
+from search.images.data import Data
 from search.supernet.supernet import Supernet, extract
 
 

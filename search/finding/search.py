@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from search.convnet.network import Network
 from search.finding.scoring import Scorer
 from search.finding.selection import Candidate, select
 from search.images.data import Data
+from search.run_folder import RunFolder
 from search.supernet import superkernel
 from search.supernet.decode import hard_architecture
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
@@ -34,7 +34,7 @@ MOST_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Step:
+class SearchStep:
     """One step as it is reported and kept in `metrics.csv`.
 
     Attributes:
@@ -68,7 +68,7 @@ class Found:
 
     candidates: tuple[Candidate, ...]
     supernet: Supernet
-    metrics: tuple[Step, ...]
+    metrics: tuple[SearchStep, ...]
     moved: float
 
     @property
@@ -126,16 +126,19 @@ class Search:
         config: settings, kept beside the checkpoint.
         folder: of the run; must exist.
 
+    Attributes:
+        model, config: as given.
+
     Raises:
         InputError: the target is out of reach, there are fewer images than one batch holds, or the folder holds a checkpoint of
             another space or table.
     """
 
-    def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> None:
+    def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: RunFolder) -> None:
         if config.target_ms is not None:
             check_target(model, config.target_ms)
-        self._model, self._data, self._config = model, data, config
-        self._engine = engine = Engine[Step](data, config, folder)
+        self.model, self.config, self._data = model, config, data
+        self._engine = engine = Engine[SearchStep](data, config, folder)
         self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
         torch.manual_seed(config.seed)
         self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
@@ -151,7 +154,7 @@ class Search:
             "thresholds": self._thresholds,
             "runtime_weight": self._runtime_weight,
         }
-        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, Step)
+        engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
 
     @property
     def steps(self) -> int:
@@ -168,13 +171,20 @@ class Search:
         """The step that the run stands at; 0 at the beginning."""
         return self._engine.step
 
-    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Found:
+    def scorer(self, *, batches: int, most_images: int) -> Scorer:
+        """Scores networks with the supernet's weights; arguments as for `Scorer`."""
+        return Scorer(
+            self.model, self._supernet, self._data, self.config,
+            steps=self.steps, batches=batches, most_images=most_images,
+        )  # fmt: skip
+
+    def run(self, on_step: Callable[[SearchStep], None], stop: Callable[[], bool] = lambda: False) -> Found:
         """Trains from where the run stands to its end, and decides. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         return self._decide()
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
-        engine, config, supernet = self._engine, self._config, self._supernet
+    def _train_step(self, images: Tensor, labels: Tensor) -> SearchStep:
+        engine, config, supernet = self._engine, self.config, self._supernet
         in_dropout = engine.step < self._dropout_steps
         for group in self._weights.param_groups:
             group["lr"] = config.rate_at(engine.step / engine.steps_per_epoch)
@@ -203,14 +213,14 @@ class Search:
         if not in_dropout:
             self._thresholds.step()
         phase = "dropout" if in_dropout else "search"
-        return Step(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
+        return SearchStep(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
 
     def _draw_limits(self) -> list[Choice]:
         """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
         return [self._draw_limit(slot) for slot in self._supernet.space.searchable]
 
     def _draw_limit(self, slot: Slot) -> Choice:
-        space, kept = self._supernet.space, 1 - self._config.drop_subset
+        space, kept = self._supernet.space, 1 - self.config.drop_subset
         if SKIP.name in slot.choices and torch.rand(()) >= kept:
             return SKIP
         kernels, expansions = (
@@ -220,12 +230,12 @@ class Search:
         return Choice(space.kernels[kernels], space.expansions[expansions])
 
     def _decide(self) -> Found:
-        supernet, config, engine = self._supernet, self._config, self._engine
+        supernet, config, engine = self._supernet, self.config, self._engine
         supernet.eval()
         batches = min(BATCH_NORM_BATCHES, engine.steps_per_epoch)
-        scorer = Scorer(self._model, supernet, self._data, config, steps=engine.steps, batches=batches, most_images=MOST_IMAGES)
+        scorer = self.scorer(batches=batches, most_images=MOST_IMAGES)
         seen = [step.choices for step in reversed(engine.metrics) if step.phase == "search"]
-        candidates = select(self._model, supernet, config.target_ms, seen, scorer)
+        candidates = select(self.model, supernet, config.target_ms, seen, scorer)
         thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
         moved = float((thresholds != 0).float().mean())
         return Found(tuple(candidates), supernet, tuple(engine.metrics), moved)

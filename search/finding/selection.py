@@ -7,14 +7,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
 from latency_db.runtime_model import RuntimeModel
+from profiling.files import write_text, written_whole
 from profiling.space import Architecture
 from search.finding.scoring import Score, Scorer
+from search.run_folder import RunFolder
 from search.supernet.decode import TOLERANCE, hard_architecture, log_likelihoods, within_budget
 from search.supernet.supernet import Supernet
 
@@ -91,9 +92,9 @@ def gather(
         decided = next(likely)
     found: dict[Architecture, Origin] = {decided: "decided"}
     _add(found, "likely", likely, LIKELY)
-    low_ms, high_ms = near(target_ms)
+    at_least_ms, at_most_ms = near(target_ms)
     passed = (Architecture(space=supernet.space, choices=choices) for choices in dict.fromkeys(seen))
-    _add(found, "seen", (each for each in passed if low_ms <= model.predict(each).total_ms <= high_ms), SEEN)
+    _add(found, "seen", (each for each in passed if at_least_ms <= model.predict(each).total_ms <= at_most_ms), SEEN)
     return found
 
 
@@ -111,18 +112,18 @@ def is_clearly_better(these: Tensor, those: Tensor) -> bool:
     return wins - losses > CLEARLY * math.sqrt(wins + losses)
 
 
-def write_candidates(candidates: Sequence[Candidate], folder: Path) -> None:
-    """Writes `architecture.json` for the chosen network, `candidates/NN.json` for the others, and `candidates.csv`."""
-    (folder / "candidates").mkdir(exist_ok=True)
+def write_candidates(candidates: Sequence[Candidate], folder: RunFolder) -> None:
+    """Writes an architecture file for each, that of the chosen network in its own place, and a CSV file that names them all."""
+    folder.candidate(1).parent.mkdir(exist_ok=True)
     rows = []
     for rank, candidate in enumerate(candidates, start=1):
-        file = "architecture.json" if candidate.chosen else f"candidates/{rank:02}.json"
-        (folder / file).write_text(candidate.score.architecture.to_json(), encoding="utf-8")
+        file = folder.architecture if candidate.chosen else folder.candidate(rank)
         score = candidate.score
+        write_text(file, score.architecture.to_json())
         rows.append(
             {
                 "rank": rank,
-                "file": file,
+                "file": folder.relative(file),
                 "origin": candidate.origin,
                 "predicted_ms": score.predicted_ms,
                 "choosing_accuracy": score.choosing_accuracy,
@@ -130,7 +131,7 @@ def write_candidates(candidates: Sequence[Candidate], folder: Path) -> None:
                 "choices": " ".join(score.architecture.choices),
             }
         )
-    with (folder / "candidates.csv").open("w", newline="", encoding="utf-8") as out:
+    with written_whole(folder.candidates) as new, new.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

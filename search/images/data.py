@@ -1,39 +1,28 @@
-"""Images for training: data sets by name, and folders of images.
-
-All randomness is a function of the seed, the epoch and the index of the image, so that a resumed run sees what an uninterrupted
-one would have seen, without a word about random number generators in its checkpoint.
-"""
+"""Data sets for training: by name, as folders of images, or as shards of them."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import random
 import shutil
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from profiling.errors import InputError, TrainingError
-from profiling.space import SearchSpace
-from search import processes
+from profiling.errors import InputError
+from profiling.files import written_whole
+from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, SmallImages, uncropped
 from search.images.shards import Member, find_shards, is_held_out, read_shards
-from search.images.vision import datasets, transforms
+from search.images.vision import datasets
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 DOWNLOADED = {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
 VALIDATION_FOLDERS = ("val", "validation", "test")
 HELD_OUT = 0.2
-PREFETCH = 4  # batches that each loading process is ahead
 # Where Debian's package dataset-fashion-mnist puts the files that torchvision otherwise downloads.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
@@ -41,17 +30,13 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 Part = tuple[list[str], list[tuple[Path | Member, int]]]
 """Class names in order, and image files with the number of their class."""
 
-ImageDataset = Dataset[tuple[Tensor, int] | InputError]
-"""By (epoch, index): an image of (channels, resolution, resolution) from −1 to 1 and its class, or why there is none."""
-
 
 @dataclass(frozen=True)
 class Data:
     """Training and held-out images in the form of a space, how many there are, and the names of the classes.
 
     Attributes:
-        centre_crop: of the shorter side of an original image, the share that the square in its centre has which becomes a
-            held-out image, 0 to 1.
+        centre_crop: side of the central square crop of a held-out image, as a fraction of its shorter side.
     """
 
     train: ImageDataset
@@ -60,218 +45,6 @@ class Data:
     held_out_images: int
     classes: tuple[str, ...]
     centre_crop: float = 1.0
-
-
-@dataclass(frozen=True)
-class ImageForm:
-    """What images must become for a network: their height and width in pixels, and 1 or 3 channels."""
-
-    resolution: int
-    image_channels: int
-
-
-Form = SearchSpace | ImageForm
-Augment = Callable[[Tensor], Tensor]
-"""From an image (channels, resolution, resolution) of 8 bits to a changed one, by PyTorch's random numbers."""
-
-
-class SmallImages(ImageDataset):
-    """Images that are in memory, resized once; for training shifted at random by up to an eighth of their size.
-
-    Args:
-        images: (images, channels, height, width) of 8 bits.
-        labels: class of each.
-        form: gives resolution and channels.
-        seed: of the shifts and of `augment`; None leaves the images where they are.
-        augment: changes the images further.
-    """
-
-    def __init__(
-        self, images: Tensor, labels: Sequence[int], form: Form, seed: int | None, augment: Augment | None = None
-    ) -> None:
-        self._size, self._seed, self._augment = form.resolution, seed, augment
-        self._margin = 0 if seed is None else form.resolution // 8
-        steps = [_colours(form), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
-        self._images: Tensor = transforms.Compose(steps)(images)
-        self._labels = list(labels)
-
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
-        """The image of (epoch, index)."""
-        epoch, index = item
-        shift = random.Random(mixed(self._seed or 0, epoch, index))
-        top, left = (shift.randint(0, 2 * self._margin) for _ in range(2))
-        image = self._images[index, :, top : top + self._size, left : left + self._size]
-        if self._augment is not None:
-            with _seeded(self._seed or 0, epoch, index):
-                image = self._augment(image)
-        return image.float().div_(127.5).sub_(1), self._labels[index]
-
-
-class ImageFiles(ImageDataset):
-    """Image files, each opened when it is asked for.
-
-    Args:
-        files: each with its class; files of their own, or within shards.
-        form: gives resolution and channels.
-        seed: of random crops, mirroring and `augment`, for training; None resizes and crops the centre.
-        augment: changes the images further.
-    """
-
-    def __init__(
-        self, files: Sequence[tuple[Path | Member, int]], form: Form, seed: int | None, augment: Augment | None = None
-    ) -> None:
-        self._files, self._seed = files, seed
-        size = form.resolution
-        if seed is None:
-            crop = [transforms.Resize(_uncropped(size), antialias=True), transforms.CenterCrop(size)]
-        else:
-            crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
-            crop += [] if augment is None else [augment]
-        middle = [0.5] * form.image_channels
-        scale = [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
-        self._transform = transforms.Compose([transforms.ToImage(), _colours(form), *crop, *scale])
-
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
-        """The image of (epoch, index); an error is returned, as one that is raised in a loading process would lose its words."""
-        epoch, index = item
-        path, label = self._files[index]
-        try:
-            image = _read_image(path)
-        except InputError as error:
-            return error
-        with _seeded(self._seed or 0, epoch, index):
-            return self._transform(image), label
-
-
-@contextmanager
-def _seeded(*numbers: int) -> Iterator[None]:
-    """PyTorch's random numbers are a function of these numbers inside, and go on as before outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mixed(*numbers))
-        yield
-
-
-def _uncropped(size: int) -> int:
-    """To how many pixels the shorter side of an image file is scaled before its centre is cut out."""
-    return size * 8 // 7
-
-
-def _colours(form: Form) -> Callable[[Any], Any]:
-    made: Callable[[Any], Any] = transforms.Grayscale() if form.image_channels == 1 else transforms.RGB()
-    return made
-
-
-def mixed(*numbers: int) -> int:
-    """One seed from several numbers, the same in every process (integers, unlike text, have the same hash in all of them)."""
-    return hash(numbers) % 2**63
-
-
-class EpochSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) for some steps of an endless run; each epoch is a new permutation, its remainder is dropped."""
-
-    def __init__(self, images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> None:
-        self._images, self._batch_size, self._seed = images, batch_size, seed
-        # Each process takes its part of every batch: the order does not depend on their number.
-        part = batch_size // processes.count()
-        self._part = slice(processes.index() * part, (processes.index() + 1) * part)
-        self._steps = range(first_step, last_step)
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        per_epoch = self._images // self._batch_size
-        order: list[int] = []
-        ordered_epoch = -1
-        for step in self._steps:
-            epoch, position = divmod(step, per_epoch)
-            if epoch != ordered_epoch:
-                generator = torch.Generator().manual_seed(mixed(self._seed, epoch))
-                order, ordered_epoch = torch.randperm(self._images, generator=generator).tolist(), epoch
-            first = position * self._batch_size
-            yield [(epoch, index) for index in order[first : first + self._batch_size][self._part]]
-
-
-def training_batches(
-    data: Data, batch_size: int, seed: int, first_step: int, last_step: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """This process's part of the batches of steps [first_step, last_step).
-
-    Images (batch / processes, channels, height, width) and labels (batch / processes,).
-
-    Raises:
-        InputError: an image cannot be read.
-    """
-    return _batches(data.train, EpochSampler(data.train_images, batch_size, seed, first_step, last_step), workers)
-
-
-def held_out_batches(
-    data: Data, batch_size: int, workers: int, indices: Sequence[int] | None = None, *, shared: bool = True
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Held-out images in order.
-
-    Args:
-        data: images.
-        batch_size: images a batch; the last may have fewer.
-        workers: processes that load images; 0 loads in this one.
-        indices: of the images; all when None.
-        shared: of several processes, each takes its share of the batches; or each takes all of them.
-
-    Raises:
-        InputError: an image cannot be read.
-    """
-    items = [(0, index) for index in (range(data.held_out_images) if indices is None else indices)]
-    batches = [items[first : first + batch_size] for first in range(0, len(items), batch_size)]
-    return _batches(data.held_out, batches[processes.index() :: processes.count()] if shared else batches, workers)
-
-
-def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    # One pass over the loader is the whole run, so that its processes last from the first epoch to the last.
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=workers,
-        prefetch_factor=PREFETCH if workers else None,
-        collate_fn=_collate,
-        worker_init_fn=_ignore_interrupts,
-        pin_memory=torch.cuda.is_available(),
-    )
-    loaded = iter(loader)
-    while True:
-        try:
-            batch = next(loaded)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            hint = "if memory ran out, try fewer --workers"
-            raise TrainingError("a process that loads images has ended unexpectedly", hint=hint) from error
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
-
-
-def on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches where they are computed, images with their channels last in memory."""
-    for images, labels in batches:
-        channels_last = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        yield channels_last, labels.to(device, non_blocking=True)
-
-
-def _collate(items: Sequence[tuple[Tensor, int] | InputError]) -> tuple[Tensor, Tensor] | InputError:
-    images, labels = [], []
-    for item in items:
-        if isinstance(item, InputError):
-            return item
-        images.append(item[0])
-        labels.append(item[1])
-    return torch.stack(images), torch.tensor(labels)
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; when to stop is for the training process alone to say."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | None = None) -> Data:
@@ -336,10 +109,8 @@ def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Da
             for packed in DEBIAN_FASHION_MNIST.glob("*.gz"):
                 unpacked = raw / packed.stem
                 if not unpacked.exists():
-                    partial = unpacked.with_suffix(f".{os.getpid()}.partial")
-                    with gzip.open(packed) as source, partial.open("wb") as target:
+                    with gzip.open(packed) as source, written_whole(unpacked) as new, new.open("wb") as target:
                         shutil.copyfileobj(source, target)
-                    partial.replace(unpacked)
         train, held_out = (kind(str(root), train=training, download=True) for training in (True, False))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -393,7 +164,7 @@ def _files(train: Part, val: Part | None, train_name: str, val_name: str, form: 
         ImageFiles(held_out, form, None),
         len(held_out),
         tuple(classes),
-        form.resolution / _uncropped(form.resolution),
+        form.resolution / uncropped(form.resolution),
     )
 
 
@@ -410,25 +181,8 @@ def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequen
     return kept, held_out
 
 
-def _read_image(path: Path | Member) -> Any:
-    """The image in 8-bit RGB, turned as its EXIF data say.
-
-    Raises:
-        InputError: it is no image, or a broken one.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path.open() if isinstance(path, Member) else path) as image:
-            # Pillow would clip the 16 bits of such a mode to 8; keep the upper ones.
-            readable = image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
-            return ImageOps.exif_transpose(readable).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"the image cannot be read: {error}", where=str(path), hint="remove or replace it") from error
-
-
 def _scan(folder: Path) -> Part:
-    """Class names in order, and the image files with the number of their class; hidden folders and other files are no matter."""
+    """Class names in order, and the image files with the number of their class; hidden folders and other files are ignored."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
     if len(names) < 2:
         raise InputError("there must be at least two folders, one per class, each with its images", where=str(folder))

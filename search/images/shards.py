@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import platformdirs
 
 from profiling.errors import InputError
+from profiling.files import write_text
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 HELD_OUT = {"val", "validation", "test"}
@@ -100,9 +100,7 @@ def _index(shard: Path, endings: Sequence[str]) -> list[list[Any]]:
     except (OSError, ValueError):
         index = _read_index(shard, endings)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(index), encoding="utf-8")
-        partial.replace(cached)
+        write_text(cached, json.dumps(index))
     return index
 
 

@@ -12,7 +12,7 @@ def _import_torchvision() -> None:
     """Imports torchvision also where its compiled operators do not load.
 
     A torchvision wheel built for CUDA beside a PyTorch built for the CPU (or the other way round) stops at its import with
-    "operator torchvision::nms does not exist", for want of operators for detection models that nothing here uses. Without the
+    "operator torchvision::nms does not exist", as it lacks operators for detection models, which nothing here uses. Without the
     registration of their shape functions everything else works.
     """
     try:

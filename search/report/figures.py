@@ -20,6 +20,7 @@ from matplotlib.colors import LogNorm, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from latency_db.figures import save_figure
 from latency_db.runtime_model import LayerLatency, RuntimeModel
 from profiling.layers import Head, LayerSpec, MBConv, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
@@ -29,17 +30,16 @@ from search.supernet.supernet import Supernet
 if TYPE_CHECKING:
     from search.finding.explore import Explored
     from search.finding.scoring import Score
-    from search.finding.search import Step
+    from search.finding.search import SearchStep
 
 Colour = tuple[float, float, float, float]
 
-DPI = 150
 PHASES = {"dropout": "subsets dropped at random", "search": "decisions learned"}
 GREY = "0.75"
 KERNELS_A_ROW = 7
 
 
-def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) -> None:
+def draw_progress(steps: Sequence[SearchStep], target_ms: float | None, path: Path) -> None:
     """Draws cross-entropy (nats) and R (ms) over the steps, with the phases marked, into a PNG file (Fig. 4)."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -54,7 +54,7 @@ def draw_progress(steps: Sequence[Step], target_ms: float | None, path: Path) ->
         axes.set_xlim(0, at[-1])
         axes.spines[["top", "right"]].set_visible(False)
         _mark_phases(axes, steps)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -66,7 +66,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float | None, path: Path) -> None:
+def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: float | None, path: Path) -> None:
     """Draws each layer's decision over the steps as a heat map, above R (ms), with the phases marked, into a PNG file."""
     slots, end = space.searchable, steps[-1].step
     figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
@@ -92,10 +92,10 @@ def draw_decisions(space: SearchSpace, steps: Sequence[Step], target_ms: float |
     if steps[0].phase != steps[-1].phase:
         last = max(step.step for step in steps if step.phase == steps[0].phase)
         top.axvline(last, color="0.2", linestyle=":", linewidth=1.2)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
-def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) -> None:
+def _draw_runtime(axes: Axes, steps: Sequence[SearchStep], target_ms: float | None) -> None:
     axes.plot([step.step for step in steps], [step.runtime_ms for step in steps], color="C1", linewidth=1.8, label="supernet")
     axes.set_ylabel("runtime R (ms)")
     axes.set_ylim(0, 1.08 * max(target_ms or 0.0, *(step.runtime_ms for step in steps)))
@@ -104,7 +104,7 @@ def _draw_runtime(axes: Axes, steps: Sequence[Step], target_ms: float | None) ->
     axes.legend(frameon=False, loc="lower left")
 
 
-def _mark_phases(axes: Axes, steps: Sequence[Step], *, words: bool = True, shade: bool = True) -> None:
+def _mark_phases(axes: Axes, steps: Sequence[SearchStep], *, words: bool = True, shade: bool = True) -> None:
     start = 0
     for index, (phase, members) in enumerate(groupby(steps, key=lambda step: step.phase)):
         end = list(members)[-1].step
@@ -136,7 +136,7 @@ def draw_network(model: RuntimeModel, architecture: Architecture, path: Path) ->
     bars.set_xlim(-0.7, len(placed) - 0.3)
     bars.margins(y=0.15)
     bars.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def _network_title(architecture: Architecture, total_ms: float, low_ms: float | None, high_ms: float | None) -> str:
@@ -233,7 +233,7 @@ def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Sc
     axes.grid(color="0.92")
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> None:
@@ -267,7 +267,7 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     ticks = np.geomspace(least, most, 5).tolist()
     bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
     bar.minorticks_off()
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)
 
 
 def _frame(deviation: torch.Tensor, kernel: int, **style: Any) -> Rectangle:

@@ -6,7 +6,6 @@ Nothing is computed anew but what the page draws: it shows what the commands lef
 from __future__ import annotations
 
 import base64
-import json
 import platform
 import tempfile
 from collections.abc import Sequence
@@ -16,28 +15,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from latency_db.figures import draw_validation
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row
-from latency_db.table_files import read_table
 from latency_db.validate import Validation
 from profiling.errors import InputError
-from profiling.specfile import MAX_BYTES, read_text
+from profiling.specfile import MAX_BYTES
+from search.run_folder import Figure, RunFolder
 
-# Files of a run that the page looks for.
-COMMAND, CONFIG, RESULT, TABLE, COMPARISON = "command.txt", "config.yaml", "result.json", "table.json", "compare.json"
 # Each figure with what it shows, for people who hear the page.
-FIGURES = {
-    "progress.png": "Cross-entropy, latency or accuracy over the steps of the training",
-    "decisions.png": "The choice of every layer over the steps of the search",
-    "network.png": "The network layer by layer, with the milliseconds of each layer",
-    "kernels.png": "Standard deviation of each superkernel over its channels, inner core and outer shell",
-    "front.png": "Accuracy against latency of the networks that were explored, with the Pareto front",
-    "compare.png": "Accuracy against latency of the networks compared",
-    "width.png": "Latency and accuracy over the width multiplier",
+FIGURES: dict[Figure, str] = {
+    "progress": "Cross-entropy, latency or accuracy over the steps of the training",
+    "decisions": "The choice of every layer over the steps of the search",
+    "network": "The network layer by layer, with the milliseconds of each layer",
+    "kernels": "Standard deviation of each superkernel over its channels, inner core and outer shell",
+    "front": "Accuracy against latency of the networks that were explored, with the Pareto front",
+    "compare": "Accuracy against latency of the networks compared",
+    "width": "Latency and accuracy over the width multiplier",
 }
 VERSIONS = ("torch", "tensorflow", "ai-edge-litert", "onnx", "scikit-learn")
 
@@ -111,38 +107,17 @@ class RunSection:
     images: list[Image]
 
 
-def read_run(folder: Path) -> RunSection:
+def read_run(folder: RunFolder) -> RunSection:
     """What a command left in its folder.
 
     Raises:
         InputError: it is no folder of a finished run, or a file in it cannot be read.
     """
-    comparison = folder / COMPARISON
-    if not (comparison.is_file() or (folder / RESULT).is_file()):
-        problem = "no finished run of spnas search, train or compare is in this folder" if folder.is_dir() else "no such folder"
-        raise InputError(problem, where=str(folder), hint="give the folder that such a command was told with -o")
-    result = _read(comparison if comparison.is_file() else folder / RESULT)
-    config = _read(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    kind = "comparison" if comparison.is_file() else "search" if (folder / "architecture.json").is_file() else "training"
-    command = read_text(folder / COMMAND).strip() if (folder / COMMAND).is_file() else None
-    files = [folder / name for name in FIGURES if (folder / name).is_file()]
-    return RunSection(folder.resolve().name, kind, command, result, config, [_image(file, FIGURES[file.name]) for file in files])
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(read_text(path)) if path.suffix == ".json" else yaml.safe_load(read_text(path))
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError("the file is damaged", where=str(path)) from error
-
-
-def run_table(folder: Path) -> LatencyTable | None:
-    """The latency table that a search kept beside its results; None when it kept none.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    return read_table(folder / TABLE) if (folder / TABLE).is_file() else None
+    kind = folder.kind
+    if kind is None:
+        raise folder.nothing_finished("search, train or compare")
+    images = [_image(folder.figure(name), title) for name, title in FIGURES.items() if folder.figure(name).is_file()]
+    return RunSection(folder.name, kind, folder.read_command(), folder.read_result(), folder.read_config(), images)
 
 
 def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:

@@ -8,11 +8,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from search.report.figures import DPI, smoothed
-from search.training.train import Evaluation, Step
+from latency_db.figures import save_figure
+from search.report.figures import smoothed
+from search.training.train import Evaluation, TrainStep
 
 
-def draw_training(steps: Sequence[Step], evaluations: Sequence[Evaluation], path: Path) -> None:
+def draw_training(steps: Sequence[TrainStep], evaluations: Sequence[Evaluation], path: Path) -> None:
     """Draws the loss (nats) with the learning rate, and top-1 and top-5 of both kinds of weights, over epochs, as a PNG file."""
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -44,4 +45,4 @@ def draw_training(steps: Sequence[Step], evaluations: Sequence[Evaluation], path
         axes.spines["top"].set_visible(False)
     rates.spines["top"].set_visible(False)
     right.spines["right"].set_visible(False)
-    figure.savefig(path, dpi=DPI)
+    save_figure(figure, path)

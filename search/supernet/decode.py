@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
@@ -56,24 +58,45 @@ def _log_likelihood(
     return math.log(max(p, SMALLEST))
 
 
-def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Iterator[Architecture]:
-    """The architectures whose predicted latency lies within 1 % below the target, the highest total score first.
+@dataclass(frozen=True)
+class Knapsack:
+    """The best network of every latency on a grid, whose places are latencies in steps.
 
-    They are found exactly, up to the grid, by dynamic programming over latency: additive scores on additive costs are a
-    multiple-choice knapsack. Of those with the same latency, up to the grid, only the best comes. Where the space has no network
-    in that band, the slowest one below the target comes alone.
+    Attributes:
+        step_ms: between two places.
+        shifts: for each layer the steps that each of its choices takes.
+        best: (places,) the highest total score of each place, −∞ where no network is.
+        taken: for each layer (places,), which of its choices leads to the best of each place.
+    """
+
+    step_ms: float
+    shifts: Sequence[Mapping[str, int]]
+    best: NDArray[np.float64]
+    taken: Sequence[NDArray[np.intp]]
+
+    def choices(self, place: int) -> tuple[str, ...]:
+        """Traces the best network of a place back, from its last layer to its first."""
+        names = []
+        for shifts, taken in zip(reversed(self.shifts), reversed(self.taken), strict=True):
+            names.append(list(shifts)[taken[place]])
+            place -= shifts[names[-1]]
+        return tuple(reversed(names))
+
+
+def fill_knapsack(
+    costs: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, float]], budget_ms: float, steps: int = GRID
+) -> Knapsack:
+    """Additive scores on additive costs are a multiple-choice knapsack, solved exactly, up to the grid, layer by layer.
 
     Args:
-        model: gives the costs, with its calibration.
-        scores: for each searchable layer the score of each choice, higher is better.
-        target_ms: at least the latency of the fastest network.
+        costs: for each layer the latency of each choice in ms.
+        scores: for each layer the score of each choice, higher is better.
+        budget_ms: for all layers together.
+        steps: into which the budget is cut.
     """
-    line = model.calibration
-    least_ms, most_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
-    budget, least = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, least_ms))
-    step = max(budget, 1e-9) / GRID
-    shifts = [{name: round(ms / step) for name, ms in costs.items()} for costs in model.costs]
-    places = GRID + len(shifts)  # with room for what was rounded up
+    step_ms = max(budget_ms, 1e-9) / steps
+    shifts = [{name: round(ms / step_ms) for name, ms in layer.items()} for layer in costs]
+    places = steps + len(shifts)  # with room for what was rounded up
     best = np.full(places, -np.inf)
     best[0] = 0.0
     taken = []
@@ -84,24 +107,39 @@ def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], ta
                 row[shift:] = best[: places - shift] + layer_scores[name]
         best = reached.max(axis=0)
         taken.append(reached.argmax(axis=0))
+    return Knapsack(step_ms, shifts, best, taken)
 
-    def trace(place: int) -> tuple[Architecture, float]:
-        names = []
-        for layer_shifts, chosen in zip(reversed(shifts), reversed(taken), strict=True):
-            names.append(list(layer_shifts)[chosen[place]])
-            place -= layer_shifts[names[-1]]
-        architecture = Architecture(space=model.space, choices=tuple(reversed(names)))
-        return architecture, model.predict(architecture).total_ms
 
-    reachable = np.flatnonzero(np.isfinite(best))[::-1]
-    in_band = reachable[reachable >= least / step - len(shifts)]
-    none_yet = True
+def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Iterator[Architecture]:
+    """The architectures whose predicted latency lies within 1 % below the target, the highest total score first.
+
+    Of those with the same latency, up to the grid, only the best comes. Where the space has no network in that band, the slowest
+    one below the target comes alone.
+
+    Args:
+        model: gives the costs, with its calibration.
+        scores: for each searchable layer the score of each choice, higher is better.
+        target_ms: at least the latency of the fastest network.
+    """
+    line = model.calibration
+    least_ms, most_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
+    budget_ms, least_sum_ms = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, least_ms))
+    knapsack = fill_knapsack(model.costs, scores, budget_ms)
+
+    def traced(places: NDArray[np.intp]) -> Iterator[tuple[Architecture, float]]:
+        for place in places.tolist():
+            architecture = Architecture(space=model.space, choices=knapsack.choices(place))
+            yield architecture, model.predict(architecture).total_ms
+
+    reachable = np.flatnonzero(np.isfinite(knapsack.best))[::-1]
+    in_band = reachable[reachable >= least_sum_ms / knapsack.step_ms - len(knapsack.shifts)]
+    by_score = in_band[np.argsort(-knapsack.best[in_band], kind="stable")]
     # At the edges of the band the sum before rounding may lie outside.
-    for place in in_band[np.argsort(-best[in_band], kind="stable")]:
-        architecture, ms = trace(int(place))
+    none_yet = True
+    for architecture, ms in traced(by_score):
         if least_ms <= ms <= most_ms:
             none_yet = False
             yield architecture
     if none_yet:
-        below = (architecture for architecture, ms in map(trace, reachable.tolist()) if ms <= most_ms)
+        below = (architecture for architecture, ms in traced(reachable) if ms <= most_ms)
         yield next(below, model.extremes()[0])

@@ -28,7 +28,7 @@ def eq11_eq12_layer_runtimes(differences: Tensor, decisions: Decisions) -> Tenso
 
 
 def eq10_runtime(layer_runtimes: Tensor, fixed_ms: float) -> Tensor:
-    """Eq. 10: R = Σ R^i, with the layers that are no matter of choice. In ms, a scalar."""
+    """Eq. 10: R = Σ R^i, plus the layers that are the same in every network. In ms, a scalar."""
     return fixed_ms + layer_runtimes.sum()
 
 

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from search import processes
-from search.convnet.saved import SavedNetwork
-from search.images.data import Data, held_out_batches, on_device
 
 MANY = 5
 
@@ -64,11 +62,3 @@ def accuracies(networks: Sequence[nn.Module], batches: Iterable[tuple[Tensor, Te
             counts[index].index_add_(1, labels.to(counts.device), rows.to(counts.device))
     processes.add_up([counts])
     return tuple(Accuracy(*(tuple(row) for row in count)) for count in counts.tolist())
-
-
-def evaluate(saved: SavedNetwork, data: Data, batch_size: int, workers: int) -> Accuracy:
-    """The accuracy of a network on the held-out images of a data set, whose classes are its own."""
-    device = processes.state().device
-    batches = on_device(held_out_batches(data, batch_size, workers), device)
-    (accuracy,) = accuracies([saved.build().to(device)], batches, len(data.classes))
-    return accuracy

@@ -15,7 +15,7 @@ def average_decay(decay: float, steps: int) -> float:
 
 
 def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
-    """The average of a network over its training, to be told of every step by `update_parameters`.
+    """The average of a network over its training, updated after every step by `update_parameters`.
 
     Batch-norm statistics are averaged with the weights that they belong to, as the authors do.
     """

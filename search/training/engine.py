@@ -16,7 +16,8 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,15 +28,18 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from profiling.errors import InputError, TrainingError
+from profiling.files import written_whole
 from search import checkpoint, processes
 from search.config import TrainingConfig
-from search.images.data import Data, mixed, on_device, training_batches
+from search.convnet.batch_norm import BatchDropout
+from search.images.batches import on_device, training_batches
+from search.images.data import Data
+from search.images.one_image import mixed
+from search.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-CHECKPOINT = "checkpoint.pt"
-METRICS = "metrics.csv"
 METRICS_EVERY = 10
 
 M = TypeVar("M", bound="DataclassInstance")
@@ -68,7 +72,7 @@ class Engine(Generic[M]):
         InputError: there are fewer images than one batch holds, or a batch cannot be cut into so many parts.
     """
 
-    def __init__(self, data: Data, config: TrainingConfig, folder: Path) -> None:
+    def __init__(self, data: Data, config: TrainingConfig, folder: RunFolder) -> None:
         if data.train_images < config.batch_size:
             raise InputError(f"a batch of {config.batch_size} needs more than the {data.train_images} training images")
         parts = processes.state().num_processes * config.accumulate
@@ -81,7 +85,7 @@ class Engine(Generic[M]):
         if config.track is not None and find_spec(config.track) is None:
             hint = f"pip install {config.track}"
             raise InputError(f"{config.track} is not installed", where=f"--track {config.track}", hint=hint)
-        self._accelerator = Accelerator(mixed_precision=config.precision, log_with=config.track, project_dir=folder)
+        self._accelerator = Accelerator(mixed_precision=config.precision, log_with=config.track, project_dir=folder.path)
         self.device: torch.device = self._accelerator.device
         self.steps_per_epoch = data.train_images // config.batch_size
         self.steps = config.epochs * self.steps_per_epoch
@@ -89,6 +93,7 @@ class Engine(Generic[M]):
         self.metrics: list[M] = []
         self._parts: Mapping[str, Stateful] = {}
         self._parameters: list[nn.Parameter] = []
+        self._dropouts: list[BatchDropout] = []
         self._identity: dict[str, str] = {}
 
     def resume(self, parts: Mapping[str, Stateful], identity: Mapping[str, str], kind: type[M]) -> None:
@@ -103,9 +108,11 @@ class Engine(Generic[M]):
             InputError: the folder holds a checkpoint of something else.
         """
         self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
-        self._parameters = [p for part in parts.values() if isinstance(part, nn.Module) for p in part.parameters()]
+        networks = [part for part in parts.values() if isinstance(part, nn.Module)]
+        self._parameters = [parameter for network in networks for parameter in network.parameters()]
+        self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
         self._refuse_if_different()
-        path = self._folder / CHECKPOINT
+        path = self._folder.checkpoint
         # The folder of the run need not be there on other machines.
         state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
         if state is None:
@@ -182,7 +189,7 @@ class Engine(Generic[M]):
         for first in range(0, len(images), size):
             torch.manual_seed(mixed(config.seed, self.step))
             rows = slice(first, first + size)
-            with processes.holding_rows(processes.index() * len(images) + first, config.batch_size), self._accelerator.autocast():
+            with self._in_hand(processes.index() * len(images) + first), self._accelerator.autocast():
                 minimised, reported = loss(images[rows], labels[rows])
             share = size / config.batch_size
             self._accelerator.backward(minimised * share)
@@ -193,6 +200,17 @@ class Engine(Generic[M]):
         self.refuse_if_not_finite(total)
         return mean
 
+    @contextmanager
+    def _in_hand(self, first: int) -> Iterator[None]:
+        """The images in hand are those from `first` on of a step's: dropout draws the numbers of its own rows."""
+        try:
+            for dropout in self._dropouts:
+                dropout.part = first, self._config.batch_size
+            yield
+        finally:
+            for dropout in self._dropouts:
+                dropout.part = None
+
     def refuse_if_not_finite(self, value: float) -> None:
         """Ends the run before such a value does damage.
 
@@ -202,8 +220,8 @@ class Engine(Generic[M]):
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss is no longer finite at step {self.step + 1}",
-                where=str(self._folder),
-                hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder / CHECKPOINT}",
+                where=str(self._folder.path),
+                hint=f"try a smaller --learning-rate; the last checkpoint is {self._folder.checkpoint}",
             )
 
     def _start_tracking(self) -> None:
@@ -211,8 +229,8 @@ class Engine(Generic[M]):
         if self._config.track is None:
             return
         settings = {name: value for name, value in self._config.model_dump(mode="json").items() if value is not None}
-        name = self._folder.resolve().name
-        named = {"wandb": {"wandb": {"name": name, "dir": str(self._folder)}}, "mlflow": {"mlflow": {"run_name": name}}}
+        name = self._folder.name
+        named = {"wandb": {"wandb": {"name": name, "dir": str(self._folder.path)}}, "mlflow": {"mlflow": {"run_name": name}}}
         project = "tensorboard" if self._config.track == "tensorboard" else "spnas"
         self._accelerator.init_trackers(project, config=settings, init_kwargs=named.get(self._config.track, {}))
 
@@ -234,18 +252,16 @@ class Engine(Generic[M]):
             "metrics": [vars(metrics) for metrics in self.metrics],
             **{name: part.state_dict() for name, part in self._parts.items()},
         }
-        checkpoint.save(state, self._folder / CHECKPOINT)
+        checkpoint.save(state, self._folder.checkpoint)
         if self.metrics:
-            write_metrics(self.metrics, self._folder / METRICS)
+            write_metrics(self.metrics, self._folder.metrics)
 
 
 def write_metrics(metrics: list[M], path: Path) -> None:
     """Writes a CSV file with a line per kept step; several words in one field are separated by spaces."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(metrics[0])])
         writer.writeheader()
         for step in metrics:
             values = vars(step).items()
             writer.writerow({name: " ".join(value) if isinstance(value, tuple) else value for name, value in values})
-    partial.replace(path)

@@ -1,13 +1,89 @@
-"""How weights and thresholds are trained, and the weight λ of the runtime term."""
+"""The optimizers of the weights."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+class RMSprop(torch.optim.Optimizer):
+    """RMSProp as `tf.train.RMSPropOptimizer` of TensorFlow 1 computes it, which the authors trained with.
+
+    With the gradient g, the mean square v and the momentum m, element by element:
+
+        v ← decay · v + (1 − decay) · g²                v starts at 1
+        m ← momentum · m + lr · g / √(v + ε)            m starts at 0
+        w ← w − m
+
+    `torch.optim.RMSprop` starts v at 0, adds ε outside the root, and multiplies the momentum by the learning rate of the
+    present step. Source: `ApplyRMSProp` in tensorflow/core/kernels/training_ops.cc.
+
+    Args:
+        parameters: as for every optimizer of PyTorch.
+        lr: learning rate.
+        weight_decay: L2 penalty; its gradient, `weight_decay` · w, is part of g.
+        decay, momentum, epsilon: as above; by default those of the authors.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float,
+        weight_decay: float = 0.0,
+        decay: float = 0.9,
+        momentum: float = 0.9,
+        epsilon: float = 1e-3,
+    ) -> None:
+        options = {"lr": lr, "weight_decay": weight_decay, "decay": decay, "momentum": momentum, "epsilon": epsilon}
+        super().__init__(parameters, options)
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Moves every parameter that has a gradient."""
+        for group in self.param_groups:
+            gradients: dict[Tensor, Tensor] = {weight: weight.grad for weight in group["params"] if weight.grad is not None}
+            if gradients:
+                self._move(list(gradients), list(gradients.values()), group)
+
+    def _move(self, weights: list[Tensor], gradients: list[Tensor] | tuple[Tensor, ...], group: dict[str, Any]) -> None:
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight] = {"mean_square": torch.ones_like(weight), "momentum": torch.zeros_like(weight)}
+        if group["weight_decay"]:
+            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+        mean_squares, momenta = ([self.state[weight][name] for weight in weights] for name in ("mean_square", "momentum"))
+        torch._foreach_mul_(mean_squares, group["decay"])
+        torch._foreach_addcmul_(mean_squares, gradients, gradients, 1 - group["decay"])
+        roots = torch._foreach_add(mean_squares, group["epsilon"])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_mul_(momenta, group["momentum"])
+        torch._foreach_addcdiv_(momenta, gradients, roots, group["lr"])
+        torch._foreach_sub_(weights, momenta)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint; one that holds `torch.optim.RMSprop`, in use here before, is translated."""
+        is_torch_s = any("alpha" in group for group in state_dict["param_groups"])
+        super().load_state_dict(self._translated(state_dict) if is_torch_s else state_dict)
+
+    def _translated(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The state of `torch.optim.RMSprop` in the terms of this one.
+
+        The mean square becomes what it would have been from 1: after n steps that start still weighs decayⁿ. The momentum goes
+        on with the distance of the last step.
+        """
+        groups, states = [], {}
+        for group in state_dict["param_groups"]:
+            groups.append(self.defaults | {name: group[name] for name in ("params", "lr", "weight_decay")})
+            for number in group["params"]:
+                if old := state_dict["state"].get(number):
+                    states[number] = {
+                        "mean_square": old["square_avg"] + group["alpha"] ** float(old["step"]),
+                        "momentum": old["momentum_buffer"] * group["lr"],
+                    }
+        return {"state": states, "param_groups": groups}
 
 
 def make_optimizer(
@@ -21,8 +97,7 @@ def make_optimizer(
     ]
     match name:
         case "rmsprop":
-            # TensorFlow adds its ε of 0.001 below the root, PyTorch beside it.
-            return torch.optim.RMSprop(groups, lr=learning_rate, alpha=0.9, momentum=0.9, eps=math.sqrt(1e-3))
+            return RMSprop(groups, lr=learning_rate)
         case "sgd":
             return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
         case "adamw":

@@ -19,15 +19,16 @@ from search.config import sensible_schedule
 from search.convnet.batch_norm import BN_MOMENTUM, BatchDropout, BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, require_layers
-from search.images.data import Data, held_out_batches, on_device
+from search.images.batches import held_out_batches, on_device
+from search.images.data import Data
 from search.images.vision import transforms
+from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
 from search.training.engine import Engine, Stateful, write_metrics
 from search.training.optimizers import make_optimizer
 from search.training.recipe import Augmentation, Recipe, TrainConfig
 
-ACCURACY = "accuracy.csv"
 # Accuracy is measured after every epoch, in a long run after every few.
 EVALUATIONS = 100
 # On fewer training images than these, hundreds of epochs are not worth their time: a network is trained for so many times the
@@ -37,7 +38,7 @@ SEARCHES = 5
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainStep:
     """One step as it is reported and kept in `metrics.csv`.
 
     Attributes:
@@ -93,7 +94,7 @@ class Trained:
     """
 
     saved: SavedNetwork
-    steps: tuple[Step, ...]
+    steps: tuple[TrainStep, ...]
     evaluations: tuple[Evaluation, ...]
 
     @property
@@ -128,11 +129,11 @@ class Training:
         layers: Sequence[LayerSpec | None],
         data: Data,
         config: TrainConfig,
-        folder: Path,
+        folder: RunFolder,
         initial: SavedNetwork | None = None,
     ) -> None:
         self._layers, self._data, self._config, self._folder, self._initial = tuple(layers), data, config, folder, initial
-        self._engine = engine = Engine[Step](data, config, folder)
+        self._engine = engine = Engine[TrainStep](data, config, folder)
         torch.manual_seed(config.seed)
         self._network = Network(layers, len(data.classes))
         if initial is not None:
@@ -153,7 +154,7 @@ class Training:
             "average": self._average,
             "evaluations": self._evaluations,
         }
-        engine.resume(parts, self._identity(), Step)
+        engine.resume(parts, self._identity(), TrainStep)
 
     @property
     def steps(self) -> int:
@@ -170,11 +171,11 @@ class Training:
         """Those made so far."""
         return self._evaluations
 
-    def run(self, on_step: Callable[[Step], None], stop: Callable[[], bool] = lambda: False) -> Trained:
+    def run(self, on_step: Callable[[TrainStep], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         if processes.index() == 0:
-            write_metrics(self._evaluations, self._folder / ACCURACY)
+            write_metrics(self._evaluations, self._folder.accuracy)
         saved = SavedNetwork(
             name=self._config.network,
             layers=self._layers,
@@ -185,7 +186,7 @@ class Training:
         )
         return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> Step:
+    def _train_step(self, images: Tensor, labels: Tensor) -> TrainStep:
         engine = self._engine
         rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
         for group in self._optimizer.param_groups:
@@ -203,7 +204,7 @@ class Training:
         epoch, remainder = divmod(step, engine.steps_per_epoch)
         if remainder == 0 and (epoch % self._evaluate_every == 0 or step == engine.steps):
             self._evaluations.append(self._evaluate(epoch, step))
-        return Step(step, engine.steps, loss, rate)
+        return TrainStep(step, engine.steps, loss, rate)
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)

@@ -110,22 +110,25 @@ def compare(
       spnas compare single-path-nas mobilenet-v2 --width 0.5,0.75,1.0,1.25 -o figure8
     """
     from latency_db.comparison import require_comparable
-    from latency_db.comparison_files import prepare_folder, write_comparison
     from latency_db.table_files import load_table
     from search.convnet.entrants import Scaling, all_of_table_1, read_entrants
+    from search.report.comparison import write_comparison
+    from search.run_folder import RunFolder
 
     wanted = [*networks, *(name for name in all_of_table_1() if (zoo or not networks) and name not in networks)]
-    entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published)
-    require_comparable(entrants)
     latency_table = None if table is None else load_table(table, db)
-    if output is not None:
-        prepare_folder(output)
+    space = None if latency_table is None else latency_table.space
+    entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published, space=space)
+    require_comparable(entrants)
+    folder = None if output is None else RunFolder(output)
+    if folder is not None:
+        folder.prepare_comparison()
     note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
     with measuring.bench(device_name, db) as bench:
         comparison = bench.compare(entrants, latency_table)
-    if output is not None:
-        write_comparison(comparison, output)
-        write_command(output)
+    if folder is not None:
+        write_comparison(comparison, folder)
+        write_command(folder)
     if as_json:
         print_json([row.to_json() for row in comparison.rows])
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from spnas_cli.options import json_option
-from spnas_cli.output import note, print_facts, print_json, progress
+from spnas_cli.output import note, print_facts, print_json
 from spnas_cli.runs import workers_option
 
 if TYPE_CHECKING:
@@ -74,9 +73,9 @@ def export(
 ) -> None:
     """Write a trained network as a TFLite or ONNX file that an app can use as it is.
 
-    NETWORK is the network.pt of a search or a training. The file is compared with it image by image and kept only if it computes
-    the same: in fp32 every logit to 0.001 and every first guess, in fp16 every logit to 0.1 and 99 % of the guesses, in int8 90 %
-    of the guesses with a top-1 that is at most 1 point lower.
+    NETWORK is the folder of a search or a training, or the network.pt in it. The file is compared with it image by image and
+    kept only if it computes the same: in fp32 every logit to 0.001 and every first guess, in fp16 every logit to 0.1 and 99 % of
+    the guesses, in int8 90 % of the guesses with a top-1 that is at most 1 point lower.
 
     It carries labels, input size and normalisation (docs/export.md). fp32 and fp16 take floating-point numbers from -1 to 1; int8
     takes the bytes of an image as they are, and gives bytes.
@@ -88,49 +87,25 @@ def export(
       spnas export run/network.pt --to onnx --data digits --json
     """
     from profiling.errors import InputError
-    from profiling.models.builder import TfliteBuilder
-    from search.convnet.named import load_known_images
-    from search.convnet.saved import load_network
-    from search.export.export import export as write_export
+    from search.convnet.named import WITH_WEIGHTS, find_trained, resolve
+    from search.export.export import ExportOptions
+    from spnas_cli import showing
 
-    saved = load_network(network)
+    file = Path(resolve(network, WITH_WEIGHTS)[1])
+    saved = find_trained(file)
     if target is None:
-        target = network.with_name(f"{network.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
+        target = file.with_name(f"{file.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
     if target.exists() and not force:
         raise InputError("the file is there already", where=str(target), hint="add --force to replace it, or name another one")
-    data = None if data_name is None else load_known_images(saved, data_name, seed)
-    if data is None:
+    if data_name is None:
         note("Without --data the file is compared on random pixels, and will say that images are used whole, uncropped.")
-    with TfliteBuilder(workers=1) as builder, progress("images") as [line]:
-        start = time.monotonic()
-
-        def on_stage(text: str) -> None:
-            nonlocal start
-            start = time.monotonic()
-            note(f"{text[0].upper()}{text[1:]} …")
-
-        def on_checked(done: int, total: int) -> None:
-            line.update(done, total, "", (time.monotonic() - start) / done * (total - done))
-
-        result = write_export(
-            saved,
-            target,
-            to,
-            precision,
-            builder,
-            data,
-            representative_images=representative_images,
-            check_images=check_images,
-            seed=seed,
-            workers=workers,
-            on_stage=on_stage,
-            on_checked=on_checked,
-        )
-    _show(result, precision, "random" if data is None else "held-out", as_json)
+    options = ExportOptions(representative_images, check_images, seed, workers)
+    result = showing.export(saved, target, data_name, precision=precision, to=to, options=options)
+    _show(result, precision, "random" if data_name is None else "held-out", as_json)
 
 
 def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
-    compared = result.comparison
+    compared = result.check
     if as_json:
         print_json(
             {

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
     """Predict the latency of a network from a latency table, in ms, without a device.
 
-    ARCH is an architecture file, the name of a network that ships with spnas (single-path-nas), or a choice such as 3x3-6, for
-    the network of the table's space that has it in every layer.
+    ARCH is an architecture file, the folder of a search, the name of a network that ships with spnas (single-path-nas), or a
+    choice such as 3x3-6, for the network of the table's space that has it in every layer.
 
     \b
     Examples:
@@ -34,9 +34,10 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
 
     from latency_db.runtime_model import RuntimeModel
     from latency_db.table_files import load_table
+    from search.convnet.named import find_architecture
 
     model = RuntimeModel(load_table(table, db))
-    prediction = model.predict(model.table.architecture(arch))
+    prediction = model.predict(find_architecture(arch, model.space))
     if as_json:
         print_json(
             {

@@ -66,6 +66,7 @@ def random(
 def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
     """Writes a file for each, or none at all where one of that name is there."""
     from profiling.errors import InputError
+    from profiling.files import write_text
 
     width = max(2, len(str(len(drawn))))
     files = [folder / f"random-{number:0{width}}.json" for number in range(1, len(drawn) + 1)]
@@ -75,8 +76,7 @@ def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, architecture in zip(files, drawn, strict=True):
-            with file.open("x", encoding="utf-8") as out:
-                out.write(architecture.to_json())
+            write_text(file, architecture.to_json())
     except OSError as error:
         raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
     return files

@@ -51,18 +51,21 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
 
     from latency_db.table_files import load_table
     from profiling.errors import InputError
-    from search.report.page import describe_table, read_run, render, run_table
+    from profiling.files import write_text
+    from search.report.page import describe_table, read_run, render
+    from search.run_folder import RunFolder
 
-    runs = [read_run(folder) for folder in folders]
+    run_folders = [RunFolder(folder) for folder in folders]
+    runs = [read_run(folder) for folder in run_folders]
     named = [load_table(name, db) for name in table_names]
-    kept = [table for folder in folders if (table := run_table(folder)) is not None]
+    kept = [table for folder in run_folders if (table := folder.read_table()) is not None]
     tables = {(table.name, table.created_at): table for table in (*named, *kept)}.values()
     sections = [describe_table(table, _latest_validation(table, db)) for table in tables]
     page = render(sections, runs, made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    if output.exists() and "<title>spnas report</title>" not in output.read_text(encoding="utf-8", errors="replace")[:500]:
+    if output.is_file() and b"<title>spnas report</title>" not in output.open("rb").read(500):
         raise InputError("there is another file of this name", where=str(output), hint="name another one with -o")
     try:
-        output.write_text(page, encoding="utf-8")
+        write_text(output, page)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from error
     click.echo(str(output))

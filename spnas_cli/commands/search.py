@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import is_main_process, note, print_facts, print_json
-from spnas_cli.runs import (
-    data_option,
-    explore_options,
-    explore_space,
-    folder_option,
-    prepare_folder,
-    showing_progress,
-    stopping_between_steps,
-    training_options,
-    write_config,
-    write_result,
-)
+from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
-    from latency_db.runtime_model import RuntimeModel
-    from search.config import SearchConfig, Tracker
+    from search.config import TrainingOptions
     from search.finding.explore import Way
     from search.finding.search import Found
-    from search.images.data import Data
+    from search.runs.run import SearchRun
 
 
 @click.command()
@@ -40,7 +28,14 @@ if TYPE_CHECKING:
 @folder_option
 @click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
 @training_options(epochs="8, more on small data", learning_rate="0.016")
-@explore_options
+@click.option(
+    "--explore",
+    type=click.Choice(["random", "evolution"]),
+    help="After the training, score more networks within 3 % of the target, or of any latency, with the supernet's weights.",
+)
+@click.option(
+    "--explore-networks", type=click.IntRange(1), default=100, show_default=True, help="How many networks --explore scores."
+)
 @db_option
 @json_option
 def search(
@@ -50,15 +45,7 @@ def search(
     runtime_weight: float | None,
     folder: Path,
     space: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    accumulate: int,
-    learning_rate: float | None,
-    seed: int,
-    workers: int,
-    mixed_precision: str,
-    track: Tracker | None,
-    resume: bool,
+    training: TrainingOptions,
     explore: Way | None,
     explore_networks: int,
     db: Path,
@@ -82,144 +69,49 @@ def search(
     """
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
-    from latency_db.runtime_model import RuntimeModel
     from latency_db.table_files import load_table
-    from profiling.errors import InputError
     from profiling.space import load_space
-    from search import processes
-    from search.config import SearchConfig, sensible_schedule
-    from search.finding.search import check_target, table_digest
-    from search.images.data import load_data
+    from search.runs.explore import require_one_process
+    from spnas_cli import showing
 
-    if explore is not None and processes.state().num_processes > 1:
-        raise InputError(
-            "one process explores",
-            where="--explore",
-            hint="search without it, then give the same command with it and --resume, alone",
-        )
+    if explore is not None:
+        require_one_process()
     latency_table = load_table(table, db)
     if space is not None:
         latency_table.require_space(load_space(space))
-    model = RuntimeModel(latency_table)
-    if target_ms is not None:
-        check_target(model, target_ms)
-    data = processes.one_first(lambda: load_data(data_name, model.space, seed))
-    sensible_batch, sensible_epochs = sensible_schedule(data.train_images, batch_size)
-    given: dict[str, Any] = {"learning_rate": learning_rate}
-    config = SearchConfig(
-        table=latency_table.name,
-        space_digest=model.space.digest,
-        table_digest=table_digest(latency_table),
-        data=data_name,
-        target_ms=target_ms,
-        runtime_weight=runtime_weight,
-        epochs=epochs or sensible_epochs,
-        batch_size=sensible_batch,
-        accumulate=accumulate,
-        seed=seed,
-        workers=workers,
-        precision=mixed_precision,
-        track=track,
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    processes.from_main(lambda: prepare_folder(folder, resume))
-    if len(data.classes) != model.space.classes:
-        have, head = len(data.classes), model.space.classes
-        note(f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}.")
-    found = _train(model, data, config, folder)
-    result = {
-        "architecture": list(found.architecture.choices),
-        "predicted_ms": found.predicted_ms,
-        "target_ms": config.target_ms,
-        "accuracy": found.accuracy,
-    }
-    if is_main_process():
-        _leave(found, model, config, data.classes, folder)
-        write_result(folder, result)
+    run = showing.search(latency_table, data_name, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=training)
     if explore is not None:
-        explore_space(explore, explore_networks, found, model, data, config, folder)
+        showing.explore(run, explore, explore_networks)
     if not is_main_process():
         return
     if as_json:
-        print_json(result)
+        print_json(run.result.model_dump(mode="json"))
     else:
-        _show(found, config, folder)
+        _show(run)
 
 
-def _train(model: RuntimeModel, data: Data, config: SearchConfig, folder: Path) -> Found:
-    from search import processes
-    from search.finding.collapse import CollapseWatch
-    from search.finding.search import Search, Step
-
-    run = Search(model, data, config, folder)
-    processes.from_main(lambda: write_config(config, folder))
-    aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
-    note(
-        f"{data.train_images} training and {data.held_out_images} held-out images in {len(data.classes)} classes; "
-        f"{run.steps} steps of {config.batch_size}, aiming at {aim}" + (f"; from step {run.resumed_at}" if run.resumed_at else "")
-    )
-    watch = CollapseWatch(model, config.target_ms, run.deciding_steps)
-    with showing_progress("search", run.resumed_at) as show, stopping_between_steps() as stop:
-
-        def on_step(step: Step) -> None:
-            terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
-            show(step.step, step.steps, f"{step.phase}: {terms}, {_brief(step.choices)}")
-            collapse = watch.look(step.choices, step.runtime_ms) if step.phase == "search" else None
-            if collapse is not None:
-                note(collapse)
-
-        return run.run(on_step, stop)
-
-
-def _brief(choices: tuple[str, ...]) -> str:
-    """How often each choice is taken, e.g. `3 5x5-6, 2 skip`."""
-    from collections import Counter
-
-    return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
-
-
-def _leave(found: Found, model: RuntimeModel, config: SearchConfig, classes: tuple[str, ...], folder: Path) -> None:
-    from latency_db.table_files import write_table
-    from search.convnet.saved import SavedNetwork
-    from search.finding.selection import write_candidates
-    from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
-
-    write_candidates(found.candidates, folder)
-    write_table(model.table, folder / "table.json")
-    SavedNetwork(
-        name=folder.resolve().name,
-        layers=tuple(layer for _, layer in found.architecture.placed_layers()),
-        classes=classes,
-        state=found.network.state_dict(),
-        top1=found.accuracy,
-        origin="weights of the supernet, batch norm re-estimated",
-    ).save(folder / "network.pt")
-    draw_progress(found.metrics, config.target_ms, folder / "progress.png")
-    draw_decisions(model.space, found.metrics, config.target_ms, folder / "decisions.png")
-    draw_network(model, found.architecture, folder / "network.png")
-    draw_kernels(found.supernet, found.architecture, folder / "kernels.png")
-
-
-def _show(found: Found, config: SearchConfig, folder: Path) -> None:
+def _show(run: SearchRun) -> None:
+    found, config, folder = run.found, run.config, run.folder
+    assert found is not None
     target = (
-        "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {found.predicted_ms / config.target_ms - 1:+.2%})"
+        "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {run.predicted_ms / config.target_ms - 1:+.2%})"
     )
     images = len(found.chosen.score.right) // 2
-    figures = ("progress", "decisions", "network", "kernels")
+    figures = (folder.figure(name) for name in ("progress", "decisions", "network", "kernels"))
     rows = [
-        ("network", " ".join(found.architecture.choices)),
-        ("predicted", f"{found.predicted_ms:.4g} ms{target}"),
+        ("network", " ".join(run.architecture.choices)),
+        ("predicted", f"{run.predicted_ms:.4g} ms{target}"),
         (
             "accuracy",
-            f"{found.accuracy:.2%} with the supernet's weights, on {images} held-out images that did not choose it",
+            f"{run.accuracy:.2%} with the supernet's weights, on {images} held-out images that did not choose it",
         ),
         ("chosen", _why(found)),
         ("thresholds that moved", f"{found.moved:.0%}"),
-        ("figures", ", ".join(str(folder / f"{name}.png") for name in figures)),
+        ("figures", ", ".join(map(str, figures))),
     ]
-    click.echo(f"Network found, in {folder / 'architecture.json'}")
+    click.echo(f"Network found, in {folder.architecture}")
     print_facts(rows)
-    note(f"\nNext: spnas predict {folder / 'architecture.json'} --table {config.table}")
+    note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")
 
 
 def _why(found: Found) -> str:

@@ -1,7 +1,6 @@
 """The study on Fashion-MNIST: what its page says is what its results say, and its subset networks are real ones."""
 
-import importlib.util
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def study():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("fashion_study", ROOT / "benchmarks" / "fashion_study.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fashion_study"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fashion_study"]
-    sys.path.remove(str(ROOT / "benchmarks"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        yield import_module("fashion_study")
 
 
 def test_the_page_holds_the_tables_of_the_committed_results(study):

@@ -16,6 +16,7 @@ from search.config import SearchConfig
 from search.convnet.batch_norm import BatchNorm
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
+from search.run_folder import RunFolder
 from search.training.recipe import TrainConfig, load_recipe
 from search.training.train import Training
 
@@ -58,7 +59,8 @@ def short_search(folder: Path, **settings) -> dict:
     )
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
-    found = Search(model, load_data("digits", model.space, 0), config, folder).run(lambda step: steps.append(vars(step)))
+    search = Search(model, load_data("digits", model.space, 0), config, RunFolder(folder))
+    found = search.run(lambda step: steps.append(vars(step)))
     return {"steps": steps, "found": found.architecture.choices, "accuracy": found.accuracy}
 
 
@@ -70,7 +72,8 @@ def short_training(folder: Path) -> dict:
     config = TrainConfig(**dict(recipe), network="test", data="digits", batch_size=64)
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
-    trained = Training(layers, load_data("digits", space, 0), config, folder).run(lambda step: steps.append(vars(step)))
+    training = Training(layers, load_data("digits", space, 0), config, RunFolder(folder))
+    trained = training.run(lambda step: steps.append(vars(step)))
     return {"steps": steps, "evaluation": vars(trained.evaluations[-1])}
 
 

@@ -130,7 +130,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("mobilenet-v9",), "the zoo: fbnet-b, mnasnet"),
+        (("mobilenet-v9",), "the zoo (fbnet-b, mnasnet"),
         (("missing.tflite",), "no such file"),
         (("text.tflite",), "text.tflite: LiteRT cannot load it"),
         (("cut.tflite",), "cut.tflite: LiteRT cannot load it"),

@@ -60,7 +60,11 @@ def test_what_cannot_be_exported_is_one_line_and_exit_code_2(network, tmp_path):
     torch.save({"weights": 1}, other)
     before = set(tmp_path.iterdir())
     cases = {
-        (tmp_path / "missing.pt", "--to", "onnx"): "the checkpoint cannot be read: No such file",
+        (
+            tmp_path / "missing.pt",
+            "--to",
+            "onnx",
+        ): "no such file, and no network of this name; accepted: a trained network (.pt)",
         (other, "--to", "onnx"): "this is not a checkpoint that this version of spnas can read",
         (network, "--to", "tflite", "--precision", "int8"): "int8 needs a representative set",
         (network, "--to", "onnx", "--precision", "fp16"): "ONNX is written in fp32 alone",

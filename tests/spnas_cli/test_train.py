@@ -165,4 +165,4 @@ def test_classes_that_differ_and_broken_images_are_named(trained, arch, tmp_path
     settings = ["--batch-size", 4, "--epochs", 2]
     refused(spnas("-q", "train", arch, "--data", tmp_path / "a", *settings, "-o", tmp_path / "run2"), "3.png", "cannot be read")
     assert not (tmp_path / "run2" / "network.pt").exists()
-    refused(spnas("evaluate", arch, "--data", "digits"), "not a checkpoint")
+    refused(spnas("evaluate", arch, "--data", "digits"), "this is an architecture file", "accepted: a trained network (.pt)")

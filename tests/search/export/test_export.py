@@ -1,10 +1,8 @@
 """Exported files compute what the network computes, say how they are used, and are kept only then."""
 
-import json
 import re
 import subprocess
 import sys
-import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,100 +11,21 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import number_types
-from flatbuffers.table import Table
-from PIL import Image
-from sklearn.datasets import load_digits
 
 from profiling.errors import ConversionError, InputError
-from profiling.models.builder import TfliteBuilder
-from profiling.space import Architecture
-from search.convnet.batch_norm import BatchNorm
-from search.convnet.named import load_known_images
-from search.convnet.network import Network
-from search.convnet.saved import SavedNetwork
+from search.convnet.inputs import load_known_images
 from search.export import tflite_file
-from search.export.export import Comparison, export, representative_pixels
+from search.export.export import ExportCheck, ExportOptions, representative_pixels, write_export
 from search.export.onnx_file import OnnxModel
-from search.images.data import ImageFiles, ImageForm, held_out_batches, training_batches
+from search.images.batches import held_out_batches, training_batches
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "export.md"
-FILES = {"fp32": "tflite", "fp16": "tflite", "int8": "tflite", "onnx": "onnx"}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Real digits as upright colour photos of 60×80 pixels, a different mixture in each channel, in three classes."""
-    folder = tmp_path_factory.mktemp("photos")
-    digits = load_digits()
-    names = ("one", "two words", "zéro")
-    for count, (image, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
-        if digit > 2 or count > 900:
-            continue
-        grey = np.asarray(Image.fromarray((image * (255 / 16)).astype(np.uint8)).resize((60, 80)), np.float32)
-        colour = np.stack([grey, 128 + grey / 2, 255 - grey], axis=2).astype(np.uint8)
-        path = folder / ("val" if count % 4 == 0 else "train") / names[digit - 1] / f"{count}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(colour).save(path)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def saved(photos, make_space):
-    """Trained for a few dozen steps: strides, an expansion of 1, residual connections and a skipped layer are in it."""
-    space = make_space(
-        resolution=24,
-        image_channels=3,
-        stages=[
-            {"layers": 1, "channels": 8, "kernel": 3, "expansion": 1},
-            {"layers": 2, "channels": 8, "stride": 2},
-            {"layers": 2, "channels": 16},
-        ],
-    )
-    choices = ("5x5-3", "skip", "3x3-6", "5x5-6")
-    layers = tuple(layer for _, layer in Architecture(space=space, choices=choices).placed_layers())
-    torch.manual_seed(0)
-    classes = tuple(sorted(path.name for path in (photos / "train").iterdir()))
-    files = [(path, label) for label, name in enumerate(classes) for path in (photos / "train" / name).iterdir()]
-    decoded = ImageFiles(files, ImageForm(24, 3), None)
-    images = torch.stack([decoded[0, index][0] for index in range(len(files))])
-    labels = torch.tensor([label for _, label in files])
-    network = Network(layers, 3)
-    for module in network.modules():
-        if isinstance(module, BatchNorm):
-            module.momentum = 0.1
-    optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
-    for _ in range(60):
-        batch = torch.randint(len(images), (32,))
-        loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return SavedNetwork("digits of three", layers, classes, network.state_dict(), None, "trained in a test")
-
-
-@pytest.fixture(scope="module")
-def builder():
-    with TfliteBuilder(workers=1) as builder:
-        yield builder
-
-
-@pytest.fixture(scope="module")
-def exports(saved, photos, builder, tmp_path_factory):
-    """The network in every form."""
-    folder, data = tmp_path_factory.mktemp("exports"), load_known_images(saved, str(photos), 0)
-    return {
-        name: export(
-            saved, folder / f"{name}.{to}", to, "fp32" if to == "onnx" else name, builder, data,
-            representative_images=60, check_images=1000,
-        )
-        for name, to in FILES.items()
-    }  # fmt: skip
+FILES = ("fp32", "fp16", "int8", "onnx")
 
 
 @pytest.mark.parametrize(("name", "largest"), [("fp32", 1e-4), ("onnx", 1e-4), ("fp16", 0.05), ("int8", 1.0)])
 def test_a_file_computes_what_the_network_computes(exports, photos, name, largest):
-    compared = exports[name].comparison
+    compared = exports[name].check
     assert compared.images == len(list(photos.glob("val/*/*"))) > 40
     assert compared.largest_difference < largest
     assert compared.top1_agreement >= (0.95 if name == "int8" else 1)
@@ -136,65 +55,18 @@ def test_in_a_fresh_process_the_file_and_its_documentation_are_enough(exports, s
     assert np.mean([guess == want for guess, want in zip(guesses, expected, strict=True)]) >= (0.95 if name == "int8" else 1)
 
 
-@pytest.mark.parametrize("name", ["fp32", "int8"])
-def test_tflite_files_carry_the_standard_metadata(exports, name):
-    """By the field numbers of `metadata_schema.fbs`; MediaPipe reads the same ones."""
-    content = exports[name].file.read_bytes()
-    model = schema.Model.GetRootAs(content, 0)
-    entries = {model.Metadata(index).Name(): model.Metadata(index).Buffer() for index in range(model.MetadataLength())}
-    raw = model.Buffers(entries[b"TFLITE_METADATA"]).DataAsNumpy().tobytes()
-    assert raw[4:8] == b"M001"
-
-    def field(table, number):
-        offset = table.Offset(4 + 2 * number)
-        return offset and table.Pos + offset
-
-    def inner(table, number, index=None):
-        place = field(table, number)
-        start = table.Indirect(place)
-        return Table(table.Bytes, start if index is None else table.Indirect(start + 4 + 4 * index))
-
-    def text(table, number):
-        return table.String(field(table, number)).decode()
-
-    def number(table, slot, kind):
-        return table.Get(kind, field(table, slot))
-
-    def first_float(table, slot):
-        return table.Get(number_types.Float32Flags, table.Indirect(field(table, slot)) + 4)
-
-    root = Table(raw, int.from_bytes(raw[:4], "little"))
-    assert text(root, 0) == "digits of three"
-    graph = inner(root, 3, 0)
-    given, result = inner(graph, 2, 0), inner(graph, 3, 0)
-    content_of = inner(given, 3)
-    assert number(content_of, 0, number_types.Uint8Flags) == 2, "ImageProperties"
-    image = inner(content_of, 1)
-    assert number(image, 0, number_types.Int8Flags) == 1, "RGB"
-    assert [number(inner(image, 1), slot, number_types.Uint32Flags) for slot in (0, 1)] == [24, 24]
-    normalization = inner(inner(given, 4, 0), 1)
-    assert [first_float(normalization, slot) for slot in (0, 1)] == [127.5, 127.5]
-    assert [first_float(inner(given, 5), slot) for slot in (0, 1)] == ([255, 0] if name == "int8" else [1, -1])
-    labels = inner(result, 6, 0)
-    assert number(labels, 2, number_types.Int8Flags) == 2, "TENSOR_AXIS_LABELS"
-    with zipfile.ZipFile(exports[name].file) as archive:
-        assert archive.read(text(labels, 0)).decode().splitlines() == ["one", "two words", "zéro"]
-        assert json.loads(archive.read("spnas.json"))["input"]["centre_crop"] == 24 / 27
-
-
 def test_weights_stay_aligned_and_the_same_export_gives_the_same_file(exports, saved, photos, builder, tmp_path):
     """TFLite maps weights from the file, at multiples of 16 bytes; Python's packing alone would lose that."""
     content = exports["fp32"].file.read_bytes()
     model = schema.Model.GetRootAs(content, 0)
     vectors = [buffer for i in range(model.BuffersLength()) if not (buffer := model.Buffers(i)).DataIsNone()]
     assert len(vectors) > 10
-    assert all(buffer._tab.Vector(buffer._tab.Offset(4)) % 16 == 0 for buffer in vectors)
+    start = np.frombuffer(content, np.uint8).ctypes.data
+    assert all((buffer.DataAsNumpy().ctypes.data - start) % 16 == 0 for buffer in vectors)
     data = load_known_images(saved, str(photos), 0)
-    again = export(
-        saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, representative_images=1, check_images=10
-    )  # fmt: skip
+    again = write_export(saved, tmp_path / "again.tflite", "tflite", "fp32", builder, data, ExportOptions(check_images=10))
     assert again.file.read_bytes() == content
-    assert again.comparison.images == 10
+    assert again.check.images == 10
 
 
 def test_onnx_takes_any_batch_has_batch_norm_folded_in_and_names_no_source(exports):
@@ -214,7 +86,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     target.write_bytes(b"from before")
     monkeypatch.setattr(tflite_file, "BN_EPSILON", 0.5)
     with pytest.raises(ConversionError, match=r"does not compute what the network computes: a logit differs by .* over 0.001"):
-        export(saved, target, "tflite", "fp32", builder, None, representative_images=1, check_images=20)
+        write_export(saved, target, "tflite", "fp32", builder, None, ExportOptions(check_images=20))
     assert target.read_bytes() == b"from before"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -234,7 +106,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     ],
 )
 def test_the_bounds(precision, changes, fault):
-    compared = replace(Comparison(10_000, 1e-5, 1.0, 0.9, 0.9), **changes)
+    compared = replace(ExportCheck(10_000, 1e-5, 1.0, 0.9, 0.9), **changes)
     if fault is None:
         compared.require(precision, "x")
     else:
@@ -259,7 +131,7 @@ def test_representative_images_are_training_images_as_many_of_each_class(photos,
 
 def test_what_cannot_be_exported_is_one_clear_line(saved, photos, builder, tmp_path):
     def attempt(network=saved, target=tmp_path / "x.tflite", to="tflite", precision="fp32"):
-        export(network, target, to, precision, builder, None, representative_images=1, check_images=1)
+        write_export(network, target, to, precision, builder, None, ExportOptions(check_images=1))
 
     with pytest.raises(InputError, match="int8 needs a representative set"):
         attempt(precision="int8")

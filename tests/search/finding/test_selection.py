@@ -15,7 +15,9 @@ from search.finding.collapse import CollapseWatch, collapsed
 from search.finding.scoring import Score, Scorer, reestimate_batch_norm
 from search.finding.search import Search, table_digest
 from search.finding.selection import LIKELY, SEEN, gather, is_clearly_better, near, select, write_candidates
-from search.images.data import held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
+from search.run_folder import RunFolder
 from search.supernet.supernet import Supernet, extract
 from search.training.accuracy import accuracies
 
@@ -139,7 +141,7 @@ def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, s
     monkeypatch.setattr(selection, "LIKELY", 4)
     rights = [guesses(range(n)) for n in (100, 160, 90, 80, 70)]
     candidates = select(model, supernet, (low + high) / 2, [], FixedScorer(model, rights))
-    write_candidates(candidates, tmp_path)
+    write_candidates(candidates, RunFolder(tmp_path))
     rows = list(csv.DictReader((tmp_path / "candidates.csv").open()))
     assert [row["file"] for row in rows] == ["architecture.json", *(f"candidates/0{n}.json" for n in (2, 3, 4, 5))]
     assert [float(row["choosing_accuracy"]) for row in rows] == [0.8, 0.5, 0.45, 0.4, 0.35]
@@ -159,7 +161,7 @@ def test_what_counts_as_a_collapse(make_space):
 
 def test_a_runtime_weight_far_too_large_is_noticed_in_a_search_and_said_once(model, digits, config, tmp_path):
     changed = {"runtime_weight": 1000.0, "epochs": 4, "learning_rate": 0.032, "threshold_learning_rate": 3.0}
-    search = Search(model, digits, config.model_copy(update=changed), tmp_path)
+    search = Search(model, digits, config.model_copy(update=changed), RunFolder(tmp_path))
     watch, said = CollapseWatch(model, None, search.deciding_steps), []
 
     def on_step(step):

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from profiling.errors import InputError
-from search.images.data import held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
 
 
 @pytest.fixture(autouse=True)

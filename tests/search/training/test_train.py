@@ -14,12 +14,14 @@ from profiling.errors import InputError
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, load_network
 from search.finding.scoring import reestimate_batch_norm
-from search.images.data import ImageForm, held_out_batches, load_data, training_batches
+from search.images.batches import held_out_batches, training_batches
+from search.images.data import load_data
+from search.images.one_image import ImageForm
+from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.average import averaged_model
-from search.training.engine import CHECKPOINT, METRICS
 from search.training.recipe import Augmentation, TrainConfig, load_recipe
-from search.training.train import ACCURACY, Trained, Training, augmentation, mixture
+from search.training.train import Trained, Training, augmentation, mixture
 
 FORM = ImageForm(12, 1)
 
@@ -33,7 +35,7 @@ def make_training(folder, recipe="mnasnet", epochs=2, initial=None, data=None, l
     data = data or load_data("digits", FORM, 0, augmentation(adapted.augmentation))
     defaults = {"data": "digits", "network": "small", "batch_size": 64, "checkpoint_seconds": 1e-9}
     folder.mkdir(exist_ok=True)
-    return Training(layers, data, TrainConfig(**dict(adapted) | defaults | settings), folder, initial)
+    return Training(layers, data, TrainConfig(**dict(adapted) | defaults | settings), RunFolder(folder), initial)
 
 
 @pytest.fixture
@@ -93,8 +95,9 @@ def test_a_training_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path
     assert 0 < last.resumed_at < steps
     trained = last.run(ignore)
     assert trained.evaluations == whole.evaluations
-    for file in (METRICS, ACCURACY):
-        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    parts, unbroken = RunFolder(tmp_path / "parts"), RunFolder(tmp_path / "whole")
+    assert parts.metrics.read_bytes() == unbroken.metrics.read_bytes()
+    assert parts.accuracy.read_bytes() == unbroken.accuracy.read_bytes()
     for name, value in whole.saved.state.items():
         assert torch.equal(trained.saved.state[name], value), name
 
@@ -142,9 +145,9 @@ def test_starting_weights_are_taken_over_and_said_so(trained, start):
     weight = "blocks.0.weight"
     assert torch.allclose(again.saved.state[weight], initial.state[weight], atol=1e-6)
     renamed = SavedNetwork("other", initial.layers, tuple("abc"), Network(LAYERS, 3).state_dict(), None, "elsewhere")
-    training = start("renamed", initial=renamed)
-    assert torch.equal(training._network.state_dict()[weight], renamed.state[weight])
-    assert training._network.blocks[-1].classifier.out_features == 10
+    learned = start("renamed", epochs=1, initial=renamed, learning_rate=1e-9).run(ignore).saved
+    assert torch.allclose(learned.state[weight], renamed.state[weight], atol=1e-6)
+    assert len(learned.classes) == len(learned.state["blocks.5.classifier.weight"]) == 10
 
 
 def test_the_weights_of_another_network_are_refused(start, space):
@@ -157,14 +160,15 @@ def test_the_weights_of_another_network_are_refused(start, space):
 def test_a_checkpoint_of_another_network_recipe_or_data_is_refused(start, tmp_path, space):
     with pytest.raises(KeyboardInterrupt):
         start().run(ignore, lambda: True)
-    before = (tmp_path / "run" / CHECKPOINT).read_bytes()
+    checkpoint = RunFolder(tmp_path / "run").checkpoint
+    before = checkpoint.read_bytes()
     with pytest.raises(InputError, match="belongs to another network"):
         start(layers=[layer for _, layer in space.uniform("5x5-6").placed_layers()])
     with pytest.raises(InputError, match="belongs to another config"):
         start(recipe="modern")
     with pytest.raises(InputError, match="belongs to another data"):
         start(data=replace(load_data("digits", FORM, 0), classes=tuple("abcdefghij")))
-    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == before
+    assert checkpoint.read_bytes() == before
 
 
 def test_mixed_batches_have_mixed_labels_and_augmented_images_depend_on_epoch_and_index_alone():

@@ -1,0 +1,35 @@
+"""Images in the form that a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from profiling.errors import InputError
+from profiling.layers import LayerSpec
+from search.convnet.saved import SavedNetwork
+from search.images.data import Data, load_data
+from search.images.one_image import Augment, ImageForm
+
+
+def load_images(layers: Sequence[LayerSpec | None], name_or_folder: str, seed: int, augment: Augment | None = None) -> Data:
+    """The images of a data set in the form that a network takes. Arguments and what is raised: as for `load_data`."""
+    stem = next(layer for layer in layers if layer is not None)
+    return load_data(name_or_folder, ImageForm(stem.resolution, stem.in_channels), seed, augment)
+
+
+def load_known_images(saved: SavedNetwork, name_or_folder: str, seed: int) -> Data:
+    """The same for a trained network, which knows the classes.
+
+    Raises:
+        InputError: as for `load_data`, or the classes are not those of the network.
+    """
+    data = load_images(saved.layers, name_or_folder, seed)
+    if data.classes != saved.classes:
+        parts = {"unknown to it": set(data.classes) - set(saved.classes), "not in these": set(saved.classes) - set(data.classes)}
+        words = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in parts.items() if names]
+        raise InputError(
+            f"the network knows {len(saved.classes)} classes, these images have {len(data.classes)}; "
+            + ("; ".join(words) or "they are in another order"),
+            where=name_or_folder,
+        )
+    return data

@@ -1,0 +1,262 @@
+"""The folder of a run: every file that a search, training, exploration or comparison leaves, by its name and place.
+
+Files of one line or one object are read and written here; those with a format of their own (weights, tables, figures, CSV) by the
+modules that know the format, at the place that is given here. Folders of earlier versions have the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from latency_db.table import LatencyTable
+from latency_db.table_files import read_table
+from profiling.errors import InputError
+from profiling.files import write_text
+from profiling.specfile import read_text
+
+Kind = Literal["search", "training", "comparison"]
+Figure = Literal["progress", "decisions", "network", "kernels", "front", "compare", "width"]
+
+
+class RunFolder(os.PathLike[str]):
+    """The folder of a run, whether it is there or not; `pathlib.Path` and `open` take it as they take a path.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.path = Path(folder)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunFolder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @property
+    def name(self) -> str:
+        """The last part of its absolute path: what the run is called."""
+        return self.path.resolve().name
+
+    @property
+    def kind(self) -> Kind | None:
+        """What finished in this folder; None where nothing did."""
+        if self.comparison.is_file():
+            return "comparison"
+        if not self.result.is_file():
+            return None
+        return "search" if self.architecture.is_file() else "training"
+
+    # Of a search or training while it runs.
+
+    @property
+    def config(self) -> Path:
+        """The settings, in YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def command(self) -> Path:
+        """The command as it was typed, one line; missing where Python code made the run."""
+        return self.path / "command.txt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of training; a run goes on from it."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """A line for every step that was kept, in CSV."""
+        return self.path / "metrics.csv"
+
+    @property
+    def accuracy(self) -> Path:
+        """A line for every evaluation of a training, in CSV."""
+        return self.path / "accuracy.csv"
+
+    # What it ends with.
+
+    @property
+    def result(self) -> Path:
+        """What the command prints with `--json`."""
+        return self.path / "result.json"
+
+    @property
+    def network(self) -> Path:
+        """The network that was found or trained, with its weights (`search.convnet.saved`)."""
+        return self.path / "network.pt"
+
+    @property
+    def architecture(self) -> Path:
+        """The architecture that a search found."""
+        return self.path / "architecture.json"
+
+    @property
+    def table(self) -> Path:
+        """The latency table of a search."""
+        return self.path / "table.json"
+
+    @property
+    def candidates(self) -> Path:
+        """The networks that a search chose from, in CSV."""
+        return self.path / "candidates.csv"
+
+    def candidate(self, rank: int) -> Path:
+        """The architecture of a candidate that was not chosen; the best has rank 1."""
+        return self.path / "candidates" / f"{rank:02}.json"
+
+    # Of an exploration.
+
+    @property
+    def explored(self) -> Path:
+        """The networks that were scored so far."""
+        return self.path / "explored.json"
+
+    @property
+    def front(self) -> Path:
+        """The Pareto front of these, in CSV."""
+        return self.path / "front.csv"
+
+    def front_architecture(self, number: int) -> Path:
+        """An architecture of the front; the fastest has number 1."""
+        return self.path / "front" / f"{number:02}.json"
+
+    def front_architectures(self) -> list[Path]:
+        """Those that are there."""
+        return sorted((self.path / "front").glob("[0-9]*.json"))
+
+    # Of a comparison, which leaves its conditions in `config`.
+
+    @property
+    def comparison(self) -> Path:
+        """The rows of a comparison, in JSON."""
+        return self.path / "compare.json"
+
+    @property
+    def comparison_csv(self) -> Path:
+        """The same in CSV."""
+        return self.path / "compare.csv"
+
+    def figure(self, name: Figure) -> Path:
+        """A figure, a PNG file."""
+        return self.path / f"{name}.png"
+
+    def relative(self, file: Path) -> str:
+        """How a file in this folder is named in others: from the folder on, with `/` on every system."""
+        return file.relative_to(self.path).as_posix()
+
+    def prepare(self, resume: bool) -> None:
+        """Makes the folder of a search or training.
+
+        Raises:
+            InputError: it holds something and is not to be resumed, or cannot be made.
+        """
+        if self.path.exists() and any(self.path.iterdir()) and not resume:
+            raise InputError(
+                "the folder is not empty", where=str(self.path), hint="add --resume to go on with its run, or name another one"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
+
+    def prepare_comparison(self) -> None:
+        """Makes the folder of a comparison; an earlier comparison in it will be replaced.
+
+        Raises:
+            InputError: it holds something else, or cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()) and not self.comparison.is_file():
+                hint = "name another one"
+                raise InputError("the folder holds something else than a comparison", where=str(self.path), hint=hint)
+        except OSError as error:
+            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
+
+    def write_config(self, text: str) -> None:
+        """Keeps the settings, given as YAML.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self._write(self.config, text)
+
+    def write_command(self, words: Sequence[str]) -> None:
+        """Keeps the command that made the run.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self._write(self.command, shlex.join(words) + "\n")
+
+    def write_result(self, result: Mapping[str, object]) -> None:
+        """Keeps the result.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self._write(self.result, json.dumps(result, indent=2) + "\n")
+
+    def read_config(self) -> dict[str, Any]:
+        """The settings as they stand there, none where there is no such file.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return dict(self._read(self.config)) if self.config.is_file() else {}
+
+    def read_command(self) -> str | None:
+        """The command that made the run, None where it is not known.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return read_text(self.command).strip() if self.command.is_file() else None
+
+    def read_result(self) -> Any:
+        """The result: an object, or the rows of a comparison.
+
+        Raises:
+            InputError: the file is missing or cannot be read.
+        """
+        return self._read(self.comparison if self.kind == "comparison" else self.result)
+
+    def read_table(self) -> LatencyTable | None:
+        """The latency table of a search, None where there is none.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return read_table(self.table) if self.table.is_file() else None
+
+    def nothing_finished(self, commands: str) -> InputError:
+        """The error that no finished run of these commands is in this folder."""
+        problem = f"no finished run of spnas {commands} is in this folder" if self.path.is_dir() else "no such folder"
+        return InputError(problem, where=str(self.path), hint="give the folder that such a command was told with -o")
+
+    def _read(self, file: Path) -> Any:
+        try:
+            return json.loads(read_text(file)) if file.suffix == ".json" else yaml.safe_load(read_text(file))
+        except (ValueError, yaml.YAMLError) as error:
+            raise InputError("the file is damaged", where=str(file)) from error
+
+    def _write(self, file: Path, text: str) -> None:
+        try:
+            write_text(file, text)
+        except OSError as error:
+            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error

@@ -1,0 +1,68 @@
+"""The accuracy of a trained network by its name and that of a data set."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from search import processes
+from search.convnet.inputs import load_known_images
+from search.convnet.named import Name, find_trained
+from search.images.batches import held_out_batches, on_device
+from search.training.accuracy import Accuracy, accuracies
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How accurate a network is on the held-out images of a data set.
+
+    Attributes:
+        origin: how its weights came about, in words.
+        classes: their names, in the order of the counts.
+        accuracy: counts of images.
+    """
+
+    origin: str
+    classes: tuple[str, ...]
+    accuracy: Accuracy
+
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return sum(self.accuracy.images)
+
+    @property
+    def top1(self) -> float:
+        """Share of them whose class is the first guess, 0 to 1."""
+        return self.accuracy.top1
+
+    @property
+    def top5(self) -> float | None:
+        """Share of them whose class is among the first five guesses, 0 to 1; None for five classes or fewer."""
+        return self.accuracy.top5
+
+    @property
+    def top1_by_class(self) -> dict[str, float | None]:
+        """`top1` of the images of each class, None where there are none."""
+        return dict(zip(self.classes, self.accuracy.top1_by_class, strict=True))
+
+
+def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:
+    """Measures the accuracy of a trained network on the held-out images of a data set, whose classes are its own.
+
+    Args:
+        network: its file, or the run that left it.
+        data: the images: the name of a data set, or a folder; see `search.images.data.load_data`.
+        seed: as in training: says which images of a folder without `val` are held out.
+        batch_size: images that are computed together.
+        workers: processes that load images; 0 loads in this one.
+
+    Raises:
+        InputError: the network or the images cannot be used, or the classes differ.
+    """
+    saved = find_trained(network)
+    images = load_known_images(saved, os.fspath(data), seed)
+    device = processes.state().device
+    batches = on_device(held_out_batches(images, batch_size, workers), device)
+    [accuracy] = accuracies([saved.build().to(device)], batches, len(images.classes))
+    return Evaluated(saved.origin, saved.classes, accuracy)

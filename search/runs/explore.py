@@ -1,0 +1,109 @@
+"""An exploration with a finished search's supernet, from how many networks to the front that it leaves in the search's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from latency_db.runtime_model import RuntimeModel
+from profiling.errors import InputError
+from search import processes
+from search.finding.explore import BATCH_NORM_BATCHES, MOST_IMAGES, Explored, Explorer, Way, front, write_front
+from search.finding.search import Found, Search
+from search.finding.selection import near
+from search.images.data import load_data
+from search.listener import SILENT, Listener
+from search.report.figures import draw_front
+from search.runs.run import SearchRun, load_run
+
+
+@dataclass(frozen=True)
+class ExploreResult:
+    """What an exploration knows in the end.
+
+    Attributes:
+        networks: all that were scored, in this and in earlier explorations of the run.
+        front: those that no other beats, the fastest first.
+    """
+
+    networks: tuple[Explored, ...]
+    front: list[Explored]
+
+
+def explore(
+    run: SearchRun | str | os.PathLike[str], way: Way = "random", networks: int = 100, listener: Listener = SILENT
+) -> ExploreResult:
+    """Scores networks of a finished search's space with its supernet's weights; leaves their front and its figure in its folder.
+
+    Networks lie within 3 % of the target, or anywhere where the search had none. What was explored before counts.
+
+    Args:
+        run: the search, or its folder.
+        way: `random` draws networks independently; `evolution` changes and crosses the best so far.
+        networks: how many to have found in this way in the end.
+        listener: is told how it goes on, and may stop it.
+
+    Raises:
+        InputError: there is no finished search, its data cannot be used, or the band holds too few networks. Or there are several
+            processes.
+        KeyboardInterrupt: the listener stopped it; what was scored is kept, and the next call goes on from there.
+    """
+    require_one_process()
+    run = _search_run(run)
+    search, found = (run.search, run.found) if run.search and run.found else _again(run)
+    model, config = search.model, search.config
+    band = model.range_ms() if config.target_ms is None else near(config.target_ms)
+    scorer = search.scorer(batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
+    weights = hashlib.sha256(config.decisive.encode()).hexdigest()[:16]
+    explorer = Explorer(way, model, scorer, band, config.seed, run.folder.explored, weights)
+    begun = False
+
+    def on_scored(done: int) -> None:
+        nonlocal begun
+        if not begun:
+            listener.begin(done, networks)
+        begun = True
+        listener.progress(done, networks, f"{band[0]:.4g} to {band[1]:.4g} ms")
+
+    scored = explorer.explore(networks, on_scored, listener.stop)
+    listener.end()
+    best = front(scored)
+    write_front(model, best, run.folder)
+    figure = run.folder.figure("front")
+    draw_front(scored, best, found.chosen.score, config.target_ms, figure)
+    listener.note(
+        f"Explored: {len(scored)} networks of {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
+        f"{len(best)} of them in the front, in {run.folder.front} and {figure}"
+    )
+    return ExploreResult(scored, best)
+
+
+def require_one_process() -> None:
+    """Makes sure, before any training, that an exploration can follow.
+
+    Raises:
+        InputError: this is one of several processes.
+    """
+    if processes.state().num_processes > 1:
+        raise InputError(
+            "one process explores",
+            where="--explore",
+            hint="search without it, then give the same command with it and --resume, alone",
+        )
+
+
+def _search_run(run: SearchRun | str | os.PathLike[str]) -> SearchRun:
+    loaded = run if isinstance(run, SearchRun) else load_run(run)
+    if not isinstance(loaded, SearchRun):
+        raise InputError("this is a training; explore the folder of a search", where=str(loaded.folder.path))
+    return loaded
+
+
+def _again(run: SearchRun) -> tuple[Search, Found]:
+    """The supernet from the checkpoint of a finished search."""
+    config, model = run.config, RuntimeModel(run.table)
+    search = Search(model, load_data(config.data, model.space, config.seed), config, run.folder)
+    if search.resumed_at < search.steps:
+        raise InputError("its checkpoint is missing or not that of its end", where=str(run.folder.checkpoint))
+    return search, search.run(lambda step: None)

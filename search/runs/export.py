@@ -1,0 +1,56 @@
+"""An export from the name of a trained network to a file that an app can use as it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import get_args
+
+from profiling.conditions import Precision
+from profiling.errors import InputError
+from profiling.models.builder import TfliteBuilder
+from search.convnet.inputs import load_known_images
+from search.convnet.named import Name, find_trained
+from search.convnet.saved import SavedNetwork
+from search.export.export import DEFAULTS, Export, ExportOptions, Format, write_export
+from search.listener import SILENT, Listener
+
+
+def export(
+    network: SavedNetwork | Name,
+    target: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    precision: Precision = "fp32",
+    to: Format | None = None,
+    options: ExportOptions = DEFAULTS,
+    listener: Listener = SILENT,
+) -> Export:
+    """Writes a trained network as a TFLite or ONNX file, which is kept only if it computes what the network computes.
+
+    Args:
+        network: in memory, its file, or the run that left it.
+        target: the file; one that is there is replaced.
+        data: the images that it was trained on, to compare on, and to estimate the ranges of int8 on; None takes random pixels.
+        precision: of the weights, `fp32` for ONNX; `int8` has activations, input and output in 8 bits too.
+        to: the format; None goes by the ending of the file.
+        options: of the comparison and of the ranges.
+        listener: is told how it goes on.
+
+    Raises:
+        InputError: such a network cannot be exported, or not so, or the file cannot be written.
+        ConversionError: it could not be converted, or the result does not compute what the network computes.
+    """
+    target = Path(target)
+    to = _format(target) if to is None else to
+    saved = network if isinstance(network, SavedNetwork) else find_trained(network)
+    images = None if data is None else load_known_images(saved, os.fspath(data), options.seed)
+    with TfliteBuilder(workers=1) as builder:
+        return write_export(saved, target, to, precision, builder, images, options, listener)
+
+
+def _format(target: Path) -> Format:
+    for known in get_args(Format):
+        if target.suffix == f".{known}":
+            return known  # type: ignore[no-any-return]
+    raise InputError("the name of an exported file ends in .tflite or .onnx", where=str(target))

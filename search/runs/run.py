@@ -1,0 +1,157 @@
+"""A finished run: what a search or a training gives back, and what is read again from its folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from latency_db.table import LatencyTable
+from profiling.errors import InputError
+from profiling.space import FROM_LIST, Architecture, load_architecture
+from profiling.specfile import SpecModel, read_spec
+from search.config import Positive, SearchConfig
+from search.run_folder import RunFolder
+from search.training.recipe import TrainConfig
+
+if TYPE_CHECKING:
+    from search.convnet.network import Network
+    from search.finding.search import Found, Search
+
+Accuracy = Annotated[float, Field(ge=0, le=1)]
+
+
+class SearchResult(SpecModel):
+    """What `spnas search --json` prints and `result.json` holds.
+
+    Attributes:
+        architecture: of the network found, one choice per searchable layer.
+        predicted_ms: its latency by the table.
+        target_ms: that it had to keep to; None with a fixed runtime weight.
+        accuracy: with the supernet's weights, on held-out images that took no part in choosing it, 0 to 1.
+    """
+
+    architecture: Annotated[tuple[str, ...], FROM_LIST]
+    predicted_ms: Positive
+    target_ms: Positive | None
+    accuracy: Accuracy
+
+
+class TrainResult(SpecModel):
+    """What `spnas train --json` prints and `result.json` holds; accuracies on held-out images, 0 to 1.
+
+    Attributes:
+        network: which was trained, as it was named.
+        origin: how its weights came about, in words.
+        epochs: passes over the training images.
+        top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
+        last_top1, last_top5: of the weights of the last step.
+    """
+
+    network: str
+    origin: str
+    epochs: int
+    top1: Accuracy
+    top5: Accuracy | None
+    last_top1: Accuracy
+    last_top5: Accuracy | None
+
+
+@dataclass(frozen=True)
+class Run(os.PathLike[str]):
+    """A finished run. Whatever takes a path takes it as that of its folder.
+
+    Attributes:
+        folder: that holds its files.
+    """
+
+    folder: RunFolder
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
+
+    def network(self) -> Network:
+        """The network with its weights, a torch module in evaluation mode; from images (batch, channels, height, width).
+
+        Raises:
+            InputError: its file is missing or damaged.
+        """
+        from search.convnet.saved import load_network
+
+        return load_network(self.folder.network).build()
+
+
+@dataclass(frozen=True)
+class SearchRun(Run):
+    """A finished search.
+
+    Attributes:
+        config: its settings.
+        result: what was found.
+        architecture: of the network found.
+        search, found: what is in memory where this process searched, None where the run was read from its folder.
+    """
+
+    config: SearchConfig
+    result: SearchResult
+    architecture: Architecture
+    search: Search | None = field(default=None, repr=False, compare=False)
+    found: Found | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def predicted_ms(self) -> float:
+        """The latency of the network found, by the table of the search."""
+        return self.result.predicted_ms
+
+    @property
+    def accuracy(self) -> float:
+        """With the supernet's weights, on held-out images that took no part in choosing it, 0 to 1."""
+        return self.result.accuracy
+
+    @property
+    def table(self) -> LatencyTable:
+        """The latency table of the search.
+
+        Raises:
+            InputError: its file is missing or damaged.
+        """
+        table = self.folder.read_table()
+        if table is None:
+            raise InputError("the latency table of this search is missing", where=str(self.folder.table))
+        return table
+
+
+@dataclass(frozen=True)
+class TrainRun(Run):
+    """A finished training.
+
+    Attributes:
+        config: its settings.
+        result: how accurate the network became.
+    """
+
+    config: TrainConfig
+    result: TrainResult
+
+    @property
+    def accuracy(self) -> float:
+        """Its top-1 on held-out images, 0 to 1."""
+        return self.result.top1
+
+
+def load_run(folder: str | os.PathLike[str]) -> SearchRun | TrainRun:
+    """A finished search or training from its folder, without training anything.
+
+    Raises:
+        InputError: none finished there, or a file of it is missing or damaged.
+    """
+    run = RunFolder(folder)
+    match run.kind:
+        case "search":
+            config, result = read_spec(run.config, SearchConfig), read_spec(run.result, SearchResult)
+            return SearchRun(run, config, result, load_architecture(str(run.architecture)))
+        case "training":
+            return TrainRun(run, read_spec(run.config, TrainConfig), read_spec(run.result, TrainResult))
+    raise run.nothing_finished("search or train")

@@ -1,0 +1,140 @@
+"""A search from a table and images to the folder that it leaves."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table import LatencyTable
+from latency_db.table_files import write_table
+from profiling.errors import InputError
+from search import processes
+from search.config import DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_schedule
+from search.convnet.saved import SavedNetwork
+from search.finding.collapse import CollapseWatch
+from search.finding.search import Found, Search, SearchStep, check_target, table_digest
+from search.finding.selection import write_candidates
+from search.images.data import Data, load_data
+from search.listener import SILENT, Listener
+from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
+from search.run_folder import RunFolder
+from search.runs.run import SearchResult, SearchRun
+
+
+def search(
+    table: LatencyTable,
+    data: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    target_ms: float | None = None,
+    runtime_weight: float | None = None,
+    options: TrainingOptions = DEFAULTS,
+    listener: Listener = SILENT,
+) -> SearchRun:
+    """Trains the supernet against a latency table and leaves the network that it finds, with all that tells how, in a folder.
+
+    Args:
+        table: of the space that is searched.
+        data: the images: the name of a data set, or a folder; see `search.images.data.load_data`.
+        folder: of the run; what it holds goes on where it stopped, unless the options say otherwise.
+        target_ms: the latency that the network found is not to exceed, in ms; or
+        runtime_weight: λ of Eq. 9; exactly one of both.
+        options: of the training.
+        listener: is told how it goes on, and may stop it.
+
+    Raises:
+        InputError: the target is out of reach, the images cannot be used, or the folder holds something else.
+        TableError: the table is not complete.
+        TrainingError: the loss is no longer finite, or memory does not suffice.
+        KeyboardInterrupt: the listener stopped it; the next call goes on from there.
+    """
+    if (target_ms is None) == (runtime_weight is None):
+        raise InputError("give either target_ms or runtime_weight")
+    model = RuntimeModel(table)
+    if target_ms is not None:
+        check_target(model, target_ms)
+    data, run = os.fspath(data), RunFolder(folder)
+    images = processes.one_first(lambda: load_data(data, model.space, options.seed))
+    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options)
+    processes.from_main(lambda: run.prepare(options.resume))
+    if len(images.classes) != model.space.classes:
+        have, head = len(images.classes), model.space.classes
+        listener.note(
+            f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}."
+        )
+    begun = Search(model, images, config, run)
+    processes.from_main(lambda: run.write_config(config.to_yaml()))
+    found = _train(begun, images, listener)
+    result = SearchResult(
+        architecture=found.architecture.choices,
+        predicted_ms=found.predicted_ms,
+        target_ms=target_ms,
+        accuracy=found.accuracy,
+    )
+    if processes.index() == 0:
+        _leave(found, model, images.classes, config, run)
+        run.write_result(result.model_dump(mode="json"))
+    return SearchRun(run, config, result, found.architecture, begun, found)
+
+
+def _config(model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions) -> SearchConfig:
+    given = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
+    return configured(
+        SearchConfig,
+        {
+            "table": model.table.name,
+            "space_digest": model.space.digest,
+            "table_digest": table_digest(model.table),
+            "data": data,
+            **aim,
+            **options.settings(*sensible_schedule(images.train_images, options.batch_size)),
+            **given,
+        },
+    )
+
+
+def _train(begun: Search, images: Data, listener: Listener) -> Found:
+    config = begun.config
+    aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
+    listener.note(
+        f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
+        f"{begun.steps} steps of {config.batch_size}, aiming at {aim}"
+        + (f"; from step {begun.resumed_at}" if begun.resumed_at else "")
+    )
+    watch = CollapseWatch(begun.model, config.target_ms, begun.deciding_steps)
+
+    def on_step(step: SearchStep) -> None:
+        listener.step(step)
+        terms = f"CE {step.cross_entropy:.3f}, R {step.runtime_ms:.4g} ms, λ {step.runtime_weight:.3f}"
+        listener.progress(step.step, step.steps, f"{step.phase}: {terms}, {_brief(step.choices)}")
+        collapse = watch.look(step.choices, step.runtime_ms) if step.phase == "search" else None
+        if collapse is not None:
+            listener.note(collapse)
+
+    listener.begin(begun.resumed_at, begun.steps)
+    found = begun.run(on_step, listener.stop)
+    listener.end()
+    return found
+
+
+def _brief(choices: tuple[str, ...]) -> str:
+    """How often each choice is taken, e.g. `3 5x5-6, 2 skip`."""
+    return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
+
+
+def _leave(found: Found, model: RuntimeModel, classes: tuple[str, ...], config: SearchConfig, run: RunFolder) -> None:
+    write_candidates(found.candidates, run)
+    write_table(model.table, run.table)
+    SavedNetwork(
+        name=run.name,
+        layers=tuple(layer for _, layer in found.architecture.placed_layers()),
+        classes=classes,
+        state=found.network.state_dict(),
+        top1=found.accuracy,
+        origin="weights of the supernet, batch norm re-estimated",
+    ).save(run.network)
+    draw_progress(found.metrics, config.target_ms, run.figure("progress"))
+    draw_decisions(model.space, found.metrics, config.target_ms, run.figure("decisions"))
+    draw_network(model, found.architecture, run.figure("network"))
+    draw_kernels(found.supernet, found.architecture, run.figure("kernels"))

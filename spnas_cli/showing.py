@@ -1,0 +1,174 @@
+"""Searches, trainings, explorations, evaluations and exports that are shown on stderr as they go on.
+
+The commands call these, and Python code does by way of `import spnas`: in a terminal or a notebook they show a bar with the
+remaining time, in a log a line now and then. Arguments and errors are those of the functions in `search.runs`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Self
+
+from search.config import DEFAULTS, TrainingOptions
+from search.convnet.named import AS_GIVEN, Name, Size
+from search.listener import Listener
+from spnas_cli.output import ProgressLine, duration, note, progress
+from spnas_cli.runs import write_command
+
+if TYPE_CHECKING:
+    from latency_db.table import LatencyTable
+    from profiling.conditions import Precision
+    from search.convnet.saved import SavedNetwork
+    from search.export.export import Export, ExportOptions, Format
+    from search.finding.explore import Way
+    from search.runs.evaluate import Evaluated
+    from search.runs.explore import ExploreResult
+    from search.runs.run import SearchRun, TrainRun
+
+
+class Shown(Listener):
+    """Shows notes, and a bar with the remaining time; to be used in a `with`, which takes the bar away whatever happens.
+
+    Args:
+        label: what is done, before the bar.
+        stoppable: whether Ctrl-C and SIGTERM wait for the step in hand.
+        folder: of a training, where the command that began it is kept; how long it took is said. None where nothing is trained.
+    """
+
+    def __init__(self, label: str, *, stoppable: bool = False, folder: Name | None = None) -> None:
+        self._label, self._stoppable, self._folder = label, stoppable, folder
+        self._stack = ExitStack()
+        self._asked: Callable[[], bool] = lambda: False
+        self._line: ProgressLine | None = None
+        self._first, self._start = 0, 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def note(self, text: str) -> None:
+        """On a line of its own."""
+        note(text)
+
+    def begin(self, done: int, total: int) -> None:
+        """Draws the bar."""
+        if self._folder is not None:
+            write_command(self._folder)
+        [self._line] = self._stack.enter_context(progress(self._label))
+        if self._stoppable:
+            self._asked = self._stack.enter_context(stopping_between_steps())
+        self._first, self._start = done, time.monotonic()
+
+    def progress(self, done: int, total: int, text: str) -> None:
+        """Moves the bar."""
+        steps = done - self._first
+        remaining = (time.monotonic() - self._start) / steps * (total - done) if steps else None
+        if self._line is not None:
+            self._line.update(done, total, text, remaining)
+
+    def end(self) -> None:
+        """Takes the bar away."""
+        self._stack.close()
+        if self._folder is not None:
+            note(f"Trained in {duration(time.monotonic() - self._start)}.")
+
+    def stop(self) -> bool:
+        """Whether Ctrl-C was pressed, or SIGTERM came."""
+        return self._asked()
+
+
+@contextmanager
+def stopping_between_steps() -> Iterator[Callable[[], bool]]:
+    """Has Ctrl-C and SIGTERM wait for the step in hand, so that what is saved is a whole step; a second one does not wait."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may say what signals do
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def search(
+    table: LatencyTable,
+    data: str | os.PathLike[str],
+    folder: Name,
+    *,
+    target_ms: float | None = None,
+    runtime_weight: float | None = None,
+    options: TrainingOptions = DEFAULTS,
+) -> SearchRun:
+    """Trains the supernet against a latency table and leaves the network that it finds in a folder (`search.runs.search`)."""
+    from search.runs import search as runs
+
+    with Shown("search", stoppable=True, folder=folder) as listener:
+        return runs.search(
+            table, data, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=options, listener=listener
+        )
+
+
+def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> ExploreResult:
+    """Scores networks of a finished search's space with its supernet's weights (`search.runs.explore`)."""
+    from search.runs import explore as runs
+
+    with Shown("explore", stoppable=True) as listener:
+        return runs.explore(run, way, networks, listener)
+
+
+def train(
+    network: Name,
+    data: str | os.PathLike[str],
+    folder: Name,
+    *,
+    recipe: str = "mnasnet",
+    init: Name | None = None,
+    size: Size = AS_GIVEN,
+    options: TrainingOptions = DEFAULTS,
+) -> TrainRun:
+    """Trains a network by a recipe and leaves it in a folder (`search.runs.train`)."""
+    from search.runs import train as runs
+
+    with Shown("train", stoppable=True, folder=folder) as listener:
+        return runs.train(network, data, folder, recipe=recipe, init=init, size=size, options=options, listener=listener)
+
+
+def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:
+    """Measures the accuracy of a trained network on the held-out images of a data set (`search.runs.evaluate`)."""
+    from search.runs import evaluate as runs
+
+    return runs.evaluate(network, data, seed=seed, batch_size=batch_size, workers=workers)
+
+
+def export(
+    network: SavedNetwork | Name,
+    target: str | os.PathLike[str],
+    data: str | os.PathLike[str] | None = None,
+    *,
+    precision: Precision = "fp32",
+    to: Format | None = None,
+    options: ExportOptions | None = None,
+) -> Export:
+    """Writes a trained network as a TFLite or ONNX file that computes what the network computes (`search.runs.export`)."""
+    from search.export.export import DEFAULTS
+    from search.runs import export as runs
+
+    with Shown("images") as listener:
+        return runs.export(network, target, data, precision=precision, to=to, options=options or DEFAULTS, listener=listener)

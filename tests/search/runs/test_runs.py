@@ -1,0 +1,143 @@
+"""Whole runs as Python code makes them: they say nothing, tell a listener, leave what the commands leave, and come back."""
+
+import json
+
+import pytest
+import torch
+from small import table_from_multiply_adds
+
+from profiling.errors import InputError
+from search.config import TrainingOptions
+from search.convnet.named import Size
+from search.listener import Listener
+from search.runs.evaluate import evaluate
+from search.runs.explore import explore
+from search.runs.export import export
+from search.runs.run import SearchRun, TrainRun, load_run
+from search.runs.search import search
+from search.runs.train import train
+
+QUICK = TrainingOptions(epochs=2, batch_size=64)
+
+
+class Notebook(Listener):
+    """Writes down all that it is told, and asks to stop after so many steps."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.notes, self.spans, self.shown, self.steps = [], [], [], []
+        self.ended, self._stop_after = 0, stop_after
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def begin(self, done, total):
+        self.spans.append((done, total))
+
+    def progress(self, done, total, text):
+        self.shown.append((done, total, text))
+
+    def step(self, step):
+        self.steps.append(step)
+
+    def end(self):
+        self.ended += 1
+
+    def stop(self):
+        return len(self.steps) == self._stop_after
+
+
+@pytest.fixture(scope="module")
+def table(make_space):
+    return table_from_multiply_adds(make_space(classes=12))
+
+
+@pytest.fixture(scope="module")
+def found(table, tmp_path_factory) -> tuple[SearchRun, Notebook]:
+    """A search that was stopped once, and what was told by the call that ended it."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.raises(KeyboardInterrupt):
+        search(table, "digits", folder, runtime_weight=0.1, options=QUICK, listener=Notebook(stop_after=20))
+    told = Notebook()
+    return search(table, "digits", folder, runtime_weight=0.1, options=QUICK, listener=told), told
+
+
+def test_a_search_tells_how_it_goes_on_from_where_it_stopped(found):
+    _, told = found
+    assert told.spans == [(20, 44)]
+    assert [step.step for step in told.steps] == list(range(21, 45)) == [done for done, _, _ in told.shown]
+    assert told.ended == 1
+    assert told.notes[0].startswith("The data has 10 classes, the table a head of 12")
+    assert told.notes[1].endswith("44 steps of 64, aiming at λ = 0.1; from step 20")
+    assert "CE " in told.shown[-1][2]
+
+
+def test_a_finished_search_is_read_again_and_its_network_guesses_as_it_should(found, capfd):
+    run, _ = found
+    again = load_run(run.folder.path)
+    assert again == run
+    assert isinstance(again, SearchRun)
+    assert (again.search, again.found) == (None, None)
+    assert again.predicted_ms == run.predicted_ms == run.search.model.predict(again.architecture).total_ms
+    assert again.table == run.search.model.table
+    assert again.network()(torch.zeros(3, 1, 12, 12)).shape == (3, 10)
+    assert json.loads(run.folder.result.read_text())["architecture"] == list(run.architecture.choices)
+    assert not run.folder.command.exists(), "no command was typed"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_search_that_ended_is_explored_from_its_folder(found):
+    run, _ = found
+    told = Notebook()
+    explored = explore(run.folder, networks=6, listener=told)
+    assert told.spans == [(0, 6)]
+    assert told.shown[-1][:2] == (6, 6)
+    assert "Explored: 6 networks" in told.notes[0]
+    assert len(explored.networks) == 6
+    assert set(explored.front) <= set(explored.networks)
+    assert run.folder.figure("front").exists()
+    # In memory or from the folder, the supernet is the same one: nothing is scored again.
+    assert explore(run, networks=6).networks == explored.networks
+
+
+def test_a_network_is_trained_on_from_a_search_measured_and_exported(found, tmp_path):
+    run, _ = found
+    told = Notebook()
+    trained = train(run, "digits", tmp_path / "trained", init=run, options=QUICK, listener=told)
+    assert isinstance(trained, TrainRun)
+    assert (told.spans, told.ended) == ([(0, 44)], 1)
+    assert "top-1" in told.shown[-1][2]
+    assert trained.config.network == str(run.folder.architecture)
+    assert "starting from: weights of the supernet" in trained.result.origin
+    assert load_run(trained) == trained
+    measured = evaluate(trained, "digits")
+    assert (measured.top1, measured.top5) == (trained.accuracy, trained.result.top5)
+    assert measured.images == 359
+    assert list(measured.top1_by_class) == list("0123456789")
+
+    told = Notebook()
+    exported = export(trained, tmp_path / "digits.onnx", "digits", listener=told)
+    assert exported.file.stat().st_size == exported.size_bytes
+    assert (exported.check.images, exported.check.top1) == (359, trained.accuracy)
+    assert told.notes == ["Converting to onnx, fp32 …", "Comparing with the network …"]
+    assert (told.spans, told.shown[-1][:2]) == ([(0, 359)], (359, 359))
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_left(found, table, tmp_path):
+    run, _ = found
+    with pytest.raises(InputError, match="either target_ms or runtime_weight"):
+        search(table, "digits", tmp_path / "new")
+    with pytest.raises(InputError, match="epochs = -1: input should be greater than or equal to 1"):
+        search(table, "digits", tmp_path / "new", runtime_weight=1, options=TrainingOptions(epochs=-1))
+    with pytest.raises(InputError, match="the folder is not empty"):
+        search(table, "digits", run.folder, runtime_weight=0.1, options=TrainingOptions(resume=False))
+    with pytest.raises(InputError, match="belongs to another config"):
+        search(table, "digits", run, runtime_weight=0.2, options=QUICK)
+    with pytest.raises(InputError, match="a trained network is of one size"):
+        train(run.folder.network, "digits", tmp_path / "new", size=Size(0.5))
+    with pytest.raises(InputError, match=r"digits\.bin: the name of an exported file ends in \.tflite or \.onnx"):
+        export(run, tmp_path / "digits.bin")
+    with pytest.raises(InputError, match="no finished run of spnas search or train"):
+        load_run(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        explore(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []

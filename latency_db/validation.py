@@ -22,8 +22,8 @@ class ValidationReport:
         bias_pct: mean signed percentage error; above 0 when predictions are too high.
         spearman: rank correlation, 1 when every pair of networks is ordered rightly.
         worst_pct: the largest absolute percentage error.
-        noise_floor_ms: RMSE between two separate halves of the measurements, halved: the error that a measured latency has by
-            itself when both halves are taken together. No model can be better than this but by luck.
+        noise_floor_ms: RMSE between two separate halves of the measurements, halved: the measurements' own error when both
+            halves are taken together. No model can beat it except by luck.
     """
 
     networks: int

@@ -34,7 +34,7 @@ ROUTES = ("auto", "usb", "tcp", "server")
 DEFAULT_RUNS = 15
 DEFAULT_TIMEOUT_S = 120.0
 DEFAULT_RECONNECT_S = 600.0
-TOOL_HELP = "For phones: a benchmark_model file, or the LiteRT version to download it of. [default: a version known to work]"
+TOOL_HELP = "For phones: a benchmark_model file, or the LiteRT version to download. [default: a version known to work]"
 
 
 @dataclass(frozen=True)
@@ -94,28 +94,6 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
         rounds: default of `--rounds`.
         seed: default of `--seed`; one for calibration and another for validation, so that they draw other networks.
     """
-    options = (
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the runtime."),
-        click.option("--cores", metavar="MASK", default="any", show_default=True, help="any, big, prime, or a hexadecimal mask."),
-        click.option("--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Of the models."),
-        click.option("--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="Runs the graph."),
-        click.option("--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Processes per model at least."),
-        click.option("--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process."),
-        click.option(
-            "--timeout", type=click.FloatRange(1), default=DEFAULT_TIMEOUT_S, show_default=True, help="Seconds per process."
-        ),
-        click.option("--seed", type=int, default=seed, show_default=True, help="Seed of the random networks and of the order."),
-        click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="The way to a phone."),
-        click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
-        click.option("--max-temp", type=float, metavar="°C", help="Of a phone's skin: measuring waits until it is cooler."),
-        click.option(
-            "--reconnect",
-            type=click.FloatRange(0),
-            default=DEFAULT_RECONNECT_S,
-            show_default=True,
-            help="Seconds that a phone may be away before the run ends; the same command goes on later.",
-        ),
-    )
 
     def decorate(function: Function) -> Function:
         names = MeasuringOptions.__dataclass_fields__
@@ -125,11 +103,54 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
             measuring = MeasuringOptions(**{name: given.pop(name) for name in names})
             return function(measuring=measuring, **given)
 
-        for option in reversed(options):
+        for option in reversed(_options(rounds, seed)):
             with_measuring = option(with_measuring)
         return with_measuring  # type: ignore[return-value]
 
     return decorate
+
+
+def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ...]:
+    return (
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the runtime."),
+        click.option(
+            "--cores",
+            metavar="MASK",
+            default="any",
+            show_default=True,
+            help="Cores to run on: any, big, prime, or a hexadecimal mask.",
+        ),
+        click.option(
+            "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Number format of the models."
+        ),
+        click.option(
+            "--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="What runs the graph."
+        ),
+        click.option(
+            "--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Processes per model, at least."
+        ),
+        click.option("--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(1),
+            default=DEFAULT_TIMEOUT_S,
+            show_default=True,
+            help="Seconds that a process may take.",
+        ),
+        click.option("--seed", type=int, default=seed, show_default=True, help="Seed of the random networks and of the order."),
+        click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="How to reach a phone."),
+        click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
+        click.option(
+            "--max-temp", type=float, metavar="°C", help="Highest skin temperature of a phone: above it, measuring waits."
+        ),
+        click.option(
+            "--reconnect",
+            type=click.FloatRange(0),
+            default=DEFAULT_RECONNECT_S,
+            show_default=True,
+            help="Seconds that a phone may be away before the run ends; run the command again to continue.",
+        ),
+    )
 
 
 @contextmanager

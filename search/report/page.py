@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -141,15 +140,13 @@ def describe_table(table: LatencyTable, validation: Validation | None) -> TableS
             places.append((slot.position, what, cells))
         elif table.fixed is None:
             others.append((slot.position, f"{layer.KIND} {what}", cell(table.row(layer, slot.position))))
-    noises = [row.spread_ms / row.ms * 100 for row in table.rows.values() if row.spread_ms is not None]
     image = None
     if validation is not None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "validation.png"
             draw_validation(validation, table, file)
             image = _image(file, "Predicted against measured latency of the networks of the validation")
-    noise = (median(noises), max(noises)) if noises else None
-    return TableSection(table, RuntimeModel(table), places, others, noise, validation, image)
+    return TableSection(table, RuntimeModel(table), places, others, table.noise_pct, validation, image)
 
 
 def _image(file: Path, title: str) -> Image:

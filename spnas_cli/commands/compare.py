@@ -21,11 +21,11 @@ def _widths(context: click.Context, parameter: click.Parameter, text: str) -> tu
     try:
         widths = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no list of factors such as 0.5,0.75,1.0") from None
+        raise click.BadParameter(f"{text!r} is not a list of factors such as 0.5,0.75,1.0") from None
     if not all(0 < width <= 16 for width in widths):
         raise click.BadParameter("factors must be above 0 and at most 16")
     if len(set(widths)) < len(widths):
-        raise click.BadParameter("a factor stands twice")
+        raise click.BadParameter("a factor is given twice")
     return widths
 
 
@@ -44,7 +44,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 
 @click.command()
 @click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
-@click.option("--zoo", is_flag=True, help="Compare all networks of the zoo besides those that are named.")
+@click.option("--zoo", is_flag=True, help="Add all networks of the zoo to those named.")
 @click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
 @click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Where to measure.")
 @click.option(
@@ -96,7 +96,7 @@ def compare(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Measure networks side by side on a device: the paper's Table 1, with yours in it.
+    """Measure networks side by side, as in the paper's Table 1.
 
     Without a network, all of the zoo: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and single-path-nas.
     They are measured in the same shuffled rounds. Each measurement is kept, so the same command goes on where it was interrupted,

@@ -9,12 +9,12 @@ from spnas_cli.output import note, print_json, print_table
 
 
 @click.command()
-@click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]", help="Look for a phone on the network there too.")
+@click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]", help="Also look for a phone at this address.")
 @json_option
 def devices(addresses: tuple[str, ...], as_json: bool) -> None:
-    """List what latency can be measured on, and what is missing to do so: this machine, and phones.
+    """List the devices that can measure, and what each still lacks.
 
-    Phones on USB and those that an adb server knows are found by themselves.
+    These are this machine and every phone on USB or known to an adb server. Give the address of any other phone on the network.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="Where to measure: host, a phone's serial number, or HOST[:PORT]; repeat it to measure side by side.",
+    help="Where to measure: host, a phone's serial number, or HOST[:PORT]. Repeat it to measure on several devices at once.",
 )
 @click.option(
     "--space",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     metavar="N",
     default=20,
     show_default=True,
-    help="Random whole networks to calibrate the runtime model on; 0 for none, else at least 5.",
+    help="Random whole networks to calibrate the runtime model on: none (0), or at least 5.",
 )
 @measuring_options(rounds=6)
 @db_option
@@ -66,11 +66,11 @@ def profile(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Measure every layer of a search space on a device, into a latency table.
+    """Measure every layer of a search space into a latency table.
 
-    Each distinct layer is converted to TFLite once and measured in several rounds, every measurement a process of its own,
-    together with some whole networks that the runtime model is calibrated on. Each measurement is kept as soon as it is made:
-    interrupt it when you like, the same command goes on.
+    Converts each distinct layer to TFLite once and measures it in several rounds, each measurement in a process of its own,
+    together with some whole networks to calibrate the runtime model on. Every measurement is saved as soon as it is made:
+    interrupt the command at any time and run it again to continue.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def profile(
     from profiling.space import load_space
 
     if name is not None and len(device_names) > 1:
-        raise click.BadParameter("one name cannot be that of several tables; leave it out", param_hint="--name")
+        raise click.BadParameter("works with a single --device only", param_hint="--name")
     require_enough(calibrate)
     space = load_space(space_name)
     layers = space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers

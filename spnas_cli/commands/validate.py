@@ -27,13 +27,13 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     "architectures",
     multiple=True,
     metavar="ARCH",
-    help="Measure this network beside them, a file or a name; may be repeated. It takes no part in the report.",
+    help="Also measure this network, a file or a name; may be repeated. The report does not include it.",
 )
 @click.option(
     "--max-error",
     type=click.FloatRange(0),
     metavar="PCT",
-    help="Fail (exit code 5) when the mean error of the table as it is stored is above PCT %.",
+    help="Fail (exit code 5) if the mean error with the stored calibration is above PCT %.",
 )
 @click.option(
     "--figure",
@@ -56,13 +56,13 @@ def validate(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Measure random networks and report how far the runtime model can be trusted.
+    """Measure random networks to check the runtime model.
 
-    The networks are drawn by the seed and took no part in the calibration. Threads, cores, precision and delegate must be those
-    of the table. The noise floor is the error that the measurements have by themselves: no model can be better but by luck.
+    The seed draws the networks; none of them took part in the calibration. Threads, cores, precision and delegate must be those
+    of the table. The noise floor is the measurements' own error; no model can beat it except by luck.
 
-    Devices drift, so the calibration is measured again in the same rounds, and the errors are those of the runtime model with it.
-    How far the device has drifted since the table, and the error that its stored calibration has by now, are told beside them.
+    Devices drift, so the calibration networks are measured again in the same rounds. The report gives the model's error with
+    that fresh calibration, then the drift since profiling, and the error with the stored calibration.
 
     \b
     Examples:

@@ -141,7 +141,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
         (("chamnet-b",), "no network to measure"),
         (("mnasnet", "--top1", "mobilenet-v2=0.7"), "rows: mnasnet"),
         (("mnasnet", "--top1", "mnasnet=74.6"), "from 0 to 1"),
-        (("mnasnet", "--width", "1,wide"), "no list of factors"),
+        (("mnasnet", "--width", "1,wide"), "not a list of factors"),
         (("mnasnet", "--width", "0"), "above 0"),
         (("mnasnet", "-o", "text.tflite"), "is a file"),
         (("mnasnet", "-o", "."), "holds something else"),

@@ -95,24 +95,16 @@ class LatencyTable(SpecModel):
         """The latency of one network; for many of them, `RuntimeModel` fits the calibration only once.
 
         Args:
-            architecture: itself, or whatever `architecture` takes.
-
-        Raises:
-            InputError: as for `architecture`.
-            TableError: it belongs to another space, layers have no row, or the calibration does not hold for it.
-        """
-        if not isinstance(architecture, Architecture):
-            architecture = self.architecture(architecture)
-        return RuntimeModel(self).predict(architecture)
-
-    def architecture(self, name_or_file: str | os.PathLike[str]) -> Architecture:
-        """A network by the one choice of all its layers, such as `3x3-6`, by the name under which it ships, or by its file.
+            architecture: itself, the one choice of all its layers such as `3x3-6`, the name under which it ships, or its file.
 
         Raises:
             InputError: it is none of these, or the file does not hold an architecture.
+            TableError: it belongs to another space, layers have no row, or the calibration does not hold for it.
         """
-        name = os.fspath(name_or_file)
-        return self.space.uniform(name) if name in self.space.choices_by_name else load_architecture(name)
+        if not isinstance(architecture, Architecture):
+            name = os.fspath(architecture)
+            architecture = self.space.uniform(name) if name in self.space.choices_by_name else load_architecture(name)
+        return RuntimeModel(self).predict(architecture)
 
     @property
     def noise_pct(self) -> tuple[float, float] | None:

@@ -16,7 +16,7 @@ BATCH = 8192
 MOST_DRAWS = 200 * BATCH
 
 
-def networks_between(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) -> Iterator[Architecture]:
+def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
     """Distinct random architectures whose predicted latency lies between two bounds, the same ones for the same seed.
 
     They are drawn by rejection: architectures are distributed as by `profiling.space.random_architectures`, from proportions of
@@ -27,7 +27,7 @@ def networks_between(model: RuntimeModel, low_ms: float, high_ms: float, seed: i
 
     Args:
         model: predicts latencies; its space is drawn from.
-        low_ms, high_ms: both bounds belong to the band.
+        at_least_ms, at_most_ms: both bounds belong to the band.
         seed: of the draws.
 
     Raises:
@@ -35,23 +35,23 @@ def networks_between(model: RuntimeModel, low_ms: float, high_ms: float, seed: i
             no new network (at any step).
     """
     fastest, slowest = model.range_ms()
-    if not low_ms <= high_ms:
-        raise InputError(f"the band from {low_ms:g} to {high_ms:g} ms is empty: its lower bound comes first")
-    if high_ms < fastest or low_ms > slowest:
+    if not at_least_ms <= at_most_ms:
+        raise InputError(f"the band from {at_least_ms:g} to {at_most_ms:g} ms is empty: its lower bound comes first")
+    if at_most_ms < fastest or at_least_ms > slowest:
         raise InputError(
-            f"no network takes {low_ms:g} to {high_ms:g} ms: those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
+            f"no network takes {at_least_ms:g} to {at_most_ms:g} ms: those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
             f" by the table {model.table.name}"
         )
-    return _rejection(model, low_ms, high_ms, seed)
+    return _rejection(model, at_least_ms, at_most_ms, seed)
 
 
-def _rejection(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) -> Iterator[Architecture]:
+def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
     space = model.space
     generator = np.random.default_rng(random.Random(f"spnas-networks-between-{seed}").getrandbits(64))
     costs = np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in model.costs])
     names = [choice.name for choice in space.choices]
     # The sums here and those of a prediction differ in their last digits, so that the edges are left to the prediction.
-    slack = 1e-9 * high_ms
+    slack = 1e-9 * at_most_ms
     seen: set[bytes] = set()
     in_vain = 0
     while in_vain < MOST_DRAWS:
@@ -59,18 +59,19 @@ def _rejection(model: RuntimeModel, low_ms: float, high_ms: float, seed: int) ->
         sums = model.fixed_ms + costs[np.arange(costs.shape[0]), drawn].sum(axis=1)
         predicted = model.calibration.scale * sums + model.calibration.offset_ms
         in_vain += BATCH
-        for row in drawn[(predicted >= low_ms - slack) & (predicted <= high_ms + slack)]:
+        for row in drawn[(predicted >= at_least_ms - slack) & (predicted <= at_most_ms + slack)]:
             key = row.tobytes()
             if key in seen:
                 continue
             seen.add(key)
             architecture = Architecture(space=space, choices=tuple(names[index] for index in row))
-            if low_ms <= model.predict(architecture).total_ms <= high_ms:
+            if at_least_ms <= model.predict(architecture).total_ms <= at_most_ms:
                 in_vain = 0
                 yield architecture
     found = f"no more than {len(seen)} networks" if seen else "no network"
     raise InputError(
-        f"{MOST_DRAWS:,} random draws gave {found} of {low_ms:g} to {high_ms:g} ms", hint="widen the band, or ask for fewer"
+        f"{MOST_DRAWS:,} random draws gave {found} of {at_least_ms:g} to {at_most_ms:g} ms",
+        hint="widen the band, or ask for fewer",
     )
 
 

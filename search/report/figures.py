@@ -139,8 +139,10 @@ def draw_network(model: RuntimeModel, architecture: Architecture, path: Path) ->
     save_figure(figure, path)
 
 
-def _network_title(architecture: Architecture, total_ms: float, low_ms: float | None, high_ms: float | None) -> str:
-    interval = "" if low_ms is None else f" (95 %: {low_ms:.4g} to {high_ms:.4g})"
+def _network_title(
+    architecture: Architecture, total_ms: float, interval_low_ms: float | None, interval_high_ms: float | None
+) -> str:
+    interval = "" if interval_low_ms is None else f" (95 %: {interval_low_ms:.4g} to {interval_high_ms:.4g})"
     return f"{architecture.space.name}: predicted {total_ms:.4g} ms{interval}"
 
 

@@ -39,7 +39,8 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
         raise InputError(f"the band from {at_least_ms:g} to {at_most_ms:g} ms is empty: its lower bound comes first")
     if at_most_ms < fastest or at_least_ms > slowest:
         raise InputError(
-            f"no network takes {at_least_ms:g} to {at_most_ms:g} ms: those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
+            f"no network takes {at_least_ms:g} to {at_most_ms:g} ms: "
+            f"those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
             f" by the table {model.table.name}"
         )
     return _rejection(model, at_least_ms, at_most_ms, seed)

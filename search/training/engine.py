@@ -85,7 +85,8 @@ class Engine(Generic[M]):
         if config.track is not None and find_spec(config.track) is None:
             hint = f"pip install {config.track}"
             raise InputError(f"{config.track} is not installed", where=f"--track {config.track}", hint=hint)
-        self._accelerator = Accelerator(mixed_precision=config.precision, log_with=config.track, project_dir=folder.path)
+        # Its precision is one for a whole process, in which a notebook may train with either.
+        self._accelerator = Accelerator(mixed_precision="no", log_with=config.track, project_dir=folder.path)
         self.device: torch.device = self._accelerator.device
         self.steps_per_epoch = data.train_images // config.batch_size
         self.steps = config.epochs * self.steps_per_epoch
@@ -189,7 +190,10 @@ class Engine(Generic[M]):
         for first in range(0, len(images), size):
             torch.manual_seed(mixed(config.seed, self.step))
             rows = slice(first, first + size)
-            with self._in_hand(processes.index() * len(images) + first), self._accelerator.autocast():
+            with (
+                self._in_hand(processes.index() * len(images) + first),
+                torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
+            ):
                 minimised, reported = loss(images[rows], labels[rows])
             share = size / config.batch_size
             self._accelerator.backward(minimised * share)

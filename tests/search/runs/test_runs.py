@@ -1,6 +1,7 @@
 """Whole runs as Python code makes them: they say nothing, tell a listener, leave what the commands leave, and come back."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from small import table_from_multiply_adds
 from profiling.errors import InputError
 from search.config import TrainingOptions
 from search.convnet.named import Size
+from search.convnet.saved import load_network
 from search.listener import Listener
 from search.runs.evaluate import evaluate
 from search.runs.explore import explore
@@ -120,6 +122,17 @@ def test_a_network_is_trained_on_from_a_search_measured_and_exported(found, tmp_
     assert (exported.check.images, exported.check.top1) == (359, trained.accuracy)
     assert told.notes == ["Converting to onnx, fp32 …", "Comparing with the network …"]
     assert (told.spans, told.shown[-1][:2]) == ([(0, 359)], (359, 359))
+
+
+def test_one_process_trains_in_either_precision(tmp_path, space):
+    (tmp_path / "a.json").write_text(space.uniform("3x3-3").to_json())
+    runs = [
+        train(tmp_path / "a.json", "digits", tmp_path / name, options=replace(QUICK, mixed_precision=name))
+        for name in ("no", "bf16")
+    ]
+    weights = [load_network(run.folder.network).state["blocks.0.weight"] for run in runs]
+    assert not torch.equal(*weights), "bf16 rounds"
+    torch.testing.assert_close(*weights, rtol=0.1, atol=0.1)
 
 
 def test_what_cannot_be_done_is_said_before_anything_is_left(found, table, tmp_path):

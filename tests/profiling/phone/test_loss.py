@@ -22,6 +22,7 @@ from profiling.device import BuiltModel
 from profiling.errors import DeviceLostError
 from profiling.phone.phone import AdbDevice, Limits, open_phone
 from profiling.session import Session
+from profiling.visit_plan import VisitPlan
 
 
 @pytest.fixture(params=["tcp", "server"])
@@ -82,7 +83,7 @@ def test_a_session_with_ten_losses_at_random_moments_is_complete_and_makes_no_vi
     losing.start()
     seed = 0
     while losing.is_alive():
-        measured = list(session(device, models).measure([model.key for model in models], visits=3, seed=seed))
+        measured = list(session(device, models).measure(VisitPlan([model.key for model in models], visits=3, seed=seed)))
         assert [one.status for one in measured] == ["ok"] * len(measured)
         visits = [(one.model, one.visit) for one in measured]
         assert len(visits) == len(set(visits))
@@ -172,7 +173,9 @@ def test_two_phones_measure_side_by_side_and_one_that_dies_does_not_stop_the_oth
     def measure(which: Phone) -> None:
         device = open_phone(which.address, tool=str(which.tool), server=NO_SERVER, limits=Limits(reconnect_s=0.5))
         try:
-            outcome[device.name] = len(list(session(device, models).measure([m.key for m in models], visits=3, seed=0)))
+            outcome[device.name] = len(
+                list(session(device, models).measure(VisitPlan([m.key for m in models], visits=3, seed=0)))
+            )
         except DeviceLostError as error:
             outcome[device.name] = error
         finally:

@@ -1,11 +1,14 @@
-"""Fixtures that tests of every package share, and which tests run in one process."""
+"""Fixtures that tests of every package share."""
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
+
+from profiling.models.builder import TfliteBuilder
 
 __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
 
@@ -17,11 +20,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 settings.register_profile("spnas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("spnas")
 
-PHONES = {"adb_port", "make_phone", "phone", "phone_root"}
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: a file stays in one of them, and so do all phones, which share a root and an adb server."""
-    for item in items:
-        uses_phone = PHONES & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("phones" if uses_phone else item.path.name))
+@pytest.fixture(scope="session")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TfliteBuilder]:
+    """Builds models for tests of what comes after: starting TensorFlow takes longer than most of them."""
+    with TfliteBuilder(tmp_path_factory.mktemp("models"), workers=1) as builder:
+        yield builder

@@ -50,7 +50,7 @@ def test_a_failure_in_either_part_is_one_and_a_part_without_tests_is_none(tmp_pa
     (tmp_path / "codes").write_text("".join(f"{each}\n" for each in codes))
     assert run(tmp_path, ".ci/test", "-k", "one or other").returncode == code
     asked = (tmp_path / "asked").read_text().splitlines()
-    parts = ["--numprocesses 2 --dist loadgroup -m not alone", "--numprocesses 1 -m alone"]
+    parts = ["--numprocesses 2 --dist loadfile -m not alone", "--numprocesses 1 -m alone"]
     assert asked == [f"-m pytest {part} -k one or other" for part in parts][: len(codes)]
 
 

@@ -21,12 +21,11 @@ NO_SERVER = AdbServer(("127.0.0.1", 9))
 Open = Callable[..., AdbDevice]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> list[BuiltModel]:
+@pytest.fixture(scope="session")
+def models(builder: TfliteBuilder) -> list[BuiltModel]:
     """Four small models."""
     layers = [NetworkSpec.of(MBConv(8, 8, 8, 1, kernel, ratio, True)) for kernel in (3, 5) for ratio in (3, 6)]
-    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
-        return list(builder.build(layers, "fp32").values())
+    return list(builder.build(layers, "fp32").values())
 
 
 @pytest.fixture

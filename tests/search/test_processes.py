@@ -65,7 +65,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     table, folder = tmp_path / "table.json", tmp_path / "run"
     table.write_text(table_from_multiply_adds(small_space()).model_dump_json())
     search = ["-m", "spnas_cli", "search", "--table", str(table), "--data", "digits", "--runtime-weight", "0.1", "--seed", "3"]
-    search += ["--epochs", "6", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
+    search += ["--epochs", "4", "--batch-size", "64", "--resume", "--json", "-o", str(folder)]
 
     with Terminal(*search, launcher=TORCHRUN) as terminal:
         terminal.until_step(10)

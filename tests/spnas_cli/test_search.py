@@ -1,4 +1,4 @@
-"""`spnas search` from end to end in processes of its own, with real digits and a table made from multiply-adds."""
+"""`spnas search` from end to end, with real digits and a table made from multiply-adds; interrupted in processes of its own."""
 
 import csv
 import json
@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from terminal import Terminal
 from waiting import started, until
 
 from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.space import SearchSpace, load_architecture
+from spnas_cli.main import cli
 
 SETTINGS_OF_SPACE = {
     "name": "small", "resolution": 12, "image_channels": 1, "classes": 12, "kernels": [3, 5], "expansions": [3, 6],
@@ -66,18 +68,14 @@ def write_table(space: SearchSpace, folder: Path) -> Path:
     return path
 
 
-def spnas(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "spnas_cli", "search", *map(str, arguments)]
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(spnas(*arguments), capture_output=True, text=True, check=False)
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, ["search", *map(str, arguments)])
 
 
 def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritten(table, tmp_path):
     folder = tmp_path / "run"
     result = run("--table", table, *SETTINGS, "--target-ms", "1.5", "--json", "-o", folder)
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert set(found) == {"architecture", "predicted_ms", "target_ms", "accuracy"}
     assert 0.98 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
@@ -86,14 +84,14 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
     assert yaml.safe_load((folder / "config.yaml").read_text())["target_ms"] == 1.5
     assert "10 classes, the table a head of 12" in result.stderr
     again = run("--table", table, *SETTINGS, "--target-ms", "1.5", "-o", folder)
-    assert (again.returncode, len(again.stderr.strip().splitlines())) == (2, 1)
+    assert (again.exit_code, len(again.stderr.strip().splitlines())) == (2, 1)
     assert "add --resume" in again.stderr
 
 
 def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, tmp_path):
     """Ctrl-C once, kill -9 once; the metrics are those of a run that nothing happened to, bit for bit."""
     command = ["--table", table, *SETTINGS, "--runtime-weight", "0.1"]
-    assert run(*command, "-o", tmp_path / "whole").returncode == 0
+    assert run(*command, "-o", tmp_path / "whole").exit_code == 0
     folder = tmp_path / "run"
     with Terminal("search", *command, "--resume", "-o", folder) as terminal:
         terminal.until_step(10)
@@ -106,7 +104,7 @@ def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, 
         assert terminal.send(signal.SIGKILL) == -signal.SIGKILL
     assert (folder / "checkpoint.pt").read_bytes() == kept
     last = run(*command, "--resume", "-o", folder)
-    assert last.returncode == 0, last.stderr
+    assert last.exit_code == 0, last.stderr
     assert 10 <= int(re.search(r"from step (\d+)", last.stderr)[1]) < 50
     assert (folder / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
 
@@ -124,7 +122,7 @@ def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, 
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(table, tmp_path, arguments, words):
     result = run("--table", table, *arguments, "-o", tmp_path / "run")
-    assert result.returncode in (2, 6)
+    assert result.exit_code in (2, 6)
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
@@ -135,7 +133,8 @@ def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp
     folder = tmp_path / "run"
     command = ["--table", write_table(DEEPER, tmp_path), *SETTINGS, "--target-ms", "3", "--resume", "-o", folder, "--explore"]
     kept = folder / "explored.json"
-    with started(spnas(*command, "random", "--explore-networks", "1000"), stderr=subprocess.PIPE) as process:
+    words = [sys.executable, "-m", "spnas_cli", "search", *map(str, command), "random", "--explore-networks", "1000"]
+    with started(words, stderr=subprocess.PIPE) as process:
         until(lambda: kept.exists() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         assert "Interrupted" in process.communicate()[1]
@@ -143,9 +142,9 @@ def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp
     before = json.loads(kept.read_text())["networks"]
     assert 0 < len(before) < 1000
     metrics = (folder / "metrics.csv").read_bytes()
-    assert run(*command, "random", "--explore-networks", len(before) + 2).returncode == 0
+    assert run(*command, "random", "--explore-networks", len(before) + 2).exit_code == 0
     result = run(*command, "evolution", "--explore-networks", "6")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "from step" in result.stderr
     assert (folder / "metrics.csv").read_bytes() == metrics
     after = json.loads(kept.read_text())["networks"]

@@ -14,16 +14,14 @@ from profiling.device import RunSettings
 from profiling.errors import InputError, ToolOutputError
 from profiling.host.host import HostDevice, read_figures, run_process, select_cores
 from profiling.layers import MBConv, NetworkSpec
-from profiling.models.builder import TfliteBuilder
 
 QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(builder):
     layer = NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 3, True))
-    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
-        return builder.build([layer], "fp32")[layer.key]
+    return builder.build([layer], "fp32")[layer.key]
 
 
 def test_a_model_runs_and_gives_figures_that_fit_each_other(model):

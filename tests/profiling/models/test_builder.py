@@ -24,11 +24,16 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def built(cache):
-    """The small network and each of its layers in every precision, by two worker processes."""
-    networks = [SMALL, *(NetworkSpec.of(layer) for layer in SMALL.layers)]
+def two_workers(cache):
     with TfliteBuilder(cache, workers=2) as builder:
-        return {precision: builder.build(networks, precision) for precision in ("fp32", "fp16", "int8")}
+        yield builder
+
+
+@pytest.fixture(scope="module")
+def built(two_workers):
+    """The small network and each of its layers in every precision."""
+    networks = [SMALL, *(NetworkSpec.of(layer) for layer in SMALL.layers)]
+    return {precision: two_workers.build(networks, precision) for precision in ("fp32", "fp16", "int8")}
 
 
 def run(model, value):
@@ -86,15 +91,14 @@ def test_a_model_computes_what_pytorch_computes_on_the_same_weights(built, preci
     assert np.abs(run(built[precision][SMALL.key], x) - expected).max() <= tolerance * np.abs(expected).max()
 
 
-def test_every_layer_of_the_paper_s_space_and_a_network_convert(cache):
+def test_every_layer_of_the_paper_s_space_and_a_network_convert(two_workers):
     """All 44 models of `imagenet`; the check of the operators runs on each."""
     space = load_space("imagenet")
     networks = [
         *(NetworkSpec.of(layer) for layer in space.layers),
         *(a.network for a in islice(random_architectures(space, 0), 1)),
     ]
-    with TfliteBuilder(cache) as builder:
-        models = builder.build(networks, "fp32")
+    models = two_workers.build(networks, "fp32")
     assert len(models) == 45
     assert all(model.size_bytes > 0 for model in models.values())
 
@@ -133,15 +137,16 @@ def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built)
 
 
 def workers_of_this_process():
-    return [child for child in psutil.Process().children() if worker.__file__ in child.cmdline()]
+    return {child for child in psutil.Process().children() if worker.__file__ in child.cmdline()}
 
 
 def test_a_worker_that_is_killed_is_one_clear_error_and_the_next_try_works(tmp_path):
-    stem = NetworkSpec.of(SMALL.layers[0])
+    stem, others = NetworkSpec.of(SMALL.layers[0]), workers_of_this_process()
     with TfliteBuilder(tmp_path, workers=1) as builder:
         jobs = builder.start([stem], "fp32")
-        until(workers_of_this_process)
-        workers_of_this_process()[0].kill()
+        until(lambda: workers_of_this_process() - others)
+        (started,) = workers_of_this_process() - others
+        started.kill()
         with pytest.raises(ConversionError, match="process died; is there enough memory"):
             builder.wait(jobs)
         assert builder.built == 0
@@ -169,15 +174,17 @@ def test_a_script_without_a_main_guard_converts_and_runs_once(tmp_path, way):
     assert (ended.stdout, ended.stderr) == ("1\n", "")
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-100]), lambda path: path.unlink()])
-def test_a_damaged_cache_file_is_built_again(cache, built, damage):
-    stem = NetworkSpec.of(SMALL.layers[0])
-    damage(built["fp32"][stem.key].path)
+def test_damaged_and_missing_cache_files_are_built_again(cache, built):
+    stem, mbconv = (NetworkSpec.of(layer) for layer in SMALL.layers[:2])
+    damaged, missing = (built["fp32"][network.key].path for network in (stem, mbconv))
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    missing.unlink()
     with TfliteBuilder(cache, workers=1) as builder:
         builder.start([stem], "fp32")  # another device asks for the same
-        model = builder.build([stem], "fp32")[stem.key]
-        assert builder.built == 1
-    assert model.sha256 == built["fp32"][stem.key].sha256, "the same layer always gives the same file"
+        models = builder.build([stem, mbconv], "fp32")
+        assert builder.built == 2
+    for key, model in models.items():
+        assert model.sha256 == built["fp32"][key].sha256, "the same layer always gives the same file"
 
 
 def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path):

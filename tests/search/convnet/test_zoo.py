@@ -8,7 +8,6 @@ from torch import nn
 import search.images.vision  # noqa: F401 (makes torchvision importable beside any build of PyTorch)
 from profiling.errors import InputError
 from profiling.layers import FBNetBlock, Head, MBConv, NetworkSpec, PoolHead, Separable, Stem
-from profiling.models.builder import TfliteBuilder
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, deployed_spec
 from search.convnet.zoo import TABLE_1_TOP1, UNAVAILABLE, load_zoo_network, zoo_names
@@ -138,12 +137,11 @@ EVERY_KIND = NetworkSpec.of(
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(builder):
     """Models of a small version of every network; the check of the operators runs on each conversion."""
     networks = {name: load_zoo_network(name, width_multiplier=0.25, resolution=64, classes=10) for name in zoo_names()}
     networks["every kind of layer"] = EVERY_KIND
-    with TfliteBuilder(tmp_path_factory.mktemp("cache"), workers=1) as builder:
-        built = builder.build(networks.values(), "fp32")
+    built = builder.build(networks.values(), "fp32")
     return {name: (network, built[network.key]) for name, network in networks.items()}
 
 

@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from profiling.models.builder import TfliteBuilder
 from profiling.space import Architecture
 from search.convnet.batch_norm import BatchNorm
 from search.convnet.inputs import load_known_images
@@ -67,12 +66,6 @@ def saved(photos, make_space):
         loss.backward()
         optimizer.step()
     return SavedNetwork("digits of three", layers, classes, network.state_dict(), None, "trained in a test")
-
-
-@pytest.fixture(scope="session")
-def builder():
-    with TfliteBuilder(workers=1) as builder:
-        yield builder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
 from profiling.errors import InputError
 from search import processes
-from search.config import DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_schedule
+from search.config import DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_learning_rate, sensible_schedule
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
 from search.finding.search import Found, Search, SearchStep, check_target, table_digest
@@ -56,7 +56,7 @@ def search(
         check_target(model, target_ms)
     data, run = os.fspath(data), RunFolder(folder)
     images = processes.one_first(lambda: load_data(data, model.space, options.seed))
-    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options)
+    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, run)
     processes.from_main(lambda: run.prepare(options.resume))
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
@@ -78,8 +78,16 @@ def search(
     return SearchRun(run, config, result, found.architecture, begun, found)
 
 
-def _config(model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions) -> SearchConfig:
-    given = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
+def _config(
+    model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions, run: RunFolder
+) -> SearchConfig:
+    settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
+    learning_rate = options.learning_rate
+    if learning_rate is None and options.resume:
+        # What was begun goes on as it was: earlier versions had another default.
+        learning_rate = processes.from_main(run.read_config).get("learning_rate")
+    if learning_rate is None:
+        learning_rate = sensible_learning_rate(settings["epochs"] * (images.train_images // max(1, settings["batch_size"])))
     return configured(
         SearchConfig,
         {
@@ -88,8 +96,8 @@ def _config(model: RuntimeModel, data: str, images: Data, aim: dict[str, float |
             "table_digest": table_digest(model.table),
             "data": data,
             **aim,
-            **options.settings(*sensible_schedule(images.train_images, options.batch_size)),
-            **given,
+            **settings,
+            "learning_rate": learning_rate,
         },
     )
 

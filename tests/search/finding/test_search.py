@@ -7,7 +7,7 @@ import torch
 
 from profiling.errors import InputError, TrainingError
 from search import checkpoint
-from search.config import LEAST_STEPS, SearchConfig, sensible_schedule
+from search.config import LEAST_STEPS, SearchConfig, sensible_learning_rate, sensible_schedule
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -136,6 +136,7 @@ def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
     batch_size, epochs = sensible_schedule(1437)
     assert batch_size == 64
     assert 1437 // batch_size * epochs >= LEAST_STEPS
+    assert [sensible_learning_rate(steps) for steps in (LEAST_STEPS, 999, 1000, 10_008)] == [0.032, 0.032, 0.016, 0.016]
 
 
 def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):

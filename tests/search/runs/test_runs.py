@@ -73,6 +73,17 @@ def test_a_search_tells_how_it_goes_on_from_where_it_stopped(found):
     assert "CE " in told.shown[-1][2]
 
 
+def test_a_search_goes_on_at_the_learning_rate_that_it_was_begun_with(found, table, tmp_path):
+    """Whatever the default is by then: it was 0.016 before."""
+    assert found[0].config.learning_rate == 0.032, "44 steps are few"
+    begun = replace(QUICK, learning_rate=0.016)
+    with pytest.raises(KeyboardInterrupt):
+        search(table, "digits", tmp_path, runtime_weight=0.1, options=begun, listener=Notebook(stop_after=40))
+    assert search(table, "digits", tmp_path, runtime_weight=0.1, options=QUICK).config.learning_rate == 0.016
+    with pytest.raises(InputError, match="belongs to another config"):
+        search(table, "digits", tmp_path, runtime_weight=0.1, options=replace(QUICK, learning_rate=0.02))
+
+
 def test_a_finished_search_is_read_again_and_its_network_guesses_as_it_should(found, capfd):
     run, _ = found
     again = load_run(run.folder.path)

@@ -30,6 +30,10 @@ FILES = {
 }
 
 
+# At a rate for so few steps.
+TEN_EPOCHS = ("--epochs", 10, "--learning-rate", 0.064)
+
+
 def spnas(*arguments: object) -> Result:
     return CliRunner().invoke(cli, list(map(str, arguments)))
 
@@ -49,7 +53,7 @@ def arch(tmp_path_factory) -> Path:
 def trained(arch, tmp_path_factory) -> tuple[Path, dict]:
     """The folder of a training of ten epochs, and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    result = spnas("train", arch, "--data", "digits", "--epochs", 10, "--json", "-o", folder)
+    result = spnas("train", arch, "--data", "digits", *TEN_EPOCHS, "--json", "-o", folder)
     assert result.exit_code == 0, result.stderr
     return folder, json.loads(result.stdout)
 
@@ -109,7 +113,7 @@ def test_weights_of_a_search_or_a_training_are_a_start_that_the_result_tells(tra
 def test_interrupted_it_goes_on_to_the_same_end(trained, arch, tmp_path):
     """Ctrl-C in the midst of a process of its own; then the same command goes on to what an undisturbed run found."""
     folder = tmp_path / "run"
-    command = ["train", arch, "--data", "digits", "--epochs", 10, "--resume", "-o", folder, "--json"]
+    command = ["train", arch, "--data", "digits", *TEN_EPOCHS, "--resume", "-o", folder, "--json"]
     with Terminal(*command) as terminal:
         terminal.until_step(20)
         assert terminal.send(signal.SIGINT) == 130

@@ -1,0 +1,205 @@
+"""Selection by a fitted model: log error as a sum over layers, fitted on scored networks, and the best network by that sum.
+
+The score of one network with shared weights is mostly noise, so the best of many scores is mostly luck. A sum of one term per
+layer and choice is fitted to all scores at once, which averages the noise, and it is what `within_budget` finds the optimum of.
+Nothing here trains or looks at images: whoever calls says how networks are scored, so that it works on a table of results too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import spearmanr
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import networks_between
+from profiling.errors import InputError
+from profiling.space import Architecture, SearchSpace
+from search.supernet.decode import within_budget
+
+BAND = 0.02  # of the target: networks this near it are scored
+FIRST = 100
+ALLOWANCE = 120
+AT_ONCE = 10
+FEWEST = 20
+FOLDS = 10
+STRENGTHS = np.logspace(0, 3, 13)  # of the ridge; cross-validation chooses
+CONFIDENT = 1.96  # standard errors in half of a 95 % interval
+
+
+class Tally(NamedTuple):
+    """How many images a network got right and wrong."""
+
+    right: int
+    wrong: int
+
+    @property
+    def log_error(self) -> float:
+        """The logarithm of the share of wrong images, half an image added to each side so that no error stays finite."""
+        return math.log((self.wrong + 0.5) / (self.right + self.wrong + 1))
+
+
+Evaluate = Callable[[Sequence[Architecture]], Sequence[Tally]]
+"""Scores architectures: one tally for each, in the same order."""
+
+
+@dataclass(frozen=True)
+class AdditiveFit:
+    """A network's log error as a constant and one term per layer.
+
+    Attributes:
+        constant: what all networks share.
+        terms: for each searchable layer, by choice; lower is better.
+    """
+
+    constant: float
+    terms: tuple[Mapping[str, float], ...]
+
+    def log_error(self, architecture: Architecture) -> float:
+        """The logarithm of the error that the fit expects of a network."""
+        return self.constant + sum(terms[choice] for terms, choice in zip(self.terms, architecture.choices, strict=True))
+
+    @property
+    def scores(self) -> tuple[Mapping[str, float], ...]:
+        """For `within_budget`: the same terms, higher being better."""
+        return tuple({choice: -term for choice, term in terms.items()} for terms in self.terms)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a fit orders networks that it has not seen.
+
+    Attributes:
+        rank_correlation: Spearman's, between scores and what a fit on other networks expects; −1 to 1.
+        low, high: its 95 % interval.
+        networks: how many it rests on.
+    """
+
+    rank_correlation: float
+    low: float
+    high: float
+    networks: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a selection by a fitted model ends with.
+
+    Attributes:
+        architecture: the best within the budget by the last fit.
+        fit: the last one.
+        agreement: between scores and fits.
+        tallies: every network that was scored, in order.
+        settled: whether the best stopped moving; otherwise the allowance of scores ended it.
+    """
+
+    architecture: Architecture
+    fit: AdditiveFit
+    agreement: Agreement
+    tallies: Mapping[Architecture, Tally]
+    settled: bool
+
+
+def select_by_fit(
+    model: RuntimeModel, evaluate: Evaluate, target_ms: float, *, seed: int, first: int = FIRST, allowance: int = ALLOWANCE
+) -> Selection:
+    """Scores random networks near the target, then by turns fits, and scores the best by the fit, until the best stays.
+
+    Args:
+        model: the runtime model.
+        evaluate: scores networks; it is called with a hundred at first and a few at a time later.
+        target_ms: the network selected takes this or up to 1 % less, as `within_budget` says; scored ones are within 2 % of it.
+        seed: of the random networks.
+        first: how many random networks; fewer where the band holds no more.
+        allowance: of scores in all.
+
+    Raises:
+        InputError: the target is out of reach, or there are fewer than 20 networks near it.
+    """
+    drawn = _drawn(model, target_ms, seed, min(first, allowance))
+    tallies = dict(zip(drawn, evaluate(drawn), strict=True))
+    best = None
+    while True:
+        fit = fit_additive(model.space, tallies)
+        ranking = within_budget(model, fit.scores, target_ms)
+        before, best = best, next(ranking)
+        unseen = (architecture for architecture in chain([best], ranking) if architecture not in tallies)
+        new = list(islice(unseen, min(AT_ONCE, allowance - len(tallies))))
+        settled = best == before
+        if settled or not new:
+            return Selection(best, fit, agreement(model.space, tallies), tallies, settled)
+        tallies.update(zip(new, evaluate(new), strict=True))
+
+
+def _drawn(model: RuntimeModel, target_ms: float, seed: int, count: int) -> list[Architecture]:
+    drawn: list[Architecture] = []
+    try:
+        for architecture in islice(networks_between(model, target_ms * (1 - BAND), target_ms * (1 + BAND), seed), count):
+            drawn.append(architecture)
+    except InputError:
+        if len(drawn) < FEWEST:
+            raise
+    return drawn
+
+
+def fit_additive(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> AdditiveFit:
+    """Fits log error by ridge regression, its strength chosen by leave-one-out cross-validation.
+
+    Args:
+        space: of the architectures.
+        tallies: at least 20.
+    """
+    ridge = RidgeCV(STRENGTHS).fit(_features(space, tallies), _log_errors(tallies))
+    terms = iter(ridge.coef_.tolist())
+    return AdditiveFit(
+        float(ridge.intercept_), tuple({choice: next(terms) for choice in slot.choices} for slot in space.searchable)
+    )
+
+
+def agreement(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> Agreement:
+    """How well additive fits order these networks: each is predicted by a fit on the nine tenths that it is not in.
+
+    The interval is that of Bonett and Wright (2000) for Spearman's correlation. Scores are noisy, so the correlation with what
+    networks are truly worth is higher than this one.
+
+    Args:
+        space: of the architectures.
+        tallies: at least 20.
+    """
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    measured = _log_errors(tallies)
+    expected = cross_val_predict(RidgeCV(STRENGTHS), _features(space, tallies), measured, cv=folds)
+    # What is all alike has no order to agree with.
+    ordered = min(np.ptp(measured), np.ptp(expected)) > 0
+    correlation = float(spearmanr(measured, expected).statistic) if ordered else 0.0
+    return Agreement(correlation, *correlation_interval(correlation, len(tallies)), len(tallies))
+
+
+def correlation_interval(correlation: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a Spearman correlation over `count` pairs, more than three (Bonett and Wright 2000)."""
+    middle = np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))
+    half = CONFIDENT * math.sqrt((1 + correlation**2 / 2) / (count - 3))
+    return float(np.tanh(middle - half)), float(np.tanh(middle + half))
+
+
+def _features(space: SearchSpace, architectures: Iterable[Architecture]) -> npt.NDArray[np.float64]:
+    """(networks, choices of all layers together): 1 where a network's layer is that choice."""
+    return np.array(
+        [
+            [name == chosen for slot, chosen in zip(space.searchable, architecture.choices, strict=True) for name in slot.choices]
+            for architecture in architectures
+        ],
+        dtype=np.float64,
+    )
+
+
+def _log_errors(tallies: Mapping[Architecture, Tally]) -> npt.NDArray[np.float64]:
+    return np.array([tally.log_error for tally in tallies.values()])

@@ -27,7 +27,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from profiling.errors import InputError
-from search.images.data import Data, Form, SmallImages
+from search.images.data import Data
+from search.images.one_image import Form, SmallImages
 
 # Each is in every family below, and none is a simplified form that only some regions write.
 KANJI = (

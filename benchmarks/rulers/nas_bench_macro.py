@@ -46,6 +46,7 @@ GOAL = 0.70
 IMAGES = 10_000  # that a score is out of
 PER_MS = 1e6  # multiply-adds
 LAYERS = 8
+ADDITIVE = 1e-6  # most that a cost may differ from the sum of its layers' costs, relative
 FEW = 20
 WAYS = ("selection by a fit", f"best of {ALLOWANCE} scored", f"best of {FEW} scored")
 
@@ -282,9 +283,11 @@ def main() -> None:
     )
     lines, share = report(graders, arguments.repetitions)
     print("\n".join(lines))
+    if arguments.misjudged:
+        return  # the goal is about noise that a fit can average
     verdict = "met" if share >= GOAL else "missed"
     print(f"\nGoal: the selection gains at least {GOAL:.0%} on average with at most {ALLOWANCE} scores: {verdict}, {share:.1%}")
-    if share < GOAL and not arguments.misjudged:
+    if share < GOAL:
         sys.exit(1)
 
 

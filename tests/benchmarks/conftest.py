@@ -1,0 +1,16 @@
+"""Benchmarks are scripts that import each other by name, so their folder must be on the path."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+RULERS = Path(__file__).parents[2] / "benchmarks" / "rulers"
+
+
+@pytest.fixture(scope="session")
+def ruler():
+    """Imports a script of benchmarks/rulers by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(RULERS)
+        yield import_module

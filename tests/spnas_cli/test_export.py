@@ -46,7 +46,7 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(network):
     file.write_text("mine")
     refused = run(network, "--to", "onnx")
     assert refused.exit_code == 2
-    assert "the file is there already; add --force" in refused.stderr
+    assert "the file already exists; add --force" in refused.stderr
     assert file.read_text() == "mine"
     done = run(network, "--to", "onnx", "--force", "--check-images", 10)
     assert done.exit_code == 0, done.output
@@ -66,8 +66,8 @@ def test_what_cannot_be_exported_is_one_line_and_exit_code_2(network, tmp_path):
             "onnx",
         ): "no such file, and no network of this name; accepted: a trained network (.pt)",
         (other, "--to", "onnx"): "this is not a checkpoint that this version of spnas can read",
-        (network, "--to", "tflite", "--precision", "int8"): "int8 needs a representative set",
-        (network, "--to", "onnx", "--precision", "fp16"): "ONNX is written in fp32 alone",
+        (network, "--to", "tflite", "--precision", "int8"): "int8 needs images to estimate ranges on",
+        (network, "--to", "onnx", "--precision", "fp16"): "ONNX is written in fp32 only",
         (network, "--to", "onnx", "-o", tmp_path / "missing" / "x.onnx"): "cannot be written: No such file",
         (network, "--to", "onnx", "--data", "nothing"): "neither a data set",
     }

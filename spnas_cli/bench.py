@@ -1,4 +1,4 @@
-"""The bench as commands and notebooks have it: its progress is shown, and networks are compared by name."""
+"""The bench for commands and notebooks: it shows its progress and takes networks by name."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Bench(bench.Bench):  # noqa: D101
         networks: int = validate.NETWORKS,
         others: Mapping[str, Architecture] | Sequence[str | os.PathLike[str]] | None = None,
     ) -> Validation:
-        """Measures random networks, and those of the calibration again, and tells how far the runtime model can be trusted.
+        """Measures random networks, and the calibration networks again, to check how accurate the runtime model is.
 
         Args:
-            table: itself, or as for `load_table`; measured on this device with these settings.
-            networks: how many random networks, none of which the calibration has seen.
-            others: networks to measure beside them, which take no part in the report: by name, or a list of what
-                `find_architecture` takes.
+            table: a table, or anything `load_table` takes; measured on this device with these settings.
+            networks: how many random networks; none of them took part in the calibration.
+            others: networks to measure as well, which the report does not include: a mapping from names to architectures, or a
+                list of anything `find_architecture` takes.
 
         Raises:
             InputError: the number of rounds is odd, or one of the others cannot be found.
-            TableError: the table was measured under other conditions; names every difference.
+            TableError: the table was measured under different conditions; names every difference.
             SpnasError: as for `profile`.
         """
         found = self._table(table)
@@ -52,8 +52,8 @@ class Bench(bench.Bench):  # noqa: D101
         """Measures networks side by side, in the same shuffled rounds.
 
         Args:
-            entrants: what to compare, each an `Entrant`, or what `spnas compare` takes: a name, a file, the folder of a run.
-            table: what to predict their latencies from, as for `validate`; None for no predictions.
+            entrants: what to compare; each an `Entrant`, or a name, file or run folder as `spnas compare` takes them.
+            table: table to predict their latencies from, as for `validate`; None for no predictions.
 
         Raises:
             InputError: a network cannot be found, or they cannot be compared.

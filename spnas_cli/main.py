@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of `spnas_cli.commands.NAME`, which bears the same name."""
+        """The command that `spnas_cli.commands.NAME` defines under the same name."""
         if cmd_name not in COMMANDS:
             return None
         command = getattr(import_module(f"spnas_cli.commands.{cmd_name}"), cmd_name)
@@ -65,13 +65,16 @@ class LazyGroup(click.Group):
             raise
         except KeyboardInterrupt:
             if is_main_process():
-                click.echo("\nInterrupted. What was finished is kept; the same command goes on from there.", err=True)
+                click.echo(
+                    "\nInterrupted. Finished work is kept; run the same command again to continue (search, train: --resume).",
+                    err=True,
+                )
             raise click.exceptions.Exit(INTERRUPTED) from None
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            text = f"{type(error).__name__}: {error} (unexpected; type --debug after spnas to see where)"
-            # Of several processes that fail alike, one says so.
+            text = f"{type(error).__name__}: {error} (unexpected; run spnas --debug COMMAND to see where)"
+            # When several processes fail for the same reason, only one reports it.
             if is_main_process() or isinstance(error, ProcessError) or not isinstance(error, SpnasError):
                 click.echo("Error: " + " ".join((str(error) if isinstance(error, SpnasError) else text).split()), err=True)
             code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
@@ -79,16 +82,16 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-v", "--verbose", is_flag=True, help="A line on stderr for every step, instead of a progress bar.")
-@click.option("-q", "--quiet", is_flag=True, help="Neither progress nor notes on stderr, only results and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line on stderr for every step instead of a progress bar.")
+@click.option("-q", "--quiet", is_flag=True, help="Print results and errors only: no progress, no notes.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="spnas")
 @click.pass_context
 def cli(ctx: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
     """Find the most accurate ConvNet that runs within a latency budget on your phone.
 
-    The work in order: see what is there (devices), measure every layer (profile), check the runtime model (validate), search a
-    network for a target in milliseconds (search), predict any network's latency (predict).
+    The usual order: list the devices (devices), measure every layer (profile), check the runtime model (validate), search for a
+    network with a target latency in milliseconds (search), predict any network's latency (predict).
 
     \b
     Example, with this machine as the device:

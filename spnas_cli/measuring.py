@@ -1,4 +1,4 @@
-"""What the commands that measure have in common: their options, the bench, and the progress that they show."""
+"""What the measuring commands share: their options, the bench, and the progress display."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
 
     Args:
         rounds: default of `--rounds`.
-        seed: default of `--seed`; one for calibration and another for validation, so that they draw other networks.
+        seed: default of `--seed`; calibration and validation have different ones, so that they draw different networks.
     """
 
     def decorate(function: Function) -> Function:
@@ -112,7 +112,7 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
 
 def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ...]:
     return (
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the runtime."),
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of threads of the runtime."),
         click.option(
             "--cores",
             metavar="MASK",
@@ -124,38 +124,43 @@ def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ..
             "--precision", type=click.Choice(PRECISIONS), default="fp32", show_default=True, help="Number format of the models."
         ),
         click.option(
-            "--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="What runs the graph."
+            "--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="Delegate that runs the model."
         ),
         click.option(
-            "--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Processes per model, at least."
+            "--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Benchmark processes per model, at least."
         ),
-        click.option("--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process."),
+        click.option(
+            "--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process, at least."
+        ),
         click.option(
             "--timeout",
             type=click.FloatRange(1),
             default=DEFAULT_TIMEOUT_S,
             show_default=True,
-            help="Seconds that a process may take.",
+            help="Time limit of one process, in seconds.",
         ),
-        click.option("--seed", type=int, default=seed, show_default=True, help="Seed of the random networks and of the order."),
+        click.option("--seed", type=int, default=seed, show_default=True, help="Seed for the random networks and their order."),
         click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="How to reach a phone."),
         click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
         click.option(
-            "--max-temp", type=float, metavar="°C", help="Highest skin temperature of a phone: above it, measuring waits."
+            "--max-temp",
+            type=float,
+            metavar="°C",
+            help="Highest skin temperature of a phone, in °C; measuring waits until it is below.",
         ),
         click.option(
             "--reconnect",
             type=click.FloatRange(0),
             default=DEFAULT_RECONNECT_S,
             show_default=True,
-            help="Seconds that a phone may be away before the run ends; run the command again to continue.",
+            help="How long a phone may stay disconnected before the run ends, in seconds; run the command again to continue.",
         ),
     )
 
 
 @contextmanager
 def watching(*names: str) -> Iterator[list[Watch]]:
-    """Shows how a campaign goes on, a line per device: conversion first, then measuring."""
+    """Shows the progress of a campaign, one line per device: conversion first, then measuring."""
     with progress(*(f"{name}:" for name in names)) as lines:
         yield [_watch(line) for line in lines]
 
@@ -181,7 +186,7 @@ def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -
     """Does the work on each device, side by side when there are several; one that fails does not stop the others.
 
     Returns:
-        What the devices gave, and the errors of those that failed. A single device's error is raised instead.
+        The results, and the errors of the devices that failed. A single device's error is raised instead.
     """
     from profiling.errors import SpnasError
 
@@ -199,7 +204,7 @@ def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -
                 except SpnasError as error:
                     errors.append(error)
         except KeyboardInterrupt:
-            # Threads know nothing of Ctrl-C; each of them ends where it next reports its progress.
+            # Ctrl-C does not reach the threads; each one ends when it next reports its progress.
             interrupted.set()
             raise
     return results, errors

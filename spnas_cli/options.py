@@ -13,7 +13,7 @@ db_option = click.option(
     show_default=True,
     envvar="SPNAS_DB",
     show_envvar=True,
-    help="Database file that measurements and tables are kept in.",
+    help="Database file for measurements and tables.",
 )
 
 table_option = click.option(

@@ -18,7 +18,7 @@ PLAIN_PROGRESS_SECONDS = 15.0
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that speaks, of several that torchrun or `accelerate launch` started."""
+    """Whether this process does the printing; torchrun and `accelerate launch` start several."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -29,7 +29,7 @@ def verbosity() -> int:
 
 
 def note(text: str) -> None:
-    """A line on stderr, unless the command is to be quiet."""
+    """Prints a line on stderr, except after `--quiet`."""
     if verbosity() >= 0:
         click.echo(text, err=True)
 
@@ -61,17 +61,17 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
 
 
 def printable(value: object) -> str:
-    """Text that came from a file, without the characters that make a terminal do things."""
+    """Text that came from a file, without characters that would control a terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))
 
 
 class ProgressLine:
-    """One bar on stderr with the remaining time; without a bar, plain lines instead.
+    """One bar on stderr with the remaining time, or plain lines instead.
 
     Args:
-        label: what it begins with.
-        bar: of rich; None for plain lines.
-        every_s: seconds between two plain lines at least; infinite for none at all.
+        label: text at its start.
+        bar: rich's progress display; None for plain lines.
+        every_s: least number of seconds between two plain lines; infinite for none at all.
     """
 
     def __init__(self, label: str, bar: Any | None, every_s: float = PLAIN_PROGRESS_SECONDS) -> None:
@@ -88,7 +88,7 @@ class ProgressLine:
             self._plain(f"{done:g}/{total:g}", text, remaining)
 
     def say(self, text: str) -> None:
-        """Shows another text where nothing goes on."""
+        """Shows another text while nothing progresses."""
         if self._bar is not None:
             self._bar.update(self._task, text=text, remaining="")
         else:

@@ -1,4 +1,4 @@
-"""What the commands that train and use networks have in common: their options, and the command kept beside its results."""
+"""What the commands that train and use networks share: their options, and the record of the command beside its results."""
 
 from __future__ import annotations
 
@@ -15,50 +15,69 @@ from spnas_cli.output import is_main_process
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NO_TOP5 = "n/a (five classes or fewer)"
+
 data_option = click.option(
     "--data",
     "data_name",
     metavar="NAME|FOLDER",
     required=True,
-    help="digits, fashion-mnist, cifar10; a folder with a folder of images per class, maybe below `train` and `val`; or "
-    "WebDataset shards: a folder of .tar files or a pattern, train-{000..099}.tar.",
+    help="digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train` and `val`; "
+    "or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar.",
 )
 
 folder_option = click.option(
-    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run."
+    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the run."
 )
 
 workers_option = click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that load images; 0 loads in this one."
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that load images; 0 loads them in the main process.",
 )
 
 
 def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
-    """The options of a command that trains, handed to it as one `TrainingOptions`; says these defaults."""
+    """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
         click.option("--epochs", type=click.IntRange(1), help=f"Passes over the images. [default: {epochs}]"),
-        click.option("--batch-size", type=click.IntRange(2), help="Images a step. [default: 1024, fewer on small data]"),
+        click.option("--batch-size", type=click.IntRange(2), help="Images per step. [default: 1024, fewer on small data]"),
         click.option(
             "--accumulate",
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Parts that a step's images are computed in, one after the other, for want of memory; batch norm sees one part.",
+            metavar="N",
+            help="Split each batch into N micro-batches to save memory; batch norm uses one micro-batch.",
         ),
         click.option(
             "--learning-rate",
             type=click.FloatRange(0, min_open=True),
-            help=f"For 256 images a step. [default: {learning_rate}]",
+            help=f"Learning rate for 256 images per step; scaled with the batch size. [default: {learning_rate}]",
         ),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, augmentation and dropout."),
+        click.option(
+            "--seed",
+            type=int,
+            default=0,
+            show_default=True,
+            help="Seed for weights, image order, augmentation, dropout and the held-out images of a folder without `val`.",
+        ),
         workers_option,
-        click.option("--mixed-precision", type=click.Choice(["no", "bf16"]), default="no", show_default=True, help="On a GPU."),
+        click.option(
+            "--mixed-precision",
+            type=click.Choice(["no", "bf16"]),
+            default="no",
+            show_default=True,
+            help="Mixed precision on a GPU.",
+        ),
         click.option(
             "--track",
             type=click.Choice(["tensorboard", "wandb", "mlflow"]),
-            help="Also send the metrics there; it must be installed. [default: metrics.csv only]",
+            help="Also send the metrics to this tracker, which must be installed. [default: metrics.csv only]",
         ),
-        click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped; begin it when there is none."),
+        click.option("--resume", is_flag=True, help="Continue the run in this folder, or start it if there is none."),
     )
 
     def decorate(command: F) -> F:
@@ -77,7 +96,7 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
 
 
 def write_command(folder: str | os.PathLike[str]) -> None:
-    """Keeps the command as it was typed beside its results, for `spnas report`; where Python code called, there is none."""
+    """Saves the command as it was typed beside its results, for `spnas report`; does nothing when called from Python code."""
     from search.run_folder import RunFolder
 
     if click.get_current_context(silent=True) is not None and is_main_process():

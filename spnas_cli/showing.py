@@ -1,7 +1,8 @@
-"""Searches, trainings, explorations, evaluations and exports that are shown on stderr as they go on.
+"""Searches, trainings, explorations, evaluations and exports with their progress on stderr.
 
-The commands call these, and Python code does by way of `import spnas`: in a terminal or a notebook they show a bar with the
-remaining time, in a log a line now and then. Arguments and errors are those of the functions in `search.runs`.
+The commands call these functions, and so does Python code through `import spnas`. In a terminal or a notebook they show a bar
+with the remaining time; in a log they print a line now and then. Arguments and errors are those of the functions in
+`search.runs`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class Shown(Listener):
-    """Shows notes, and a bar with the remaining time; to be used in a `with`, which takes the bar away whatever happens.
+    """Shows notes, and a bar with the remaining time; a context manager, which always removes the bar at its end.
 
     Args:
-        label: what is done, before the bar.
-        stoppable: whether Ctrl-C and SIGTERM wait for the step in hand.
-        folder: of a training, where the command that began it is kept; how long it took is said. None where nothing is trained.
+        label: text before the bar.
+        stoppable: whether Ctrl-C and SIGTERM wait for the current step to finish.
+        folder: of a training: its command is saved there, and its duration is printed. None if nothing is trained.
     """
 
     def __init__(self, label: str, *, stoppable: bool = False, folder: Name | None = None) -> None:
@@ -55,7 +56,7 @@ class Shown(Listener):
         self._stack.close()
 
     def note(self, text: str) -> None:
-        """On a line of its own."""
+        """Prints it on a line of its own."""
         note(text)
 
     def begin(self, done: int, total: int) -> None:
@@ -75,7 +76,7 @@ class Shown(Listener):
             self._line.update(done, total, text, remaining)
 
     def end(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self._stack.close()
         if self._folder is not None:
             note(f"Trained in {duration(time.monotonic() - self._start)}.")
@@ -87,7 +88,7 @@ class Shown(Listener):
 
 @contextmanager
 def stopping_between_steps() -> Iterator[Callable[[], bool]]:
-    """Has Ctrl-C and SIGTERM wait for the step in hand, so that what is saved is a whole step; a second one does not wait."""
+    """Makes Ctrl-C and SIGTERM wait for the current step, so that a whole step is saved; a second one does not wait."""
     asked = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -96,7 +97,7 @@ def stopping_between_steps() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    if threading.current_thread() is not threading.main_thread():  # which alone may say what signals do
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield lambda: False
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -116,7 +117,7 @@ def search(
     runtime_weight: float | None = None,
     options: TrainingOptions = DEFAULTS,
 ) -> SearchRun:
-    """Trains the supernet against a latency table and leaves the network that it finds in a folder (`search.runs.search`)."""
+    """Trains the supernet against a latency table and saves the network it finds in a folder (`search.runs.search`)."""
     from search.runs import search as runs
 
     with Shown("search", stoppable=True, folder=folder) as listener:
@@ -143,7 +144,7 @@ def train(
     size: Size = AS_GIVEN,
     options: TrainingOptions = DEFAULTS,
 ) -> TrainRun:
-    """Trains a network by a recipe and leaves it in a folder (`search.runs.train`)."""
+    """Trains a network by a recipe and saves it in a folder (`search.runs.train`)."""
     from search.runs import train as runs
 
     with Shown("train", stoppable=True, folder=folder) as listener:

@@ -46,7 +46,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 @click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
 @click.option("--zoo", is_flag=True, help="Add all networks of the zoo to those named.")
 @click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
-@click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Where to measure.")
+@click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Device to measure on.")
 @click.option(
     "--width",
     "widths",
@@ -54,29 +54,36 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     default="1.0",
     show_default=True,
     callback=_widths,
-    help="Channels relative to the network as given, such as 0.5,0.75,1.0,1.25: each network at each width.",
+    help="Width multipliers, such as 0.5,0.75,1.0,1.25; each network is measured at each of them.",
 )
 @click.option(
     "--resolution",
     type=click.IntRange(1),
     metavar="PIXELS",
-    help="Input of zoo and architectures. [default: their own; 224]",
+    help="Input height and width of zoo networks and architectures. [default: the architecture's own; 224 for the zoo]",
 )
-@click.option("--classes", type=click.IntRange(2), metavar="N", help="Of zoo and architectures. [default: their own; 1000]")
+@click.option(
+    "--classes",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Classes of zoo networks and architectures. [default: the architecture's own; 1000 for the zoo]",
+)
 @click.option(
     "--top1",
     multiple=True,
     metavar="NAME=VALUE",
     callback=_accuracies,
-    help="Accuracy of a row, 0 to 1, where it is known; may be repeated.",
+    help="Known top-1 accuracy of a network, from 0 to 1; may be repeated.",
 )
-@click.option("--published", is_flag=True, help="Take the ImageNet top-1 of the paper's Table 1 for the zoo; marked as such.")
+@click.option(
+    "--published", is_flag=True, help="Show the paper's ImageNet top-1 (Table 1) for zoo networks, marked as published."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Folder for compare.csv, compare.json and figures; spnas report makes a page of it.",
+    help="Folder for compare.csv, compare.json and figures; spnas report can show it.",
 )
 @measuring_options(rounds=20)
 @db_option
@@ -98,10 +105,12 @@ def compare(
 ) -> None:
     """Measure networks side by side, as in the paper's Table 1.
 
-    Without a network, all of the zoo: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and single-path-nas.
-    They are measured in the same shuffled rounds. Each measurement is kept, so the same command goes on where it was interrupted,
-    and afterwards shows the same figures; another --seed measures anew. Between "low" and "high" lie nine in ten visits of this
-    run, and of each earlier run in the database under the same conditions: clocks and caches differ most from run to run.
+    Without a network, measures the whole zoo: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
+    single-path-nas. All networks are measured in the same shuffled rounds. Every measurement is saved: an interrupted command
+    continues when you run it again, and a finished one shows the same figures; a different --seed measures again.
+
+    Nine in ten measurements of a network lie between "low" and "high", in this run and in every earlier one under the same
+    conditions in the database: clocks and caches vary most from run to run.
 
     \b
     Examples:
@@ -154,7 +163,7 @@ def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None
         ]
     )
     if output is not None:
-        note(f"\n{output} holds compare.csv, compare.json and the figures.")
+        note(f"\n{output} contains compare.csv, compare.json and the figures.")
 
 
 def _cells(row: ComparedNetwork) -> tuple[str, ...]:

@@ -12,9 +12,9 @@ from spnas_cli.output import note, print_json, print_table
 @click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]", help="Also look for a phone at this address.")
 @json_option
 def devices(addresses: tuple[str, ...], as_json: bool) -> None:
-    """List the devices that can measure, and what each still lacks.
+    """List the devices to measure on, and what each still needs.
 
-    These are this machine and every phone on USB or known to an adb server. Give the address of any other phone on the network.
+    Lists this machine and every phone on USB or known to an adb server. Use --address for any other phone on the network.
 
     \b
     Examples:

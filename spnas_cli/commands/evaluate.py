@@ -9,7 +9,7 @@ import click
 
 from spnas_cli.options import json_option
 from spnas_cli.output import print_facts, print_json, printable
-from spnas_cli.runs import data_option, workers_option
+from spnas_cli.runs import NO_TOP5, data_option, workers_option
 
 if TYPE_CHECKING:
     from search.runs.evaluate import Evaluated
@@ -25,16 +25,16 @@ HARDEST = 3
     type=int,
     default=0,
     show_default=True,
-    help="As in training: says which images of a folder without `val` are held out.",
+    help="As in training: decides which images of a folder without `val` are held out.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images that are computed together.")
+@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images per batch.")
 @workers_option
 @json_option
 def evaluate(network: Path, data_name: str, seed: int, batch_size: int, workers: int, as_json: bool) -> None:
-    """Measure the accuracy of a trained network on the held-out images of a data set.
+    """Measure a trained network's accuracy on held-out images.
 
-    NETWORK is the folder of a training or a search, or the network.pt in it. Held-out images are those in `val`, or the one in
-    five that a training with the same --seed did not see.
+    NETWORK is the folder of a training or a search, or the network.pt in it. The held-out images are those in `val`, or the
+    20 % that training with the same --seed did not use.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def _show(found: Evaluated) -> None:
             ("network", printable(found.origin)),
             ("images", f"{found.images} in {len(found.classes)} classes"),
             ("top-1", f"{found.top1:.2%}"),
-            ("top-5", "–" if found.top5 is None else f"{found.top5:.2%}"),
+            ("top-5", NO_TOP5 if found.top5 is None else f"{found.top5:.2%}"),
             ("hardest classes", hardest),
         ]
     )

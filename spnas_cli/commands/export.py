@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
-    help="Of the weights; int8 has activations, input and output in 8 bits too. ONNX is fp32 alone.",
+    help="Precision of the weights; int8 also quantises activations, input and output. ONNX takes fp32 only.",
 )
 @click.option(
     "--data",
     "data_name",
     metavar="NAME|FOLDER",
-    help="The images that the network was trained on: held-out ones to compare on, training ones to estimate the ranges of int8 "
-    "on. digits, fashion-mnist, cifar10, or a folder with a folder of images per class, maybe below `train` and `val`. "
+    help="The data set that the network was trained on: held-out images to compare the file with the network, training images "
+    "to estimate int8 ranges. digits, fashion-mnist or cifar10, or a folder as for spnas train. "
     "[default: none; compares on random pixels]",
 )
 @click.option(
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=200,
     show_default=True,
-    help="Training images to estimate the ranges of int8 on, as many of each class.",
+    help="Number of training images to estimate int8 ranges on, spread evenly over the classes.",
 )
 @click.option(
     "--check-images",
     type=click.IntRange(1),
     default=1000,
     show_default=True,
-    help="Images to compare the file and the network on, at most; spread over all held-out images.",
+    help="Largest number of held-out images to compare the file with the network on.",
 )
 @click.option(
     "-o",
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The file to write. [default: beside NETWORK, with its name and .tflite, -fp16.tflite, -int8.tflite or .onnx]",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split of --data, as in training.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the split of --data, as in training.")
 @workers_option
 @json_option
 def export(
@@ -71,14 +71,14 @@ def export(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Write a trained network as a TFLite or ONNX file that an app can use as it is.
+    """Write a trained network as a TFLite or ONNX file for an app.
 
-    NETWORK is the folder of a search or a training, or the network.pt in it. The file is compared with it image by image and
-    kept only if it computes the same: in fp32 every logit to 0.001 and every first guess, in fp16 every logit to 0.1 and 99 % of
-    the guesses, in int8 90 % of the guesses with a top-1 that is at most 1 point lower.
+    NETWORK is the folder of a search or a training, or the network.pt in it. The file is compared with the network image by
+    image and kept only if it agrees: for fp32, every logit within 0.001 and the same top-1 class on every image; for fp16, every
+    logit within 0.1 and 99 % of the classes; for int8, 90 % of the classes and a top-1 accuracy at most 1 point lower.
 
-    It carries labels, input size and normalisation (docs/export.md). fp32 and fp16 take floating-point numbers from -1 to 1; int8
-    takes the bytes of an image as they are, and gives bytes.
+    The file contains labels, input size and normalisation (docs/export.md). fp32 and fp16 models take floating-point numbers
+    from -1 to 1; int8 models take the bytes of an image as they are, and return bytes.
 
     \b
     Examples:
@@ -96,9 +96,9 @@ def export(
     if target is None:
         target = file.with_name(f"{file.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
     if target.exists() and not force:
-        raise InputError("the file is there already", where=str(target), hint="add --force to replace it, or name another one")
+        raise InputError("the file already exists", where=str(target), hint="add --force to replace it, or choose another name")
     if data_name is None:
-        note("Without --data the file is compared on random pixels, and will say that images are used whole, uncropped.")
+        note("Without --data the file is compared on random pixels, and its metadata says that images are not cropped.")
     options = ExportOptions(representative_images, check_images, seed, workers)
     result = showing.export(saved, target, data_name, precision=precision, to=to, options=options)
     _show(result, precision, "random" if data_name is None else "held-out", as_json)
@@ -131,9 +131,9 @@ def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
         ("file", f"{result.file}, {result.size_bytes / 1e6:.3g} MB, {precision}"),
         ("input", given),
         ("compared on", f"{compared.images} {kind} images"),
-        ("largest difference", f"{compared.largest_difference:.3g} of any logit"),
+        ("largest difference", f"{compared.largest_difference:.3g} in any logit"),
         ("top-1 agreement", f"{compared.top1_agreement:.2%}"),
     ]
     if compared.top1 is not None and compared.top1_exported is not None:
-        facts.append(("top-1", f"{compared.top1_exported:.2%}, of the network {compared.top1:.2%}"))
+        facts.append(("top-1", f"{compared.top1_exported:.2%} (the network: {compared.top1:.2%})"))
     print_facts(facts)

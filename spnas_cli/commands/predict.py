@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
-    """Predict the latency of a network from a latency table, in ms, without a device.
+    """Predict the latency of a network from a table, in ms.
 
-    ARCH is an architecture file, the folder of a search, the name of a network that ships with spnas (single-path-nas), or a
-    choice such as 3x3-6, for the network of the table's space that has it in every layer.
+    No device is needed. ARCH is an architecture file, the folder of a search, the name of a network that ships with spnas
+    (single-path-nas), or a choice such as 3x3-6: the network of the table's space with that choice in every layer.
 
     \b
     Examples:
@@ -61,11 +61,11 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
     print_table(f"{escape(arch)} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
     calibration = model.calibration
     if calibration.interval is None:
-        line, interval = "none: the sum of the layers is the prediction", "none, for want of calibration networks"
+        line, interval = "none: the prediction is the sum of the layers", "none (no calibration networks)"
     else:
         line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
         if calibration.left_out:
-            line += f", {len(calibration.left_out)} left out as out of line"
+            line += f", {len(calibration.left_out)} outliers left out"
         interval = f"{prediction.interval_low_ms:.4f} to {prediction.interval_high_ms:.4f} ms"
     click.echo()
     print_facts(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="Where to measure: host, a phone's serial number, or HOST[:PORT]. Repeat it to measure on several devices at once.",
+    help="Device to measure on: host, a phone's serial number, or HOST[:PORT]. Repeat it to measure on several at once.",
 )
 @click.option(
     "--space",
@@ -42,14 +42,16 @@ if TYPE_CHECKING:
     "--width", type=click.FloatRange(0, min_open=True), metavar="FACTOR", help="Width multiplier. [default: the space's]"
 )
 @click.option("--classes", type=click.IntRange(2), metavar="N", help="Outputs of the classifier. [default: the space's]")
-@click.option("--name", metavar="NAME", help="Name of the table. [default: SPACE-DEVICE, with what is not at its default]")
+@click.option(
+    "--name", metavar="NAME", help="Name of the table. [default: SPACE-DEVICE, plus every setting that is not the default]"
+)
 @click.option(
     "--calibrate",
     type=click.IntRange(0),
     metavar="N",
     default=20,
     show_default=True,
-    help="Random whole networks to calibrate the runtime model on: none (0), or at least 5.",
+    help="Number of random whole networks to calibrate the runtime model on: 0, or at least 5.",
 )
 @measuring_options(rounds=6)
 @db_option
@@ -68,9 +70,9 @@ def profile(
 ) -> None:
     """Measure every layer of a search space into a latency table.
 
-    Converts each distinct layer to TFLite once and measures it in several rounds, each measurement in a process of its own,
-    together with some whole networks to calibrate the runtime model on. Every measurement is saved as soon as it is made:
-    interrupt the command at any time and run it again to continue.
+    Converts each distinct layer to TFLite once and measures it in several rounds, each time in a new process, together with
+    some whole networks to calibrate the runtime model on. Every measurement is saved as soon as it is made: interrupt the
+    command at any time and run it again to continue.
 
     \b
     Examples:

@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 
 @click.command()
 @table_option
-@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", required=True, help="Bounds of predicted latency, in ms.")
+@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", required=True, help="Range of predicted latency, in ms.")
 @click.option("--networks", type=click.IntRange(1), default=10, show_default=True, help="How many networks to draw.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws; the same one gives the same networks.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the draws; the same seed gives the same networks.")
 @click.option(
-    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for their files."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the architecture files.",
 )
 @db_option
 @json_option
 def random(
     table: str | None, between: tuple[float, float], networks: int, seed: int, folder: Path, db: Path, as_json: bool
 ) -> None:
-    """Draw random networks whose predicted latency lies between two bounds: what a search has to be better than.
+    """Draw random networks within a range of predicted latency.
 
-    Networks are drawn by rejection, each from proportions of the choices of its own, so that they differ as much as their latency
-    allows. Each becomes an architecture file, which spnas predict takes.
+    They are the baseline that a search has to beat. Each network is drawn with its own random proportions of the choices, and
+    drawn again if its latency is out of range, so the networks are as varied as the range allows. Each one is written as an
+    architecture file, which spnas predict, train and compare take.
 
     \b
     Examples:
@@ -64,7 +70,7 @@ def random(
 
 
 def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
-    """Writes a file for each, or none at all where one of that name is there."""
+    """Writes a file for each, or none at all if one of the files already exists."""
     from profiling.errors import InputError
     from profiling.files import write_text
 
@@ -72,7 +78,7 @@ def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
     files = [folder / f"random-{number:0{width}}.json" for number in range(1, len(drawn) + 1)]
     there = next((file for file in files if file.exists()), None)
     if there is not None:
-        raise InputError("the file is there already and is not overwritten", where=str(there), hint="name another folder")
+        raise InputError("the file already exists and is not overwritten", where=str(there), hint="choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, architecture in zip(files, drawn, strict=True):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="TABLE",
     multiple=True,
     help="Latency table to show: a name in the database, a .json or .csv file, or `pixel1`; may be repeated. "
-    "[default: the tables that the searches kept in their folders]",
+    "[default: the tables in the folders of the searches]",
 )
 @click.option(
     "-o",
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="File to write; an earlier report there is replaced.",
+    help="File to write; an earlier report is replaced.",
 )
 @db_option
 def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path, db: Path) -> None:
-    """Put tables, validations, searches, trainings and comparisons onto one page that opens anywhere.
+    """Put tables, validations and runs on one web page.
 
-    RUN is a folder that spnas search, train or compare was told with -o. A table is shown with its last validation, when the
-    database has one. The page holds everything in one file and loads nothing from the network.
+    RUN is a folder that spnas search, train or compare wrote (their -o). A table is shown with its latest validation, if the
+    database has one. The page is a single file that opens in any browser and loads nothing from the network.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
     sections = [describe_table(table, _latest_validation(table, db)) for table in tables]
     page = render(sections, runs, made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
     if output.is_file() and b"<title>spnas report</title>" not in output.open("rb").read(500):
-        raise InputError("there is another file of this name", where=str(output), hint="name another one with -o")
+        raise InputError("a file of this name exists and is not a report", where=str(output), hint="choose another name with -o")
     try:
         write_text(output, page)
     except OSError as error:

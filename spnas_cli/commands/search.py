@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 @click.command()
 @table_option
 @data_option
-@click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Latency to end at, in ms.")
+@click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Target latency, in ms.")
 @click.option(
-    "--runtime-weight", type=click.FloatRange(0), metavar="λ", help="Fixed weight of the runtime term, as in the paper (Eq. 9)."
+    "--runtime-weight",
+    type=click.FloatRange(0),
+    metavar="λ",
+    help="Fixed weight of the runtime term, as in the paper (Eq. 9), instead of a target.",
 )
 @folder_option
-@click.option("--space", metavar="NAME|FILE", help="Make sure that the table is for this search space. [default: the table's]")
+@click.option("--space", metavar="NAME|FILE", help="Check that the table is for this search space. [default: not checked]")
 @training_options(epochs="8, more on small data", learning_rate="0.016")
 @click.option(
     "--explore",
     type=click.Choice(["random", "evolution"]),
-    help="After the training, score more networks within 3 % of the target, or of any latency, with the supernet's weights.",
+    help="After training, score more networks with the supernet's weights: within 3 % of the target or, without one, of any "
+    "latency.",
 )
 @click.option(
     "--explore-networks", type=click.IntRange(1), default=100, show_default=True, help="How many networks --explore scores."
@@ -51,15 +55,17 @@ def search(
     db: Path,
     as_json: bool,
 ) -> None:
-    """Train the supernet against a latency table and find the network that meets a latency.
+    """Search for a network that meets a target latency.
 
-    Weights and decisions are learned together in one run. With --target-ms the weight of the runtime term follows the distance
-    to the target, and the network found is at most so slow; with --runtime-weight it is fixed, as in the paper. The folder of the
-    run holds the architecture, its weights, the settings, the metrics, a checkpoint and the figures; candidates.csv ranks the
-    other networks near the target that the search came by.
+    Trains the supernet against a latency table; weights and decisions are learned together in one run. --target-ms adapts the
+    weight λ of the runtime term until the predicted latency reaches the target. The network found is never slower than that,
+    and within 1 % below it if the space has such a network. With --runtime-weight, λ is fixed, as in the paper.
 
-    --explore scores many networks of the space with the trained supernet's weights and draws the front of accuracy against
-    milliseconds (front.csv, front.png, front/); with --resume on a finished run too, without training again.
+    The run's folder contains the architecture, its weights, the settings, the metrics, a checkpoint and figures; candidates.csv
+    ranks the other networks near the target that the search came across.
+
+    --explore scores many networks of the space with the trained supernet's weights and draws the Pareto front of accuracy
+    against latency (front.csv, front.png, front/). Add --resume to explore a finished run without training again.
 
     \b
     Examples:
@@ -103,7 +109,7 @@ def _show(run: SearchRun) -> None:
         ("predicted", f"{run.predicted_ms:.4g} ms{target}"),
         (
             "accuracy",
-            f"{run.accuracy:.2%} with the supernet's weights, on {images} held-out images that did not choose it",
+            f"{run.accuracy:.2%} with the supernet's weights, on {images} held-out images not used to choose it",
         ),
         ("chosen", _why(found)),
         ("thresholds that moved", f"{found.moved:.0%}"),
@@ -116,10 +122,10 @@ def _show(run: SearchRun) -> None:
 
 def _why(found: Found) -> str:
     """Why this network and none of the others near it."""
-    origin, images = found.chosen.origin, len(found.chosen.score.choosing)
-    if len(found.candidates) == 1:
-        return "as decided; there is no other network near it"
-    compared = f"{len(found.candidates) - 1} others near it, compared on {images} held-out images (candidates.csv)"
+    origin, images, others = found.chosen.origin, len(found.chosen.score.choosing), len(found.candidates) - 1
+    decided, where = "the network the search decided on", f"on {images} held-out images (candidates.csv)"
+    if not others:
+        return f"{decided}; there is no other candidate nearby"
     if origin == "decided":
-        return f"as decided; none of {compared} was better beyond chance"
-    return f"better beyond chance than the decided network and the best of {compared}"
+        return f"{decided}; none of {others} nearby candidates was significantly better {where}"
+    return f"significantly better than {decided}, and the best of {others} nearby candidates {where}"

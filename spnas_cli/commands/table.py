@@ -1,4 +1,4 @@
-"""`spnas table`: what to do with latency tables, one function per subcommand."""
+"""`spnas table`: work with latency tables, one function per subcommand."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TABLE_METAVAR = "[TABLE]"
 
 @click.group()
 def table() -> None:
-    """See latency tables, and bring them in and out.
+    """List, show, compare, merge, import and export latency tables.
 
-    TABLE is a name in the database, a .json or .csv file, or pixel1, the Pixel 1 figures of the paper's authors. Where it may be
-    left out, it is the only one in the database. All latencies are in ms.
+    TABLE is a name in the database, a .json or .csv file, or pixel1, the Pixel 1 figures of the paper's authors. If you leave it
+    out, the only table in the database is used. All latencies are in ms.
 
     \b
     Examples:
@@ -39,7 +39,7 @@ def table() -> None:
 @db_option
 @json_option
 def list_tables(db: Path, as_json: bool) -> None:
-    """List the tables of the database, and those that ship with spnas.
+    """List the tables in the database and those that ship with spnas.
 
     \b
     Example:
@@ -74,7 +74,9 @@ def list_tables(db: Path, as_json: bool) -> None:
 @db_option
 @json_option
 def show(name: str | None, db: Path, as_json: bool) -> None:
-    """Show a table: the ms of every choice at every place, coloured from fast to slow, its noise, and its conditions.
+    """Show a table's latencies in ms, its noise and its conditions.
+
+    There is one row for each place in the network, with the latency of every choice, coloured from fast to slow.
 
     \b
     Example:
@@ -132,7 +134,7 @@ def _row_at(table: LatencyTable, slot: Slot, choice: str) -> Row | None:
 
 
 def _cell(row: Row, least_ms: float, most_ms: float) -> str:
-    """The ms, coloured by their place between the table's fastest and slowest layer on a logarithmic scale."""
+    """The ms, coloured on a logarithmic scale from the table's fastest to its slowest layer."""
     from math import log
 
     share = log(row.ms / least_ms) / log(most_ms / least_ms) if most_ms > least_ms else 0.0
@@ -140,7 +142,7 @@ def _cell(row: Row, least_ms: float, most_ms: float) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text from a file for a cell, in which square brackets are no mark-up."""
+    """Text from a file for a cell, with square brackets escaped, which would be mark-up."""
     from rich.markup import escape
 
     return escape(printable(value))
@@ -154,11 +156,11 @@ def _plain(value: object) -> str:
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     required=True,
-    help="File to write; .json or .csv says the form.",
+    help="File to write; its suffix, .json or .csv, decides the format.",
 )
 @db_option
 def export(name: str | None, output: Path, db: Path) -> None:
-    """Write a table into a JSON or CSV file, which holds all that the table holds.
+    """Write a table to a JSON or CSV file, without any loss.
 
     \b
     Example:
@@ -176,7 +178,9 @@ def export(name: str | None, output: Path, db: Path) -> None:
 @click.option("--name", metavar="NAME", help="Name of the table in the database. [default: the name in the file]")
 @db_option
 def import_table(file: Path, name: str | None, db: Path) -> None:
-    """Bring a JSON or CSV file into the database, after checking every row.
+    """Import a JSON or CSV file into the database.
+
+    Every row is checked first.
 
     \b
     Example:
@@ -194,7 +198,7 @@ def import_table(file: Path, name: str | None, db: Path) -> None:
 @db_option
 @json_option
 def diff(first: str, second: str, db: Path, as_json: bool) -> None:
-    """Compare two tables: the ms of each layer in both, and under what conditions they differ.
+    """Compare two tables: each layer's latency, and the conditions.
 
     \b
     Example:
@@ -224,7 +228,7 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
     conditions = [(name, f"{then}, {now}") for name, (then, now) in difference.conditions.items()]
     facts = [
         *conditions,
-        ("space", "the same" if difference.same_space else f"{one.space.name}, {other.space.name}: not the same"),
+        ("space", "the same" if difference.same_space else f"{one.space.name}, {other.space.name}: different spaces"),
     ]
     if ratios:
         ours, theirs = difference.sums_ms
@@ -241,11 +245,11 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
 @click.option(
     "--prefer",
     type=click.Choice(["first", "second"]),
-    help="Whose latency stays where the two differ. [default: differences are refused]",
+    help="Which table's latency to keep where the two differ. [default: refuse tables that differ]",
 )
 @db_option
 def merge(first: str, second: str, name: str, prefer: Literal["first", "second"] | None, db: Path) -> None:
-    """Make one table of two that were measured in the same space under the same conditions.
+    """Merge two tables of the same space and the same conditions.
 
     \b
     Example:

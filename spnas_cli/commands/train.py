@@ -9,14 +9,13 @@ import click
 
 from spnas_cli.options import json_option
 from spnas_cli.output import is_main_process, note, print_facts, print_json
-from spnas_cli.runs import data_option, folder_option, training_options
+from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
 
 if TYPE_CHECKING:
     from search.config import TrainingOptions
     from search.runs.run import TrainRun
 
 SUPERNET = "supernet:"
-NO_TOP5 = "no matter: five guesses are all that there are"
 
 
 @click.command()
@@ -33,13 +32,13 @@ NO_TOP5 = "no matter: five guesses are all that there are"
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Channels relative to the network as it is given.",
+    help="Width multiplier for the network.",
 )
 @click.option("--recipe", metavar="NAME|FILE", default="mnasnet", show_default=True, help="mnasnet, modern, or a YAML file.")
 @click.option(
     "--init",
     metavar="supernet:RUN|FILE.pt",
-    help="Where the first weights come from: the supernet of a search, or a trained network. [default: drawn at random]",
+    help="Initial weights: the supernet of a search, or a trained network. [default: random]",
 )
 @folder_option
 @training_options(epochs="the recipe's; on small data five times those of a search", learning_rate="the recipe's")
@@ -55,14 +54,14 @@ def train(
     training: TrainingOptions,
     as_json: bool,
 ) -> None:
-    """Train a network by a recipe, from random weights or from those of a search.
+    """Train a network by a recipe, from random or given weights.
 
     ARCH is an architecture file, a network of the zoo (mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b,
-    single-path-nas), or the folder or network.pt of a run, of which only the layers count. The result is the moving average of
-    the weights, in network.pt, with its accuracy on images that it was not trained on: those in `val`, or one in five by --seed.
-    The folder of the run also holds the settings, metrics.csv, accuracy.csv, a checkpoint and a figure.
+    single-path-nas), or the folder or network.pt of a run, of which only the layers are used. The trained network, with the
+    moving average of its weights, is saved in network.pt. Its accuracy is measured on held-out images: those in `val`, or 20 %
+    chosen by --seed. The run's folder also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a figure.
 
-    With other --epochs, the whole schedule of the recipe is shrunk or stretched to them.
+    --epochs shortens or stretches the recipe's whole schedule.
 
     \b
     Examples:
@@ -89,7 +88,7 @@ def _show(run: TrainRun) -> None:
     click.echo(f"Network trained, in {network}")
     print_facts(
         [
-            ("top-1", f"{result.top1:.2%} on held-out images ({result.last_top1:.2%} before the weights are averaged)"),
+            ("top-1", f"{result.top1:.2%} on held-out images ({result.last_top1:.2%} without weight averaging)"),
             ("top-5", NO_TOP5 if result.top5 is None else f"{result.top5:.2%}"),
             ("origin", result.origin),
             ("figure", str(run.folder.figure("progress"))),

@@ -39,9 +39,9 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to draw predicted against measured latency. [default: validation-TABLE.png beside the database]",
+    help="PNG file for the figure of predicted against measured latency. [default: validation-TABLE.png beside the database]",
 )
-@click.option("--device", "device_name", metavar="NAME", help="Where to measure. [default: the table's device]")
+@click.option("--device", "device_name", metavar="NAME", help="Device to measure on. [default: the table's device]")
 @measuring_options(rounds=8, seed=1)
 @db_option
 @json_option
@@ -90,8 +90,9 @@ def validate(
     error = validation.as_stored.mean_error_pct
     if max_error is not None and error > max_error:
         raise MeasurementError(
-            f"the mean error of {error:.2f} % of the table as it is stored is above the {max_error:g} % allowed",
-            where=latency_table.name,
+            f"the mean error with the stored calibration is {error:.2f} %, above the {max_error:g} % allowed",
+            where=f"table {latency_table.name}",
+            hint="profile again, or allow more with --max-error",
         )
 
 
@@ -100,8 +101,8 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
     seconds = (duration(value) for value in (outcome.wall_s, outcome.device_s, outcome.conversion_s))
     rows = report.facts
     if validation.drift_pct is not None:
-        rows.append(("drift since the table", f"{validation.drift_pct:+.2f} %, by the calibration's networks measured again"))
-        rows.append(("error as stored", f"{validation.as_stored.mean_error_pct:.2f} %, the drift and the error together"))
+        rows.append(("drift since profiling", f"{validation.drift_pct:+.2f} %, from the calibration networks measured again"))
+        rows.append(("stored calibration", f"{validation.as_stored.mean_error_pct:.2f} % mean error, including the drift"))
     rows += [
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         ("time", "{}; {} measuring, {} converting".format(*seconds)),
@@ -111,7 +112,7 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
     if validation.others:
         columns = ("network", "predicted ms", "95 % interval", "measured ms", "error")
         print_table(
-            "\nMeasured beside them, predicted by the table as it is stored",
+            "\nOther networks, predicted with the stored calibration",
             columns,
             [
                 (
@@ -130,4 +131,4 @@ def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> 
     drift = validation.drift_pct or 0.0
     if abs(drift) > DRIFT_WORTH_A_WORD_PCT:
         change, remedy = ("slower", ", or let it cool down") if drift > 0 else ("faster", "")
-        note(f"The device is {abs(drift):.1f} % {change} than when the table was measured: profile again, as it is now{remedy}.")
+        note(f"The device is {abs(drift):.1f} % {change} than when the table was measured: profile again{remedy}.")

@@ -80,7 +80,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     with Terminal(*search, launcher=TORCHRUN) as terminal:
         terminal.until_step(10)
         assert terminal.send(signal.SIGINT) == 1, "torchrun's own, whatever its processes end with"
-    assert terminal.shown.count("Interrupted. What was finished is kept") == 1
+    assert terminal.shown.count("Interrupted. Finished work is kept") == 1
     assert (folder / "checkpoint.pt").exists()
 
     last = subprocess.run([sys.executable, *search], env=ENVIRONMENT, capture_output=True, text=True, check=False)

@@ -46,7 +46,7 @@ def test_a_file_that_is_there_is_replaced_only_when_asked(network):
     file.write_text("mine")
     refused = run(network, "--to", "onnx")
     assert refused.exit_code == 2
-    assert "the file is there already; add --force" in refused.stderr
+    assert "the file already exists; add --force" in refused.stderr
     assert file.read_text() == "mine"
     done = run(network, "--to", "onnx", "--force", "--check-images", 10)
     assert done.exit_code == 0, done.output

@@ -105,6 +105,13 @@ def test_each_error_becomes_one_line_and_its_exit_code(monkeypatch, error, code)
         assert type(CliRunner().invoke(cli, ["--debug", "devices"]).exception) is type(error)
 
 
+@pytest.mark.parametrize("path", [[], ["table"]], ids=["spnas", "spnas table"])
+def test_list_of_commands_is_not_cut_at_80_columns(path):
+    listed = CliRunner().invoke(cli, [*path, "--help"], terminal_width=80).stdout.partition("Commands:")[2].splitlines()
+    assert len(listed) > 5
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_unknown_command_is_a_usage_error():
     result = CliRunner().invoke(cli, ["profil"])
     assert result.exit_code == 2

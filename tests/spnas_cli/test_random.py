@@ -34,7 +34,7 @@ def test_it_writes_the_networks_that_it_shows_and_overwrites_none(empty_folder):
     (empty_folder / "some" / "random-01.json").unlink()
     again = random("--between", "75", "80", "--networks", "3", "-o", "some")
     assert (again.exit_code, len(again.stderr.strip().splitlines())) == (2, 1)
-    assert "random-02.json: the file is there already" in again.stderr
+    assert "random-02.json: the file already exists" in again.stderr
     assert not (empty_folder / "some" / "random-01.json").exists(), "all or nothing"
 
 

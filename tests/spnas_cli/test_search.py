@@ -98,7 +98,7 @@ def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, 
     with Terminal("search", *command, "--resume", "-o", folder) as terminal:
         terminal.until_step(10)
         assert terminal.send(signal.SIGINT) == 130
-        assert "Interrupted. What was finished is kept" in terminal.shown
+        assert "Interrupted. Finished work is kept" in terminal.shown
         assert "Traceback" not in terminal.shown
     kept = (folder / "checkpoint.pt").read_bytes()
     with Terminal("search", *command, "--resume", "-o", folder) as terminal:

@@ -113,7 +113,7 @@ def test_interrupted_it_goes_on_to_the_same_end(trained, arch, tmp_path):
     with Terminal(*command) as terminal:
         terminal.until_step(20)
         assert terminal.send(signal.SIGINT) == 130
-        assert "Interrupted. What was finished is kept" in terminal.shown
+        assert "Interrupted. Finished work is kept" in terminal.shown
         assert "Traceback" not in terminal.shown
     assert {path.name for path in folder.iterdir()} >= {"checkpoint.pt", "metrics.csv"}
     assert not (folder / "network.pt").exists()

@@ -124,7 +124,7 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):
         ([], "the folder of a run"),
         ([str(empty)], "no finished run"),
         ([str(tmp_path / "nowhere")], "no such folder"),
-        (["--table", "pixel1", "-o", str(other)], "another file of this name"),
+        (["--table", "pixel1", "-o", str(other)], "a file of this name exists and is not a report"),
         (["--table", "pixel1", "-o", str(tmp_path / "no" / "folder.html")], "cannot be written"),
     ):
         result = report(*arguments, "--db", str(tmp_path / "none.db"))

@@ -69,7 +69,7 @@ def draw(found: dict[str, list[Architecture]], target_ms: float, path: Path) -> 
         axes.axhline(y - 0.5, color="white", linewidth=5)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_xticks(range(len(places)), [str(slot.position) for slot in places])
-    axes.set_xlabel("place of the layer")
+    axes.set_xlabel("place in the network")
     axes.set_title(f"Networks found for {target_ms:.3g} ms by tables that differ in their 5×5 rows alone", fontsize=10)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -64,7 +64,7 @@ class Bench:
         builder: TfliteBuilder | None = None,
     ) -> None:
         if rounds is not None and rounds < FEWEST_ROUNDS:
-            raise InputError(f"a model takes at least {FEWEST_ROUNDS} rounds, not {rounds}: one alone shows no noise")
+            raise InputError(f"at least {FEWEST_ROUNDS} rounds are needed, not {rounds}: a single one does not show the noise")
         self.device, self.db = device, Path(db)
         self.outcome = Outcome()
         self._rounds, self._seed = rounds, seed

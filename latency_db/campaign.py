@@ -125,5 +125,5 @@ def _require_all(plan: VisitPlan, reasons: Mapping[str, str | None]) -> None:
     if failed:
         raise MeasurementError(
             f"{len(failed)} of {len(plan.models)} models could not be measured: {', '.join(failed)}",
-            hint="the others are kept; the same command tries these again",
+            hint="the others are kept; run the same command again to retry these",
         )

@@ -107,8 +107,8 @@ def require_comparable(entrants: Sequence[Entrant]) -> None:
     if len(by_classes) > 1:
         words = ", ".join(f"{name} has {classes}" for classes, name in by_classes.items())
         raise InputError(
-            f"networks of different tasks cannot be compared: of classes {words}",
-            hint="--classes gives networks of the zoo and architectures another number",
+            f"networks with different numbers of classes cannot be compared: {words}",
+            hint="--classes changes the number for zoo networks and architectures",
         )
 
 
@@ -173,12 +173,12 @@ def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | No
     if model is None or entrant.model is None:
         return None, None
     if isinstance(entrant.model, TfliteFile):
-        return None, "no prediction: the table has layers, and a file does not say of which it is made"
+        return None, "no prediction: a file does not say which layers of the table it is made of"
     if entrant.architecture is not None and entrant.architecture.space.digest == model.space.digest:
         return model.predict(entrant.architecture).total_ms, None
     try:
         return model.predict_network(entrant.model).total_ms, None
     except MissingRowsError as error:
         lacking, of = len(set(error.keys)), len(set(entrant.model.layers))
-        how = "one of a space that has them would do (spnas profile --space FILE)"
+        how = "profile a space that has them (spnas profile --space FILE)"
         return None, f"no prediction: the table lacks {lacking} of its {of} different layers; {how}"

@@ -94,7 +94,7 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
     x, y = sums[keep], measured[keep]
     line = LinearRegression().fit(x[:, None], y)
     if line.coef_[0] <= 0:
-        raise TableError("by the calibration networks, more layers would take less time", hint=CALIBRATE_HINT)
+        raise TableError("according to the calibration networks, more layers take less time", hint=CALIBRATE_HINT)
     residuals = y - line.predict(x[:, None])
     degrees = len(x) - 2
     width = t.ppf((1 + CONFIDENCE) / 2, degrees) * (residuals @ residuals / degrees) ** 0.5
@@ -180,7 +180,7 @@ class RuntimeModel:
         total_ms = self.calibration.scale * sum_ms + self.calibration.offset_ms
         if total_ms <= 0:
             raise TableError(
-                f"by its calibration layers of {sum_ms:.4g} ms make a network of {total_ms:.4g} ms", hint=CALIBRATE_HINT
+                f"its calibration gives {total_ms:.4g} ms for a network whose layers take {sum_ms:.4g} ms", hint=CALIBRATE_HINT
             )
         return total_ms
 

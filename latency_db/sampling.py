@@ -36,12 +36,12 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
     """
     fastest, slowest = model.range_ms()
     if not at_least_ms <= at_most_ms:
-        raise InputError(f"the band from {at_least_ms:g} to {at_most_ms:g} ms is empty: its lower bound comes first")
+        raise InputError(f"the range from {at_least_ms:g} to {at_most_ms:g} ms is empty: give the lower bound first")
     if at_most_ms < fastest or at_least_ms > slowest:
         raise InputError(
             f"no network takes {at_least_ms:g} to {at_most_ms:g} ms: "
             f"those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
-            f" by the table {model.table.name}"
+            f" according to table {model.table.name}"
         )
     return _rejection(model, at_least_ms, at_most_ms, seed)
 
@@ -71,8 +71,8 @@ def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed:
                 yield architecture
     found = f"no more than {len(seen)} networks" if seen else "no network"
     raise InputError(
-        f"{MOST_DRAWS:,} random draws gave {found} of {at_least_ms:g} to {at_most_ms:g} ms",
-        hint="widen the band, or ask for fewer",
+        f"{MOST_DRAWS:,} random draws gave {found} between {at_least_ms:g} and {at_most_ms:g} ms",
+        hint="widen the range, or ask for fewer networks",
     )
 
 

@@ -37,12 +37,12 @@ BUSY_RETRY_S = 0.02
 FAULTS = {
     "SQLITE_NOTADB": ("is not a database", "it was left as it is; give another file with --db"),
     "SQLITE_CORRUPT": ("is damaged", "it was left as it is; save what is readable with: sqlite3 FILE .recover | sqlite3 NEW"),
-    "SQLITE_FULL": ("the disk is full", "free some space and type the same command again; all that was measured is kept"),
+    "SQLITE_FULL": ("the disk is full", "free some space and run the same command again; all that was measured is kept"),
     "SQLITE_READONLY": ("cannot be written", "check the permissions of the file and its folder, or give another with --db"),
     "SQLITE_CANTOPEN": ("cannot be opened", "does its folder exist, and may you write there?"),
-    "SQLITE_BUSY": ("is held by another program", "wait until it ends, then type the same command again"),
+    "SQLITE_BUSY": ("is in use by another program", "wait until it ends, then run the same command again"),
     "SQLITE_IOERR": ("the disk reported an error", "is it full, or a network file system? Give a local file with --db"),
-    "SQLITE_CONSTRAINT": ("holds this already", None),
+    "SQLITE_CONSTRAINT": ("already contains this", None),
 }
 
 
@@ -140,7 +140,7 @@ class Store:
             problem, hint = next(faults, (f"cannot be used: {error}", None))
             cause = error
         except (ValidationError, zlib.error, UnicodeDecodeError) as error:
-            problem, hint = "holds a record that cannot be read", "was it changed by hand, or by another version of spnas?"
+            problem, hint = "contains a record that cannot be read", "was it changed by hand, or by another version of spnas?"
             cause = error
         else:
             return
@@ -283,9 +283,9 @@ class Store:
             StoreError: another table has this name: one of another campaign, an imported one, or one that ships with spnas.
         """
         if not re.fullmatch(NAME_PATTERN, name):
-            raise InputError(f"{name!r} cannot name a table", hint="take letters, digits and . _ : @ + - for it, up to 128")
+            raise InputError(f"{name!r} cannot name a table", hint="use up to 128 letters, digits and . _ : @ + -")
         if name in published_names():
-            raise StoreError(f"{name} is the table that ships with spnas", hint="choose another name with --name")
+            raise StoreError(f"{name} is a table that ships with spnas", hint="choose another name with --name")
         with self._translated():
             holder = self._connection.execute("SELECT campaign FROM latency_tables WHERE name = ?", (name,)).fetchone()
             if holder is not None and (campaign is None or holder[0] != campaign.id):

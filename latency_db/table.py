@@ -77,7 +77,7 @@ class LatencyTable(SpecModel):
         known = {key for place in places for key in (place[0], row_key(*place))}
         for key in self.rows:
             if key not in known:
-                raise FieldError(("rows", key), f"{key!r} is no layer of the space {self.space.name}")
+                raise FieldError(("rows", key), f"{key!r} is not a layer of the space {self.space.name}")
         return self
 
     def row(self, layer: LayerSpec, position: int | None = None) -> Row:
@@ -156,7 +156,7 @@ class LatencyTable(SpecModel):
         if differences:
             words = "; ".join(f"{name} was {then} and is {now}" for name, (then, now) in differences.items())
             raise TableError(
-                f"it was measured under other conditions: {words}",
+                f"it was measured under different conditions: {words}",
                 where=f"table {self.name}",
                 hint="profile again, or match them",
             )

@@ -77,15 +77,17 @@ def merge(first: LatencyTable, second: LatencyTable, *, name: str, prefer: Side 
     where = f"{first.name}, {second.name}"
     first.require_space(second.space)
     for condition, (mine, theirs) in first.conditions.differences(second.conditions).items():
-        raise TableError(f"measured under different conditions: {condition} is {mine} and {theirs}", where=where)
+        raise TableError(
+            f"measured under different conditions: {condition} is {mine} in one and {theirs} in the other", where=where
+        )
     conflicts = [key for key in first.rows.keys() & second.rows.keys() if first.rows[key] != second.rows[key]]
     if first.fixed and second.fixed and first.fixed != second.fixed:
         conflicts.append("fixed")
     if conflicts and prefer is None:
         raise TableError(
-            f"{len(conflicts)} layers have different latencies in the two tables, first of all {min(conflicts)}",
+            f"{len(conflicts)} layers have different latencies in the two tables; the first is {min(conflicts)}",
             where=where,
-            hint="say whose stay: --prefer first, or --prefer second",
+            hint="choose which to keep: --prefer first or --prefer second",
         )
     winner, other = (second, first) if prefer == "second" else (first, second)
     calibration = {network.key: network for network in (() if conflicts else other.calibration) + winner.calibration}

@@ -128,7 +128,7 @@ def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.
         return next(iter(stored.values()))
     if name in stored:
         return stored[name]
-    problem = "no table was named" if name is None else f"there is no table {name!r}"
+    problem = "no table was given" if name is None else f"there is no table {name!r}"
     there = ", ".join(stored) or "no table; spnas profile makes one"
     raise TableError(problem, hint=f"{db} holds {there}; {', '.join(published_names())} ships with spnas")
 

@@ -113,7 +113,7 @@ class Session:
                     raise MeasurementError(
                         f"{len(in_a_row)} models in a row could not be measured, the last one: {error.problem}",
                         where=self._device.name,
-                        hint="what was measured is kept, and the same command goes on from there",
+                        hint="what was measured is kept; run the same command again to continue",
                     )
 
     def _visit(self, key: str, visit: int) -> tuple[Measurement, ToolOutputError | None]:

@@ -82,7 +82,7 @@ class Stage(SpecModel):
     @model_validator(mode="after")
     def _fixed_in_both_or_neither(self) -> Self:
         if (self.kernel is None) != (self.expansion is None):
-            raise ValueError("a fixed stage states both kernel and expansion, a searchable one neither")
+            raise ValueError("a fixed stage gives both kernel and expansion, a searchable one neither")
         return self
 
     @property
@@ -144,7 +144,7 @@ class SearchSpace(SpecModel):
     def _nested_kernels(cls, kernels: tuple[int, ...]) -> tuple[int, ...]:
         # At stride 2 TensorFlow's padding puts a 1×1 kernel in a corner of a 3×3 one, so that it is not nested in it.
         if not kernels or any(kernel % 2 == 0 or kernel < 3 for kernel in kernels) or list(kernels) != sorted(set(kernels)):
-            raise ValueError(f"kernels must be odd and rising, from 3 on, such as [3, 5, 7], not {list(kernels)}")
+            raise ValueError(f"kernels must be odd and increasing, at least 3, such as [3, 5, 7], not {list(kernels)}")
         return kernels
 
     @field_validator("expansions")
@@ -152,7 +152,7 @@ class SearchSpace(SpecModel):
     def _nested_expansions(cls, expansions: tuple[int, ...]) -> tuple[int, ...]:
         # An MBConv of ratio 1 has no expanding convolution, so that it is no part of one that has.
         if not expansions or expansions[0] < 2 or list(expansions) != sorted(set(expansions)):
-            raise ValueError(f"expansion ratios must be rising, from 2 on, such as [3, 6], not {list(expansions)}")
+            raise ValueError(f"expansion ratios must be increasing, at least 2, such as [3, 6], not {list(expansions)}")
         return expansions
 
     @model_validator(mode="after")

@@ -110,6 +110,6 @@ def _exchange(collective: Callable[[], object]) -> None:
         # The first that are left say so; process 0 may be the one that is gone.
         kind = ProcessError if index() < 2 else TrainingError
         raise kind(
-            f"process {index()} of {count()} cannot go on, as another one has ended or does not answer",
-            hint="the same command with --resume goes on from the last checkpoint",
+            f"process {index()} of {count()} cannot continue, as another one has ended or does not answer",
+            hint="run the same command with --resume to continue from the last checkpoint",
         ) from error

@@ -167,7 +167,7 @@ class RunFolder(os.PathLike[str]):
         """
         if self.path.exists() and any(self.path.iterdir()) and not resume:
             raise InputError(
-                "the folder is not empty", where=str(self.path), hint="add --resume to go on with its run, or name another one"
+                "the folder is not empty", where=str(self.path), hint="add --resume to continue its run, or choose another"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -183,8 +183,8 @@ class RunFolder(os.PathLike[str]):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if any(self.path.iterdir()) and not self.comparison.is_file():
-                hint = "name another one"
-                raise InputError("the folder holds something else than a comparison", where=str(self.path), hint=hint)
+                hint = "choose another folder"
+                raise InputError("the folder contains something other than a comparison", where=str(self.path), hint=hint)
         except OSError as error:
             raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
 
@@ -246,8 +246,8 @@ class RunFolder(os.PathLike[str]):
 
     def nothing_finished(self, commands: str) -> InputError:
         """The error that no finished run of these commands is in this folder."""
-        problem = f"no finished run of spnas {commands} is in this folder" if self.path.is_dir() else "no such folder"
-        return InputError(problem, where=str(self.path), hint="give the folder that such a command was told with -o")
+        problem = f"this folder has no finished run of spnas {commands}" if self.path.is_dir() else "no such folder"
+        return InputError(problem, where=str(self.path), hint="give the folder that such a command wrote (its -o)")
 
     def _read(self, file: Path) -> Any:
         try:

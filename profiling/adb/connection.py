@@ -139,7 +139,7 @@ class Connection:
         raise DeviceLostError(
             f"the phone went away and did not come back within {self.limit_s:g} s; the last attempt says: {reason.problem}",
             where=self.serial,
-            hint="plug it in and give the same command again: what was measured is kept",
+            hint="plug it in and run the same command again; what was measured is kept",
         ) from reason
 
     def _accept(self, identity: dict[str, str]) -> None:
@@ -147,12 +147,12 @@ class Connection:
             raise DeviceLostError(
                 f"another phone ({identity['serial']}) answers in its place",
                 where=self.serial,
-                hint="connect the first one, and give the same command again",
+                hint="connect the first one and run the same command again",
             )
         if identity["boot_id"] != self.boot_id:
             self.boot_id = identity["boot_id"]
             self.boots += 1
-            self._notify(f"{self.serial}: the phone has restarted; going on")
+            self._notify(f"{self.serial}: the phone has restarted; continuing")
         else:
             self._notify(f"{self.serial}: the phone is back")
 

@@ -39,7 +39,7 @@ def load_signers(
         raise NoDeviceError(
             f"the phone asks for a key, and this one cannot be used: {error}",
             where=str(path),
-            hint="name another one in the environment variable ADB_VENDOR_KEYS",
+            hint="name another key in the environment variable ADB_VENDOR_KEYS",
         ) from error
 
 

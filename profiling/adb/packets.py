@@ -76,7 +76,7 @@ def connect(
             raise NoDeviceError(
                 "the phone does not allow this computer to debug it",
                 where=description,
-                hint="unlock it and press Allow; where no question shows, switch USB debugging off and on in Developer options",
+                hint="unlock it and press Allow; if it does not ask, turn USB debugging off and on in Developer options",
             ) from error
         raise _no_adbd(error, description) from error
     return PacketLink(device, description)
@@ -87,11 +87,11 @@ def _no_adbd(error: Exception, description: str) -> NoDeviceError:
         problem = "this is the port of Wireless debugging, which takes only encrypted connections"
         hint = "connect it with `adb pair` and `adb connect` and use --via server, or run `adb tcpip 5555` over USB"
     elif isinstance(error, exceptions.InvalidCommandError | exceptions.InvalidChecksumError | exceptions.TcpTimeoutException):
-        problem, hint = "whatever listens there does not speak adb", "check the port; a phone listens after `adb tcpip 5555`"
+        problem, hint = "the service at this port does not speak adb", "check the port; a phone listens after `adb tcpip 5555`"
     elif isinstance(error, ConnectionRefusedError):
         problem, hint = "nothing listens at this port", "connect the phone by USB once and run `adb tcpip 5555`"
     elif isinstance(error, socket.gaierror):
-        problem, hint = "there is no host of this name", "check the address"
+        problem, hint = "there is no host with this name", "check the address"
     elif isinstance(error, TimeoutError):
         problem, hint = "no answer from this address", "check that the phone is on, and on the same network"
     else:

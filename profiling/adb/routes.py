@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from profiling.adb.usb import UsbPhone
 
 Via = Literal["auto", "usb", "tcp", "server"]
-NEXT_STEP = "plug one in and switch USB debugging on in its Developer options, or give --device HOST:PORT"
+NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or give --device HOST:PORT"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def look_around(server: AdbServer) -> Seen:
     try:
         known = server.devices()
     except OSError:
-        remarks.append(f"no {server.description} runs")
+        remarks.append(f"no {server.description} is running")
     except AdbServerError as error:
         remarks.append(f"{server.description}: {error}")
     plugged: list[UsbPhone] | None = None
@@ -92,18 +92,18 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
     if name is None:
         name = _the_only_one(via, seen)
     if via == "tcp":
-        return Route("tcp", name, "as asked for")
+        return Route("tcp", name, "--via asks for it")
     if via == "server":
-        return Route("server", name, "as asked for")
+        return Route("server", name, "--via asks for it")
     if via == "usb":
-        return Route("usb", name, "as asked for")
+        return Route("usb", name, "--via asks for it")
     if any(device.serial == name for device in seen.server or ()):
         return Route("server", name, "a running adb server has this phone")
     if any(phone.serial == name for phone in seen.usb or ()):
         return Route("usb", name, "it is on USB, and no adb server holds it")
     if is_address(name):
         return Route("tcp", name, "the name is an address")
-    raise NoDeviceError("no such phone", where=name, hint=f"there are: {_names(seen)}. {NEXT_STEP}")
+    raise NoDeviceError("no such phone", where=name, hint=f"phones found: {_names(seen)}. {NEXT_STEP}")
 
 
 def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -> Transport:

@@ -161,12 +161,14 @@ def connect_server(serial: str, server: AdbServer) -> ServerLink:
             server.reconnect(serial)
         known = {device.serial: device for device in server.devices()}
     except OSError as error:
-        raise NoDeviceError("no adb server runs", where=server.description, hint="start one with `adb start-server`") from error
+        raise NoDeviceError(
+            "no adb server is running", where=server.description, hint="start one with `adb start-server`"
+        ) from error
     except AdbServerError as error:
         raise NoDeviceError(f"the adb server answers: {error}", where=server.description, hint="try `adb kill-server`") from error
     if serial not in known:
         there = ", ".join(f"{device.serial} ({device.state})" for device in known.values()) or "none"
-        raise NoDeviceError("the adb server knows no such phone", where=serial, hint=f"it knows: {there}")
+        raise NoDeviceError("the adb server does not know this phone", where=serial, hint=f"it knows: {there}")
     refuse_unready(known[serial])
     return ServerLink(server, serial)
 
@@ -175,21 +177,21 @@ def refuse_unready(device: ServerDevice) -> None:
     """Raises NoDeviceError, in words, for a phone that the server cannot speak to."""
     if device.state == READY:
         return
-    problem, hint = STATES.get(device.state, (f"the adb server calls it {device.state!r}", "start it into Android"))
+    problem, hint = STATES.get(device.state, (f"the adb server reports its state as {device.state!r}", "boot it into Android"))
     raise NoDeviceError(problem, where=device.serial, hint=hint)
 
 
 STATES = {
     "unauthorized": (
         "the phone does not allow this computer to debug it",
-        "unlock it and press Allow; where no question shows, switch USB debugging off and on in Developer options",
+        "unlock it and press Allow; if it does not ask, turn USB debugging off and on in Developer options",
     ),
-    "authorizing": ("the phone is asked whether it allows this computer", "unlock it and press Allow"),
+    "authorizing": ("the phone is asking whether to allow this computer", "unlock it and press Allow"),
     "offline": ("the phone is known, but does not answer", "plug it in again, or `adb disconnect` and `adb connect`"),
-    "no permissions": ("this user may not open the USB device", "see the udev rules of adb, and plug the phone in again"),
-    "recovery": ("the phone is in recovery mode", "restart it into Android"),
-    "sideload": ("the phone is in sideload mode", "restart it into Android"),
-    "bootloader": ("the phone is in its boot loader", "restart it into Android"),
+    "no permissions": ("this user may not open the USB device", "install the udev rules for adb, then plug the phone in again"),
+    "recovery": ("the phone is in recovery mode", "reboot it into Android"),
+    "sideload": ("the phone is in sideload mode", "reboot it into Android"),
+    "bootloader": ("the phone is in its boot loader", "reboot it into Android"),
 }
 
 

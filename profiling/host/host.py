@@ -149,7 +149,7 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
             warmup_ms=float(warmup.mean()),
         )
     except (ValueError, LookupError, TypeError) as error:
-        raise ToolOutputError("truncated", "the benchmark process printed no whole result", where=where) from error
+        raise ToolOutputError("truncated", "the benchmark process printed no complete result", where=where) from error
     if delegated != (settings.delegate == "xnnpack"):
         ran = "with XNNPACK" if delegated else "without XNNPACK"
         raise ToolOutputError(

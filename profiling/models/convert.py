@@ -123,7 +123,7 @@ def convert(
     filled = [random_weights(layer) for layer in network.layers] if weights is None else weights
     for layer, layer_weights in zip(network.layers, filled, strict=True):
         if [(kernel.shape, len(bias)) for kernel, bias in layer_weights] != weight_shapes(layer):
-            raise ConversionError("the weights do not have the shapes of this layer", where=layer.key)
+            raise ConversionError("the weights do not match the shapes of this layer", where=layer.key)
 
     with tf.Graph().as_default() as graph:
         given = x = tf.compat.v1.placeholder(tf.float32, network.input_shape)
@@ -168,5 +168,5 @@ def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_
     expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
     if found != expected:
         raise ConversionError(
-            f"the model holds the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key
+            f"the model has the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key
         )

@@ -43,7 +43,7 @@ _ARCHITECTURES = {
     "x86": _Architecture(32, 3),
 }
 _OTHER_FILES = (
-    (b"<", "a web page, as a failed download leaves it"),
+    (b"<", "a web page, probably from a failed download"),
     (b"#!", "a script"),
     (b"MZ", "a Windows executable"),
     (b"\xcf\xfa\xed\xfe", "a macOS executable"),
@@ -95,7 +95,7 @@ def find(
         path = Path(tool).expanduser()
         if not path.is_file():
             raise InputError(
-                "there is no such benchmark tool",
+                "no such benchmark tool",
                 where=str(path),
                 hint=f"give a file, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it",
             )
@@ -182,7 +182,7 @@ def _fetch(
                 if max(len(content), total or 0) > SIZE_LIMIT:
                     raise InputError(f"the download is larger than {SIZE_LIMIT // 2**20} MiB", where=url, hint=_OFFLINE_HINT)
     except HTTPError as error:
-        found = "there is no such file" if error.code == 404 else f"the server answers {error.code} {error.reason}"
+        found = "there is no such file" if error.code == 404 else f"the server answered {error.code} {error.reason}"
         raise InputError(
             f"cannot download the benchmark tool: {found}", where=url, hint="try another version, or --benchmark-tool FILE"
         ) from error
@@ -199,7 +199,7 @@ def _keep(content: bytes, kept: Path) -> str:
     sha256, recorded = _sha256(content), _recorded_hash(kept)
     if recorded not in (None, sha256):
         raise InputError(
-            f"this download is another file (SHA-256 {sha256}) than this version was before ({recorded})",
+            f"the download (SHA-256 {sha256}) is not the file that this version was before ({recorded})",
             where=str(kept),
             hint=f"if that is expected, as with nightly, remove {_record(kept)} and run again",
         )

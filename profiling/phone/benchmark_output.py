@@ -127,7 +127,7 @@ def figures(result: ToolResult) -> Figures:
         ToolOutputError: `incomplete` where the output held only a summary.
     """
     if result.count is None or result.min_us is None or result.max_us is None or result.std_us is None:
-        raise failure("incomplete", "the output holds the average alone, without the number of runs and their spread")
+        raise failure("incomplete", "the output has only the average, without the number of runs and their spread")
     return Figures(
         count=result.count,
         mean_ms=result.avg_us / 1000,

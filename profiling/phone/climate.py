@@ -52,7 +52,7 @@ class Climate:
         if self.latest.thermal.status is None:
             notify(f"{connection.serial}: the phone does not report whether it is throttled")
         if max_temperature_c is not None and self._gauge_c() is None:
-            raise InputError("the phone does not report its temperature, so no limit can be kept", where=connection.serial)
+            raise InputError("the phone does not report its temperature, so --max-temp cannot be kept", where=connection.serial)
 
     def read(self) -> PhoneState:
         """Reads the state now."""
@@ -89,7 +89,7 @@ class Climate:
     def _unfit(self, mask: str) -> str | None:
         if self.beside(mask).throttled:
             status = self.latest.thermal.status
-            return f"the phone throttles (thermal status {status})" if status else "the phone holds its clocks back"
+            return f"the phone throttles (thermal status {status})" if status else "the phone limits its clocks"
         gauge_c = self._gauge_c()
         if self._max_temperature_c is not None and gauge_c is not None and gauge_c > self._max_temperature_c:
             return f"the phone is at {gauge_c:.1f} °C, above {self._max_temperature_c:g} °C"

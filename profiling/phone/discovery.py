@@ -81,10 +81,10 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     status = state.thermal.status
     lacks = {
         "starting": "it has not finished starting" if properties.get("sys.boot_completed") != "1" else None,
-        "in use": "another run measures on it" if replies["holder"].exit_code == 0 else None,
+        "in use": "another run is measuring on it" if replies["holder"].exit_code == 0 else None,
         "hot": f"it throttles (thermal status {status}); let it cool down" if status else None,
         "low battery": _low(battery.level),
-        "saving power": "battery saver is on; switch it off" if texts["saver"] == "1" else None,
+        "saving power": "battery saver is on; turn it off" if texts["saver"] == "1" else None,
     }
     missing = {word: text for word, text in lacks.items() if text}
     return DeviceSummary(

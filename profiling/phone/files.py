@@ -99,14 +99,14 @@ class PhoneFiles:
             except RefusedFileError as error:
                 self._connection.shell(f"cd {self.folder} && rm -f {' '.join(file.name for file in damaged)}")
                 raise MeasurementError(
-                    f"the phone does not take a file: {error}", where=self._connection.serial, hint="free some storage on it"
+                    f"the phone refuses a file: {error}", where=self._connection.serial, hint="free some storage on it"
                 ) from error
             damaged = self._damaged(damaged, contents)
             if not damaged:
                 self._known |= {file.name for file in files}
                 return
         raise MeasurementError(
-            f"{damaged[0].path.name} does not arrive whole", where=self._connection.serial, hint="try another cable or port"
+            f"{damaged[0].path.name} does not arrive intact", where=self._connection.serial, hint="try another cable or port"
         )
 
     def _damaged(self, files: Sequence[LocalFile], contents: dict[LocalFile, bytes]) -> list[LocalFile]:

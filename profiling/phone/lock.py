@@ -43,7 +43,7 @@ class PhoneLock:
         if holder != self.owner:
             self._held.discard(self.owner)
             raise NoDeviceError(
-                f"another run measures on this phone: {_describe(holder)}, active {age_s} s ago",
+                f"another run is measuring on this phone: {_describe(holder)}, active {age_s} s ago",
                 where=connection.serial,
                 hint=f"wait for it, or stop it; if it is gone, `adb shell rm -r {FOLDER}`",
             )
@@ -90,4 +90,4 @@ def _describe_process(pid: int) -> str:
 
 def _describe(holder: str) -> str:
     found = re.fullmatch(r"\w+ (\d+) [\d.]+ (.+)", holder)
-    return f"process {found[1]} on {found[2]}" if found else "of an unknown computer"
+    return f"process {found[1]} on {found[2]}" if found else "on an unknown computer"

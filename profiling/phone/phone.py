@@ -199,7 +199,7 @@ class AdbDevice:
             self._climate.note(finished.probes)
             if not self._climate.beside(settings.cores).throttled:
                 return finished
-            failure = "throttled", "the phone slows itself down each time"
+            failure = "throttled", "the phone throttles every time"
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
 
     def close(self) -> None:
@@ -208,7 +208,9 @@ class AdbDevice:
         try:
             self._undo.close()
         except (DeviceLostError, MeasurementError) as error:
-            self._notify(f"{self.name}: not everything could be given back ({error.problem}); the next run on this phone does it")
+            self._notify(
+                f"{self.name}: not everything could be restored ({error.problem}); the next run on this phone will do it"
+            )
 
     def _prepare(self) -> None:
         """What must hold after every start of the phone."""
@@ -237,7 +239,7 @@ class AdbDevice:
         if battery.charging and battery.temperature_c is not None and battery.temperature_c > HOT_BATTERY_C:
             self._notify(f"{self.name}: charging has warmed the battery to {battery.temperature_c:.0f} °C")
         if saver:
-            self._notify(f"{self.name}: battery saver is on, which lowers the clocks; switch it off")
+            self._notify(f"{self.name}: battery saver is on, which lowers the clocks; turn it off")
 
     def _find_tool(self, tool: str) -> BenchmarkBinary:
         abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
@@ -291,7 +293,7 @@ class AdbDevice:
                 f"the process was allowed the cores {finished.cpus or 'unknown'}, not {settings.cores}",
                 recurs=True,
                 where=key,
-                hint="choose other cores with --cores; the phone has taken some of those asked for away",
+                hint="choose other cores with --cores; the phone has taken away some of the requested ones",
             )
         return figures, output
 

@@ -160,7 +160,9 @@ class PhoneProcesses:
             raise VanishedError
         if start.exit_code == _LOCK_LOST:
             raise NoDeviceError(
-                "another run has taken this phone over", where=self._connection.serial, hint="let one of them end first"
+                "another run has taken over this phone",
+                where=self._connection.serial,
+                hint="wait until one of them has ended, then run again",
             )
         if start.exit_code != 0:
             raise MeasurementError(

@@ -74,7 +74,9 @@ def read_entrants(
     names = [entrant.name for entrant in entrants]
     for name in given:
         if name not in names:
-            raise InputError("an accuracy is given for it, but it is not compared", where=name, hint=f"rows: {', '.join(names)}")
+            raise InputError(
+                "--top1 names a network that is not in this comparison", where=name, hint=f"rows: {', '.join(names)}"
+            )
     return [
         replace(entrant, top1=given[entrant.name], top1_from=GIVEN) if entrant.name in given else entrant for entrant in entrants
     ]

@@ -77,7 +77,7 @@ def _refusal(given: str, found: Kind | None, takes: Collection[Kind], space: Sea
     if found is not None:
         problem = f"this is {_words(found)}"
     elif Path(given).is_dir():
-        problem = "this folder holds no finished run with such a network"
+        problem = "this folder has no finished run with such a network"
     else:
         problem = "no such file, and no network of this name"
     kinds = [kind for kind in takes if kind != "uniform" or space is not None]
@@ -152,7 +152,7 @@ def find_layers(name: Name, size: Size = AS_GIVEN) -> Layers:
         return load_zoo_network(place, width_multiplier=size.width, resolution=size.resolution or RESOLUTION).layers
     if kind == "trained":
         if size != AS_GIVEN:
-            raise InputError("a trained network is of one size; give its architecture to change that", where=place)
+            raise InputError("a trained network has a fixed size; give its architecture to change it", where=place)
         return find_trained(place).layers
     architecture = load_architecture(place).scaled(size.width, resolution=size.resolution)
     return tuple(layer for _, layer in architecture.placed_layers())

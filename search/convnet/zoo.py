@@ -139,7 +139,7 @@ def load_zoo_network(
     if name in UNAVAILABLE:
         raise InputError(f"cannot be built: {UNAVAILABLE[name]}", where=name)
     if name not in zoo_names():
-        raise InputError("no network of the zoo has this name", where=name, hint=f"there are {', '.join(zoo_names())}")
+        raise InputError("no network of the zoo has this name", where=name, hint=f"choose from {', '.join(zoo_names())}")
     if name == SINGLE_PATH:
         architecture = single_path(
             width_multiplier=width_multiplier, resolution=resolution, classes=classes, image_channels=image_channels

@@ -82,15 +82,15 @@ class ExportCheck:
         faults = []
         # Turned so that what is not a number is a fault as well.
         if not self.largest_difference <= bound.largest_difference:
-            faults.append(f"a logit differs by {self.largest_difference:.3g}, over {bound.largest_difference:g}")
+            faults.append(f"a logit differs by {self.largest_difference:.3g}, more than {bound.largest_difference:g}")
         if self._exceeds(1 - self.top1_agreement, bound.other_guesses):
-            faults.append(f"{self.top1_agreement:.2%} of the first guesses agree, under {1 - bound.other_guesses:.0%}")
+            faults.append(f"{self.top1_agreement:.2%} of the top-1 classes agree, less than {1 - bound.other_guesses:.0%}")
         if self.top1 is not None and self.top1_exported is not None:
             loss = self.top1 - self.top1_exported
             if self._exceeds(loss, bound.top1_loss):
-                faults.append(f"top-1 falls by {loss * 100:.2f} points, over {bound.top1_loss * 100:g}")
+                faults.append(f"top-1 falls by {loss * 100:.2f} points, more than {bound.top1_loss * 100:g}")
         if faults:
-            problem = f"the {precision} model does not compute what the network computes: {'; '.join(faults)}"
+            problem = f"the {precision} model does not agree with the network: {'; '.join(faults)}"
             raise ConversionError(problem, where=where, hint="nothing was written")
 
     def _exceeds(self, share: float, bound: float) -> bool:
@@ -168,11 +168,9 @@ def write_export(
         ConversionError: it could not be converted, or the result does not compute what the network computes.
     """
     if to == "onnx" and precision != "fp32":
-        raise InputError(f"ONNX is written in fp32 alone, not in {precision}", where=saved.name)
+        raise InputError(f"ONNX is written in fp32 only, not in {precision}", where=saved.name)
     if precision == "int8" and data is None:
-        raise InputError(
-            "int8 needs a representative set, images to estimate ranges on", where=saved.name, hint="add --data NAME|FOLDER"
-        )
+        raise InputError("int8 needs images to estimate ranges on", where=saved.name, hint="add --data NAME|FOLDER")
     if target.is_dir():
         raise InputError("cannot be written: it is a folder", where=str(target))
     crop = 1.0 if data is None else data.centre_crop
@@ -183,7 +181,7 @@ def write_export(
             raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
         pixels = None
         if precision == "int8" and data is not None:
-            listener.note("Taking representative images …")
+            listener.note("Loading images to estimate ranges on …")
             pixels = representative_pixels(data, options.representative_images, options.seed, options.workers)
         ranges = "" if pixels is None else f", ranges from {len(pixels)} images"
         listener.note(f"Converting to {to}, {precision}{ranges} …")

@@ -114,7 +114,7 @@ def _model_metadata(card: ModelCard) -> bytes:
             0: to.text(card.name),
             1: to.text(f"Image classifier, {card.precision}; {card.origin}"),
             3: to.tables(to.table(10, {2: to.tables(given), 3: to.tables(result)})),
-            6: to.tables(to.associated_file(CARD_FILE, "All of this in one JSON document", UNKNOWN_FILE)),
+            6: to.tables(to.associated_file(CARD_FILE, "All of this as one JSON document", UNKNOWN_FILE)),
             7: to.text(PARSER_VERSION),
         },
     )
@@ -133,7 +133,7 @@ def _input(to: _Tables, card: ModelCard) -> int:
         7,
         {
             0: to.text("image"),
-            1: to.text(f"The square in the centre, {card.centre_crop:g} of the shorter side"),
+            1: to.text(f"Central square crop, {card.centre_crop:g} of the shorter side"),
             3: to.table(3, {1: image}, {0: IMAGE_PROPERTIES}),
             4: to.tables(to.table(2, {1: normalization}, {0: NORMALIZATION_OPTIONS})),
             5: to.table(2, {0: to.floats(high), 1: to.floats(low)}),
@@ -147,7 +147,7 @@ def _output(to: _Tables) -> int:
         7,
         {
             0: to.text("logits"),
-            1: to.text("One for each class; softmax makes probabilities of them"),
+            1: to.text("One logit per class; softmax turns them into probabilities"),
             6: to.tables(to.associated_file(LABELS_FILE, "Names of the classes", TENSOR_AXIS_LABELS)),
         },
     )

@@ -13,8 +13,8 @@ Kind = Literal["skip", "smallest", "largest"]
 
 WORDS: dict[Kind, str] = {
     "skip": "every layer that can be skipped is skipped",
-    "smallest": "every layer is the smallest that it can be",
-    "largest": "every layer is the largest that it can be",
+    "smallest": "every layer is as small as it can be",
+    "largest": "every layer is as large as it can be",
 }
 # Of the steps in which decisions are learned; a quarter of them may pass before the first layer leaves the largest choice.
 PATIENCE = 1 / 3
@@ -75,8 +75,8 @@ class CollapseWatch:
     def _advice(self, kind: Kind) -> str:
         if self.target_ms is None:
             change = "smaller" if kind != "largest" else "larger"
-            return f"Try a {change} --runtime-weight, by a factor of 3 at a time, or state a --target-ms."
+            return f"Try a {change} --runtime-weight, by a factor of 3 at a time, or give a --target-ms."
         return (
-            f"The end will still be within 1 % of {self.target_ms:g} ms where the space has such a network, but these decisions"
-            " say little about which. Try more --epochs, or a smaller --batch-size for more steps an epoch."
+            f"The network found will still be within 1 % below {self.target_ms:g} ms, if the space has one, but these decisions"
+            " say little about which one. Try more --epochs, or a smaller --batch-size for more steps per epoch."
         )

@@ -145,13 +145,13 @@ class Explorer:
     def _read(self) -> tuple[Explored, ...]:
         if not self.file.exists():
             return ()
-        hint = "move it away to explore anew"
+        hint = "move it away to start a new exploration"
         try:
             kept = Exploration.model_validate_json(read_text(self.file))
             for network in kept.networks:
                 Architecture(space=self.model.space, choices=network.choices)
         except ValidationError as error:
-            raise InputError("this is no file of an exploration of this space", where=str(self.file), hint=hint) from error
+            raise InputError("this is not the file of an exploration of this space", where=str(self.file), hint=hint) from error
         if kept.run != self.run:
             raise InputError("it was scored with the weights of another run", where=str(self.file), hint=hint)
         return kept.networks

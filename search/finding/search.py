@@ -112,7 +112,7 @@ def check_target(model: RuntimeModel, target_ms: float) -> None:
     if not fastest <= target_ms <= slowest:
         raise InputError(
             f"{target_ms:g} ms cannot be reached: the networks of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
-            f" by the table {model.table.name}",
+            f" according to table {model.table.name}",
             where="--target-ms",
         )
 

@@ -78,7 +78,7 @@ def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: f
     top.pcolormesh(columns, np.arange(len(slots) + 1) - 0.5, cells, rasterized=True)
     top.set_yticks(range(len(slots)), [str(slot.position) for slot in slots], fontsize=8)
     top.invert_yaxis()
-    top.set_ylabel("place of the layer")
+    top.set_ylabel("place in the network")
     shown = [choice for choice in space.choices if any(choice.name in slot.choices for slot in slots)]
     boxes = [Patch(facecolor=colours[choice.name], edgecolor="0.4", label=choice.name) for choice in shown]
     top.legend(handles=boxes, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, title="decision")
@@ -130,7 +130,7 @@ def draw_network(model: RuntimeModel, architecture: Architecture, path: Path) ->
     boxes.axis("off")
     interval_ms = prediction.interval_low_ms, prediction.interval_high_ms
     boxes.set_title(_network_title(architecture, prediction.total_ms, *interval_ms), fontsize=11)
-    bars.set_ylabel("ms of the layer")
+    bars.set_ylabel("latency of the layer (ms)")
     bars.set_xlabel("layer")
     bars.set_xticks(range(len(placed)))
     bars.set_xlim(-0.7, len(placed) - 0.3)
@@ -224,7 +224,7 @@ def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Sc
     axes.step(xs, [100 * network.choosing_accuracy for network in best], where="post", color="C3", linewidth=1.6, zorder=3)
     axes.scatter(xs, [100 * network.choosing_accuracy for network in best], s=34, color="C3", zorder=4, label="front")
     others = [100 * network.accuracy for network in best]
-    axes.scatter(xs, others, s=40, facecolors="none", edgecolors="C3", zorder=3, label="the same on images that did not choose")
+    axes.scatter(xs, others, s=40, facecolors="none", edgecolors="C3", zorder=3, label="the same, on images not used to choose")
     axes.scatter(found.predicted_ms, 100 * found.choosing_accuracy, s=170, marker="*", color="k", zorder=5, label="network found")
     axes.scatter(found.predicted_ms, 100 * found.accuracy, s=170, marker="*", facecolors="none", edgecolors="k", zorder=5)
     if target_ms is not None:

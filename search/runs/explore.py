@@ -73,8 +73,8 @@ def explore(
     figure = run.folder.figure("front")
     draw_front(scored, best, found.chosen.score, config.target_ms, figure)
     listener.note(
-        f"Explored: {len(scored)} networks of {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
-        f"{len(best)} of them in the front, in {run.folder.front} and {figure}"
+        f"Explored: {len(scored)} networks from {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
+        f"{len(best)} of them on the Pareto front, in {run.folder.front} and {figure}"
     )
     return ExploreResult(scored, best)
 
@@ -87,16 +87,16 @@ def require_one_process() -> None:
     """
     if processes.state().num_processes > 1:
         raise InputError(
-            "one process explores",
+            "--explore runs in a single process",
             where="--explore",
-            hint="search without it, then give the same command with it and --resume, alone",
+            hint="search without it; then run the same command with it and --resume, as one process",
         )
 
 
 def _search_run(run: SearchRun | str | os.PathLike[str]) -> SearchRun:
     loaded = run if isinstance(run, SearchRun) else load_run(run)
     if not isinstance(loaded, SearchRun):
-        raise InputError("this is a training; explore the folder of a search", where=str(loaded.folder.path))
+        raise InputError("this is a training; give the folder of a search", where=str(loaded.folder.path))
     return loaded
 
 
@@ -105,5 +105,5 @@ def _again(run: SearchRun) -> tuple[Search, Found]:
     config, model = run.config, RuntimeModel(run.table)
     search = Search(model, load_data(config.data, model.space, config.seed), config, run.folder)
     if search.resumed_at < search.steps:
-        raise InputError("its checkpoint is missing or not that of its end", where=str(run.folder.checkpoint))
+        raise InputError("its checkpoint is missing, or not from the end of the search", where=str(run.folder.checkpoint))
     return search, search.run(lambda step: None)

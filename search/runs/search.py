@@ -61,7 +61,7 @@ def search(
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
         listener.note(
-            f"The data has {have} classes, the table a head of {head}: the network gets {have}, its ms are those of {head}."
+            f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head}."
         )
     begun = Search(model, images, config, run)
     processes.from_main(lambda: run.write_config(config.to_yaml()))

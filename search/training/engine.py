@@ -78,7 +78,7 @@ class Engine(Generic[M]):
         parts = processes.state().num_processes * config.accumulate
         if config.batch_size % parts or config.batch_size == parts:
             raise InputError(
-                f"a batch of {config.batch_size} cannot be cut into {parts} equal parts of at least 2 images",
+                f"a batch of {config.batch_size} cannot be split into {parts} equal micro-batches of at least 2 images",
                 hint="--batch-size must be a multiple of the number of processes times --accumulate",
             )
         self._data, self._config, self._folder = data, config, folder
@@ -157,8 +157,8 @@ class Engine(Generic[M]):
                 if stopping:
                     raise KeyboardInterrupt
         except torch.OutOfMemoryError as error:
-            hint = "try a smaller --batch-size, or compute it in parts with --accumulate"
-            raise processes.own_error("the GPU has not enough memory", None, hint) from error
+            hint = "try a smaller --batch-size, or split it with --accumulate"
+            raise processes.own_error("the GPU does not have enough memory", None, hint) from error
         except InputError as error:  # an image that cannot be read
             raise (error if processes.count() == 1 else processes.own_error(error.problem, error.where, error.hint)) from error
         finally:

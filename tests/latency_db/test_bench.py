@@ -116,6 +116,6 @@ def test_bad_requests_are_refused_before_anything_is_opened(folder, devices, tab
     assert [file.name for file in folder.iterdir()] == ["tiny.yaml"]
     with Store(folder / "spnas.db") as store:
         store.save_table(table)
-    with Bench() as bench, pytest.raises(TableError, match="other conditions"):
+    with Bench() as bench, pytest.raises(TableError, match="different conditions"):
         bench.validate("small-host")
     assert devices == ["opened host", "closed"]

@@ -61,7 +61,7 @@ def test_what_was_added_is_found_again_by_the_same_campaign_only(path, begin, sp
 def test_a_finished_visit_cannot_stand_twice(path, begin):
     with Store(path) as store:
         store.add(begin(store), measurement("a", 0))
-        with pytest.raises(StoreError, match="holds this already"):
+        with pytest.raises(StoreError, match="already contains this"):
             store.add(begin(store), measurement("a", 0))
         store.add(begin(store), measurement("a", 1))
         assert len(store.measurements(begin(store))) == 2
@@ -156,7 +156,7 @@ def test_a_file_that_another_program_holds_is_waited_for_then_refused(path, begi
     with Store(path) as store:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreError, match="is held by another program; wait until it ends"):
+        with pytest.raises(StoreError, match="is in use by another program; wait until it ends"):
             begin(store)
         holder.execute("COMMIT")
         holder.close()

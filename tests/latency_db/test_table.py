@@ -104,5 +104,5 @@ def test_other_conditions_are_named_all(table, conditions):
 
 
 def test_rows_must_be_of_the_space(table):
-    with pytest.raises(ValueError, match="no layer of the space small"):
+    with pytest.raises(ValueError, match="not a layer of the space small"):
         LatencyTable.model_validate({**dict(table), "rows": {MBConv(112, 16, 24, 2, 3, 6, False).key: Row(ms=1.0)}})

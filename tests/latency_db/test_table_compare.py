@@ -47,7 +47,7 @@ def test_merge_of_rows_that_differ_needs_a_word_and_keeps_rows_and_calibration_t
     key = table.space.layers[3].key
     network = CalibrationNetwork(key="a", sum_ms=1.0, measured_ms=1.1)
     other = with_rows(table, rows={key: Row(ms=9.0)}, calibration=(network,))
-    with pytest.raises(TableError, match=f"1 layers have different latencies.*{key}; say whose stay: --prefer"):
+    with pytest.raises(TableError, match=f"1 layers have different latencies.*{key}; choose which to keep: --prefer"):
         merge(table, other, name="both")
     first, second = (merge(table, other, name="both", prefer=side) for side in ("first", "second"))
     assert (first.rows, first.calibration) == (table.rows, ())
@@ -56,7 +56,7 @@ def test_merge_of_rows_that_differ_needs_a_word_and_keeps_rows_and_calibration_t
 
 def test_merge_refuses_other_conditions_and_spaces(table, conditions):
     foreign = with_rows(table, conditions=conditions.model_copy(update={"precision": "int8"}))
-    with pytest.raises(TableError, match="precision is fp32 and int8"):
+    with pytest.raises(TableError, match="precision is fp32 in one and int8 in the other"):
         merge(table, foreign, name="both")
     with pytest.raises(TableError, match="the space small, not to imagenet"):
         merge(table, published_table("pixel1"), name="both")

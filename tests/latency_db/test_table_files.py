@@ -73,10 +73,10 @@ FIRST_ROW = 3
         ("{key},1,-1,1,", "greater than or equal to 0"),
         ("{key},1,,0,", "greater than or equal to 1"),
         ("{key},1,,1.5,", "valid integer"),
-        ("mbconv-r112-i16-o24-s2-k3-e3-x0,1,,1,", "no layer of the space small"),
-        ("{key}@1,1,,1,", "no layer of the space small"),
-        ("oops,1,,1,", "'oops' is no layer"),
-        (",1,,1,", "'' is no layer"),
+        ("mbconv-r112-i16-o24-s2-k3-e3-x0,1,,1,", "not a layer of the space small"),
+        ("{key}@1,1,,1,", "not a layer of the space small"),
+        ("oops,1,,1,", "'oops' is not a layer"),
+        (",1,,1,", "'' is not a layer"),
         ("{last},1,,1,", "is given twice"),
     ],
 )
@@ -151,14 +151,14 @@ def test_a_table_is_found_by_file_by_name_and_as_the_only_one(tmp_path, table):
 
 def test_a_table_that_is_not_found_is_told_with_those_that_are(tmp_path, table):
     database = tmp_path / "spnas.db"
-    with pytest.raises(TableError, match=r"no table was named.*no table; spnas profile makes one; pixel1 ships with spnas"):
+    with pytest.raises(TableError, match=r"no table was given.*no table; spnas profile makes one; pixel1 ships with spnas"):
         load_table(None, database)
     with Store(database) as store:
         store.save_table(table)
         store.save_table(table.model_copy(update={"name": "other"}))
     with pytest.raises(TableError, match=r"there is no table 'smal'.*spnas.db holds other, small-host; pixel1 ships"):
         load_table("smal", database)
-    with pytest.raises(TableError, match="no table was named"):
+    with pytest.raises(TableError, match="no table was given"):
         load_table(None, database)
     with pytest.raises(InputError, match="No such file"):
         load_table("missing.json", database)

@@ -98,8 +98,8 @@ GOOD += "stages:\n  - {layers: 2, channels: 8}\nhead: {channels: 16}\n"
     [
         ("resolution: 32", "resolution: on", 2, "valid integer"),
         ("resolution: 32", "resolution: -1", 2, "greater than or equal to 1"),
-        ("kernels: [3, 5]", "kernels: [3, 4]", 4, "odd and rising"),
-        ("kernels: [3, 5]", "kernels: [5, 3]", 4, "odd and rising"),
+        ("kernels: [3, 5]", "kernels: [3, 4]", 4, "odd and increasing"),
+        ("kernels: [3, 5]", "kernels: [5, 3]", 4, "odd and increasing"),
         ("classes: 10", "clases: 10", 3, "unknown field clases; allowed fields: name, resolution"),
         ("{channels: 16}", "{channel: 16}", 9, "unknown field head.channel; allowed fields: channels"),
         ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, kernel: 3}", 8, "both kernel and expansion"),

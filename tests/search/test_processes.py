@@ -74,7 +74,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
         assert terminal.finish() == 1
     said = re.findall(r"\bError: [^\n]*", terminal.shown)
     assert len(said) == 1
-    assert "process 0 of 2 cannot go on, as another one has ended" in said[0]
+    assert "process 0 of 2 cannot continue, as another one has ended" in said[0]
     assert "--resume" in said[0]
 
     with Terminal(*search, launcher=TORCHRUN) as terminal:

@@ -66,8 +66,8 @@ def test_what_cannot_be_exported_is_one_line_and_exit_code_2(network, tmp_path):
             "onnx",
         ): "no such file, and no network of this name; accepted: a trained network (.pt)",
         (other, "--to", "onnx"): "this is not a checkpoint that this version of spnas can read",
-        (network, "--to", "tflite", "--precision", "int8"): "int8 needs a representative set",
-        (network, "--to", "onnx", "--precision", "fp16"): "ONNX is written in fp32 alone",
+        (network, "--to", "tflite", "--precision", "int8"): "int8 needs images to estimate ranges on",
+        (network, "--to", "onnx", "--precision", "fp16"): "ONNX is written in fp32 only",
         (network, "--to", "onnx", "-o", tmp_path / "missing" / "x.onnx"): "cannot be written: No such file",
         (network, "--to", "onnx", "--data", "nothing"): "neither a data set",
     }

@@ -78,7 +78,7 @@ def test_verbose_prints_every_visit_and_quiet_prints_none():
         (("profile", "--space", "tiny.yaml", "--db", "no/such/folder/x.db"), 6, "folder"),
         (("profile", "--space", "tiny.yaml", "--db", "tiny.yaml"), 6, "--db"),
         (("validate", "--table", "nothing"), 6, "pixel1"),
-        (("validate", "--table", "pixel1", "--device", "host", "--networks", "2"), 6, "other conditions"),
+        (("validate", "--table", "pixel1", "--device", "host", "--networks", "2"), 6, "different conditions"),
         (("validate", "--table", "pixel1", "--rounds", "3"), 2, "even"),
     ],
 )

@@ -186,7 +186,7 @@ def test_ctrl_c_gives_the_phone_back_as_it_was(desk: Desk, phone: Phone) -> None
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert "the same command goes on" in stderr
+    assert "run the same command again to continue" in stderr
     assert phone.run("ls -A /data/local/tmp") == ""
     assert (phone.get("wakefulness"), phone.get("settings/stay_on_while_plugged_in")) == ("Asleep", "0")
     assert "python3" not in phone.run("ps -A -o NAME")

@@ -62,7 +62,7 @@ def test_an_architecture_file_and_a_calibrated_table(empty_folder):
     ("arguments", "code", "words"),
     [
         (("predict", "nobody.json", *PIXEL1), 2, "single-path-nas"),
-        (("predict", "single-path-nas"), 6, "no table was named"),
+        (("predict", "single-path-nas"), 6, "no table was given"),
         (("predict", "single-path-nas", "--table", "pixel2"), 6, "pixel1 ships with spnas"),
         (("predict", "skip", *PIXEL1), 2, "place 2 of imagenet cannot be 'skip'; allowed: 3x3-3"),
         (("predict", "bad.json", *PIXEL1), 2, "bad.json:1: choices: 1 choices given"),

@@ -232,7 +232,7 @@ class TestConnecting:
         assert "adb tcpip" in str(caught.value.hint)
 
     def test_an_unknown_host_says_so(self) -> None:
-        with pytest.raises(NoDeviceError, match="no host of this name"):
+        with pytest.raises(NoDeviceError, match="no host with this name"):
             connect_tcp("phone.invalid:5555", notify=lambda text: None)
 
     def test_an_address_that_does_not_answer_says_so(self) -> None:
@@ -329,13 +329,13 @@ class TestServer:
         assert phone.address not in [device.serial for device in server.devices()]
 
     def test_no_server_says_how_to_start_one(self) -> None:
-        with pytest.raises(NoDeviceError, match="no adb server runs") as caught:
+        with pytest.raises(NoDeviceError, match="no adb server is running") as caught:
             connect_server("ABC", AdbServer(("127.0.0.1", 9)))
         assert "adb start-server" in str(caught.value.hint)
 
     def test_an_unknown_phone_lists_the_known(self, phone: Phone, adb_port: int) -> None:
         adb(adb_port, "connect", phone.address)
-        with pytest.raises(NoDeviceError, match="no such phone") as caught:
+        with pytest.raises(NoDeviceError, match="does not know this phone") as caught:
             connect_server("ABC", AdbServer(("127.0.0.1", adb_port)))
         assert phone.address in str(caught.value.hint)
         adb(adb_port, "disconnect", phone.address)

@@ -250,7 +250,7 @@ def test_harmless_errors_do_not_fail():
 def test_figures_in_milliseconds():
     read = figures(read_result(text_of("recorded_litert2.2.0_threads1_runs50_warm5"), "", 0))
     assert (read.count, read.mean_ms, read.p5_ms, read.median_ms, read.first_ms) == (50, 22.789, 19.013, 22.979, 27.144)
-    with pytest.raises(ToolOutputError, match="average alone") as caught:
+    with pytest.raises(ToolOutputError, match="only the average") as caught:
         figures(read_result(text_of("logcat_app_result_line"), "", 0))
     assert caught.value.reason == "incomplete"
 

@@ -48,7 +48,7 @@ def test_a_phone_that_throttles_during_each_run_is_one_failed_measurement_that_s
             return super().batch(commands, timeout_s)
 
     device = AdbDevice(lambda: over_tcp(phone, Straining), str(phone.tool), sleep=lambda seconds: None)
-    with pytest.raises(ToolOutputError, match="slows itself down each time") as caught:
+    with pytest.raises(ToolOutputError, match="throttles every time") as caught:
         device.run(models[0], QUICK)
     device.close()
     assert (caught.value.reason, caught.value.recurs) == ("throttled", False)
@@ -60,7 +60,7 @@ def test_clocks_that_are_held_back_count_as_throttling(open_device: Open, phone:
     device = open_device(sleep=lambda seconds: None, limits=Limits(cool_down_s=10))
     for path in phone.sys("devices/system/cpu/cpufreq").glob("policy*/scaling_max_freq"):
         path.write_text("1000000\n")
-    with pytest.raises(MeasurementError, match="holds its clocks back"):
+    with pytest.raises(MeasurementError, match="limits its clocks"):
         device.run(models[0], QUICK)
 
 

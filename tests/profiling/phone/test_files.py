@@ -47,7 +47,7 @@ def test_a_file_that_arrives_cut_is_sent_again_and_given_up_when_that_helps_not(
     assert sent == 2
     assert models[0].sha256 in phone.run(f"sha256sum {folder.folder}/*.tflite")
     cuts = {3, 4}
-    with pytest.raises(MeasurementError, match="does not arrive whole") as caught:
+    with pytest.raises(MeasurementError, match="does not arrive intact") as caught:
         folder.ensure([local(models[1])])
     assert "another cable" in str(caught.value.hint)
 

@@ -17,7 +17,7 @@ from profiling.phone.lock import STALE_S
 
 def test_a_second_run_is_refused_and_told_of_the_first(open_device: Open) -> None:
     open_device()
-    with pytest.raises(NoDeviceError, match=f"another run measures on this phone: process {os.getpid()} on"):
+    with pytest.raises(NoDeviceError, match=f"another run is measuring on this phone: process {os.getpid()} on"):
         open_device()
 
 
@@ -44,7 +44,7 @@ def test_a_lock_that_nobody_renews_is_taken_over(open_device: Open, phone: Phone
 def test_a_run_whose_lock_was_taken_stops(open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
     device = open_device()
     phone.run(f"echo other 42 1.00 elsewhere >{LOCK}/owner")
-    with pytest.raises(NoDeviceError, match="another run has taken this phone over"):
+    with pytest.raises(NoDeviceError, match="another run has taken over this phone"):
         device.run(models[0], QUICK)
     device.close()
     assert "elsewhere" in phone.run(f"cat {LOCK}/owner")

@@ -71,7 +71,7 @@ def test_each_name_is_of_the_kind_that_is_asked_for(run, tmp_path):
         ("3x3-6", OF_SPACE, None, "one that ships with spnas (single-path-nas), the folder of a run"),
         ("mnasnet", OF_SPACE, DIGITS, "this is a network of the zoo; accepted: an architecture file"),
         ("mnasnet", WITH_WEIGHTS, None, "this is a network of the zoo; accepted: a trained network (.pt), the folder of a run"),
-        (".", WITH_WEIGHTS, None, "this folder holds no finished run with such a network"),
+        (".", WITH_WEIGHTS, None, "this folder has no finished run with such a network"),
     ],
 )  # fmt: skip
 def test_what_is_of_no_use_is_refused_in_one_wording(tmp_path, monkeypatch, name, takes, space, words):
@@ -88,7 +88,7 @@ def test_what_is_found_is_what_is_meant(run, space):
     assert find_layers("mobilenet-v1", wide) == load_zoo_network("mobilenet-v1", width_multiplier=0.5, resolution=64).layers
     assert find_layers(run) == find_layers(run.network) == find_trained(run).layers
     assert find_layers(run, Size(resolution=24))[0].resolution == 24
-    with pytest.raises(InputError, match="a trained network is of one size"):
+    with pytest.raises(InputError, match="a trained network has a fixed size"):
         find_layers(run.network, wide)
 
 

@@ -85,7 +85,7 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     target = tmp_path / "network.tflite"
     target.write_bytes(b"from before")
     monkeypatch.setattr(tflite_file, "BN_EPSILON", 0.5)
-    with pytest.raises(ConversionError, match=r"does not compute what the network computes: a logit differs by .* over 0.001"):
+    with pytest.raises(ConversionError, match=r"does not agree with the network: a logit differs by .* more than 0.001"):
         write_export(saved, target, "tflite", "fp32", builder, None, ExportOptions(check_images=20))
     assert target.read_bytes() == b"from before"
     assert list(tmp_path.iterdir()) == [target]
@@ -95,14 +95,14 @@ def test_a_file_that_computes_something_else_is_not_kept(saved, builder, tmp_pat
     ("precision", "changes", "fault"),
     [
         ("fp32", {}, None),
-        ("fp32", {"largest_difference": 0.0011}, "a logit differs by 0.0011, over 0.001"),
+        ("fp32", {"largest_difference": 0.0011}, "a logit differs by 0.0011, more than 0.001"),
         ("fp32", {"largest_difference": float("nan")}, "a logit differs by nan"),
-        ("fp32", {"top1_agreement": 9999 / 10000}, "99.99% of the first guesses agree, under 100%"),
+        ("fp32", {"top1_agreement": 9999 / 10000}, "99.99% of the top-1 classes agree, less than 100%"),
         ("fp16", {"largest_difference": 0.05, "top1_agreement": 0.995}, None),
         ("int8", {"largest_difference": 2.0, "top1_agreement": 0.95, "top1_exported": 0.89}, None),
-        ("int8", {"top1_agreement": 0.95, "top1_exported": 0.889}, "top-1 falls by 1.10 points, over 1"),
+        ("int8", {"top1_agreement": 0.95, "top1_exported": 0.889}, "top-1 falls by 1.10 points, more than 1"),
         ("int8", {"images": 50, "top1_agreement": 0.98, "top1_exported": 0.88}, None),
-        ("int8", {"images": 50, "top1_agreement": 0.96, "top1_exported": 0.86}, "top-1 falls by 4.00 points, over 1"),
+        ("int8", {"images": 50, "top1_agreement": 0.96, "top1_exported": 0.86}, "top-1 falls by 4.00 points, more than 1"),
     ],
 )
 def test_the_bounds(precision, changes, fault):
@@ -133,9 +133,9 @@ def test_what_cannot_be_exported_is_one_clear_line(saved, photos, builder, tmp_p
     def attempt(network=saved, target=tmp_path / "x.tflite", to="tflite", precision="fp32"):
         write_export(network, target, to, precision, builder, None, ExportOptions(check_images=1))
 
-    with pytest.raises(InputError, match="int8 needs a representative set"):
+    with pytest.raises(InputError, match="int8 needs images to estimate ranges on"):
         attempt(precision="int8")
-    with pytest.raises(InputError, match="ONNX is written in fp32 alone, not in int8"):
+    with pytest.raises(InputError, match="ONNX is written in fp32 only, not in int8"):
         attempt(to="onnx", precision="int8")
     with pytest.raises(InputError, match="cannot be written: No such file"):
         attempt(target=tmp_path / "missing" / "x.tflite")

@@ -183,7 +183,7 @@ def test_with_a_target_it_is_a_collapse_only_where_r_stays_off_the_target(model)
     assert [watch.look(largest, ms) for ms in [1.09] * 99 + [0.91] * 99] == [None] * 198
     said = [watch.look(largest, 1.2) for _ in range(99)]
     assert [bool(text) for text in said] == [False] * 32 + [True] + [False] * 66
-    assert f"every layer is the largest that it can be, which takes {slowest:.4g} ms" in said[32]
+    assert f"every layer is as large as it can be, which takes {slowest:.4g} ms" in said[32]
     assert "--epochs" in said[32]
 
 

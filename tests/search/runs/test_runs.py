@@ -68,7 +68,7 @@ def test_a_search_tells_how_it_goes_on_from_where_it_stopped(found):
     assert told.spans == [(20, 44)]
     assert [step.step for step in told.steps] == list(range(21, 45)) == [done for done, _, _ in told.shown]
     assert told.ended == 1
-    assert told.notes[0].startswith("The data has 10 classes, the table a head of 12")
+    assert told.notes[0].startswith("The data has 10 classes and the table a head of 12")
     assert told.notes[1].endswith("44 steps of 64, aiming at λ = 0.1; from step 20")
     assert "CE " in told.shown[-1][2]
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_done_is_said_before_anything_is_left(found, table, tmp_p
         search(table, "digits", run.folder, runtime_weight=0.1, options=TrainingOptions(resume=False))
     with pytest.raises(InputError, match="belongs to another config"):
         search(table, "digits", run, runtime_weight=0.2, options=QUICK)
-    with pytest.raises(InputError, match="a trained network is of one size"):
+    with pytest.raises(InputError, match="a trained network has a fixed size"):
         train(run.folder.network, "digits", tmp_path / "new", size=Size(0.5))
     with pytest.raises(InputError, match=r"digits\.bin: the name of an exported file ends in \.tflite or \.onnx"):
         export(run, tmp_path / "digits.bin")

@@ -267,6 +267,8 @@ def main() -> None:
     parser.add_argument("--misjudged", type=float, default=0.0, help="share of the noise that is a sum over layers [default: 0]")
     arguments = parser.parse_args()
     benchmark = read_benchmark(arguments.file)
+    if benchmark.misfit() > ADDITIVE:
+        sys.exit(f"the costs are not sums over layers: one is {benchmark.misfit():.1%} off")
     print(
         f"{len(benchmark.cost):,} networks; a cost differs from the sum of its layers' costs by {benchmark.misfit():.1e} at most"
     )

@@ -244,14 +244,17 @@ def largest_difference(one: Path, other: Path) -> float:
     return max(float((states[0][name].double() - states[1][name].double()).abs().max()) for name in states[0])
 
 
-def whole_searches(epochs: int, folder: Path) -> dict[str, float]:
-    """A search from start to end, the same again, and one that is stopped, continued, killed, and continued to its end."""
+def whole_searches(epochs: int, folder: Path, *, repeat: bool) -> dict[str, float]:
+    """A search from start to end, the same again where asked, and one that is stopped, continued, killed, and continued to its end."""
     fastest, slowest = RuntimeModel(read_table(TABLE)).range_ms()
     target_ms = fastest + 0.5 * (slowest - fastest)
     start = time.perf_counter()
     accuracy = accuracy_of(run_search(folder / "whole", epochs, target_ms))
     seconds = time.perf_counter() - start
-    accuracy_of(run_search(folder / "again", epochs, target_ms))
+    again = {}
+    if repeat:
+        accuracy_of(run_search(folder / "again", epochs, target_ms))
+        again = {"difference_when_repeated": largest_difference(folder / "whole", folder / "again")}
     steps = epochs * STEPS_PER_EPOCH
     run_search(folder / "killed", epochs, target_ms, stop_at=steps // 2)
     died = run_search(folder / "killed", epochs, target_ms, kill_at=steps * 3 // 4)
@@ -262,7 +265,7 @@ def whole_searches(epochs: int, folder: Path) -> dict[str, float]:
         "seconds": seconds,
         "steps": steps,
         "accuracy": accuracy,
-        "difference_when_repeated": largest_difference(folder / "whole", folder / "again"),
+        **again,
         "difference_when_killed": largest_difference(folder / "whole", folder / "killed"),
     }
 
@@ -308,7 +311,7 @@ def main() -> None:
         if device.type == "cuda":
             torch.cuda.empty_cache()
     with tempfile.TemporaryDirectory() as folder:
-        figures["search"] = whole_searches(epochs, Path(folder))
+        figures["search"] = whole_searches(epochs, Path(folder), repeat=not arguments.quick)
     for name, value in figures["search"].items():
         print(f"search: {name.replace('_', ' ')}: {value:.6g}", flush=True)
     keep(figures, arguments.output)

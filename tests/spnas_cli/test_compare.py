@@ -144,7 +144,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
         (("mnasnet", "--width", "1,wide"), "not a list of factors"),
         (("mnasnet", "--width", "0"), "above 0"),
         (("mnasnet", "-o", "text.tflite"), "is a file"),
-        (("mnasnet", "-o", "."), "holds something else"),
+        (("mnasnet", "-o", "."), "contains something other"),
     ],
     ids=" ".join,
 )

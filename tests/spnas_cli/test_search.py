@@ -82,7 +82,7 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
     assert {path.name for path in folder.iterdir()} == FILES
     assert list(load_architecture(str(folder / "architecture.json")).choices) == found["architecture"]
     assert yaml.safe_load((folder / "config.yaml").read_text())["target_ms"] == 1.5
-    assert "10 classes, the table a head of 12" in result.stderr
+    assert "10 classes and the table a head of 12" in result.stderr
     again = run("--table", table, *SETTINGS, "--target-ms", "1.5", "-o", folder)
     assert (again.exit_code, len(again.stderr.strip().splitlines())) == (2, 1)
     assert "add --resume" in again.stderr

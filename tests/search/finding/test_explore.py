@@ -92,7 +92,7 @@ def test_a_file_of_other_weights_or_a_damaged_one_is_refused_and_kept(explorer, 
         explorer(run="others").explore(10, ignore)
     for damaged in (text[:200], text.replace("3x3-3", "7x7-3"), text.replace('"run"', '"walk"')):
         file.write_text(damaged)
-        with pytest.raises(InputError, match="no file of an exploration of this space"):
+        with pytest.raises(InputError, match="not the file of an exploration of this space"):
             explorer().explore(10, ignore)
         assert file.read_text() == damaged
 

@@ -245,7 +245,7 @@ def largest_difference(one: Path, other: Path) -> float:
 
 
 def whole_searches(epochs: int, folder: Path, *, repeat: bool) -> dict[str, float]:
-    """A search from start to end, the same again where asked, and one that is stopped, continued, killed, and continued to its end."""
+    """A search to its end, the same again where asked, and one that is stopped, continued, killed, and continued to its end."""
     fastest, slowest = RuntimeModel(read_table(TABLE)).range_ms()
     target_ms = fastest + 0.5 * (slowest - fastest)
     start = time.perf_counter()

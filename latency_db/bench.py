@@ -27,28 +27,29 @@ FEWEST_ROUNDS = 2
 
 
 class Bench:
-    """Where latency is measured: a context manager, which gives the device back at its end.
+    """Where latency is measured: a context manager that releases the device at its end.
 
-    Device and database are opened by the first verb that needs them, and stay open until the end. Whatever is interrupted,
-    also by Ctrl-C, has kept every finished measurement: the same call goes on from there.
+    The first method that needs them opens the device and the database; they stay open until the end. Every finished measurement
+    is saved, so after an interruption, also by Ctrl-C, the same call continues where it stopped.
 
     Args:
         device: `host`, a phone's serial number, or HOST[:PORT].
-        db: the file of the database; made when it is not there.
-        rounds: processes per model at least; None for what suits each verb: 6 to profile, 8 to validate, 20 to compare.
-        seed: of random networks and of the order; None for 0, and 1 to validate, so that it draws networks of its own.
+        db: the database file; created if it does not exist.
+        rounds: least number of processes per model; None for the default of each method: 6 to profile, 8 to validate, 20 to
+            compare.
+        seed: for the random networks and their order; None for 0, and for 1 in `validate`, which must draw different networks.
         settings: how each process runs.
-        phone: what concerns phones only.
-        watch: hears of every event; None for nobody.
-        builder: converts the models, and is closed by whoever made it; None for one of the bench's own.
+        phone: settings for phones only.
+        watch: called with every event; None shows nothing.
+        builder: converts the models; its creator closes it. None for one that the bench creates and closes.
 
     Attributes:
         device: as given.
         db: path of the database.
-        outcome: what the last verb did: measurements made and found again, seconds.
+        outcome: what the last method did: measurements made and reused, seconds.
 
     Raises:
-        InputError: there are to be too few rounds.
+        InputError: fewer than two rounds.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Bench:
         self._closing.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """Gives the device back, as leaving the `with` block does."""
+        """Releases the device, as leaving the `with` block does."""
         self.__exit__(None, None, None)
 
     def profile(
@@ -97,19 +98,19 @@ class Bench:
         """Measures every layer of a space, and random whole networks to calibrate the runtime model on, into a table.
 
         Args:
-            space: itself, the name of one that ships with spnas, or its YAML file.
-            name: of the table; None for the space and the device, with a word for whatever is not at its default.
-            calibrate: how many whole networks; 0 for none, else at least 5.
-            resolution, width_multiplier, classes: other than the space's own, where not None; see `with_parameters` there.
+            space: a space, the name of one that ships with spnas, or a YAML file.
+            name: of the table; None for SPACE-DEVICE and whatever is not at its default.
+            calibrate: number of random whole networks; 0 for none, otherwise at least 5.
+            resolution, width_multiplier, classes: replace the space's own unless None; see `SearchSpace.with_parameters`.
 
         Returns:
-            The table, which the database keeps, too.
+            The table, which is also saved in the database.
 
         Raises:
-            InputError: the space cannot be had so, or the calibration is too small.
+            InputError: the space does not allow these parameters, or the calibration is too small.
             StoreError: another table has this name, or the database cannot be used.
             MeasurementError: some models could not be measured; the others are kept.
-            SpnasError: what device and conversion raise.
+            SpnasError: as raised by the device or the conversion.
         """
         profile.require_enough(calibrate)
         found = space if isinstance(space, SearchSpace) else load_space(os.fspath(space))
@@ -129,16 +130,16 @@ class Bench:
         networks: int = validate.NETWORKS,
         others: Mapping[str, Architecture] | None = None,
     ) -> Validation:
-        """Measures random networks, and those of the calibration again, and tells how far the runtime model can be trusted.
+        """Measures random networks, and the calibration networks again, to check how accurate the runtime model is.
 
         Args:
-            table: itself, or as for `load_table`; measured on this device with these settings.
-            networks: how many random networks, none of which the calibration has seen.
-            others: networks by name to measure beside them, which take no part in the report.
+            table: a table, or anything `load_table` takes; measured on this device with these settings.
+            networks: number of random networks; none of them took part in the calibration.
+            others: networks to measure as well, by name; the report does not include them.
 
         Raises:
             InputError: the number of rounds is odd.
-            TableError: the table was measured under other conditions; names every difference.
+            TableError: the table was measured under different conditions; names every difference.
             SpnasError: as for `profile`.
         """
         validate.require_even(self._rounds or validate.ROUNDS)
@@ -152,10 +153,10 @@ class Bench:
 
         Args:
             entrants: what to compare.
-            table: what to predict their latencies from, as for `validate`; None for no predictions.
+            table: table to predict their latencies from, as for `validate`; None for no predictions.
 
         Raises:
-            InputError: there is nothing to compare, or not by one measure.
+            InputError: there is nothing to compare, or the networks are not comparable.
             TableError, SpnasError: as for `validate`.
         """
         found = None if table is None else self._table(table)
@@ -188,10 +189,10 @@ class Bench:
 
     @contextmanager
     def _watching(self) -> Iterator[Watch]:
-        """Who hears of a campaign while it lasts."""
+        """The watch of a campaign while it lasts."""
         yield self._watch or silent
 
     def _notify(self, text: str) -> None:
-        """What the device notices on its way."""
+        """Passes on what the device reports."""
         if self._watch is not None:
             self._watch(Notice(text))

@@ -1,4 +1,4 @@
-"""Campaigns: models are built, measured and kept; the same campaign again goes on where it stopped."""
+"""Campaigns: models are built, measured and kept; the same campaign again continues where it stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         cells: models that have a figure now.
         measured: visits made in this run; resumed: visits found from earlier runs.
-        flagged: keys of models whose fastest visit stands alone, see `stats.is_noisy`.
+        flagged: keys of models whose fastest visit has no other close to it, see `stats.is_noisy`.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
     """
 
@@ -51,7 +51,7 @@ class Rig:
         store: keeps every measurement as it is made.
         builder: converts the models.
         settings: how each process runs.
-        watch: hears of every event.
+        watch: called with every event.
         visits: planned processes per model.
         seed: of random networks and of the order.
     """
@@ -99,7 +99,7 @@ class Rig:
         reasons: dict[str, str | None] = {}
         measured = 0
         with self.store.writing(self.device.name):
-            # A failed attempt of an earlier run is no reason not to try again in this one.
+            # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
             plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed))
             for measurement in session.measure(plan):

@@ -18,7 +18,7 @@ from profiling.space import Architecture, load_space
 from profiling.stats import lower_quartile, most_visits
 from profiling.visits import Visits
 
-# Two runs of 20 rounds find each other's figures within their intervals where two of 8 do not: these are over too soon to see the
+# Two runs of 20 rounds agree within their intervals; two of 8 do not, because they are over too soon to see the
 # device in more than one of its states.
 ROUNDS = 20
 SEED = 0
@@ -31,12 +31,12 @@ class Entrant:
 
     Attributes:
         name: of its row.
-        model: its layers, or a file that was built elsewhere; None for a network that cannot be had.
-        architecture: what the layers come from, where that is an architecture of a search space.
-        family: what networks that differ in width alone have in common; width: their channels relative to it.
+        model: its layers, or a file built elsewhere; None if the network is unavailable.
+        architecture: what the layers come from, if it is an architecture of a search space.
+        family: name shared by networks that differ only in width; width: their channels relative to it.
         top1: accuracy, 0 to 1; None is unknown.
         top1_from: where the accuracy comes from.
-        note: what must be said of it.
+        note: a remark for the reader.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Entrant:
 
 @dataclass(frozen=True)
 class ComparedNetwork:
-    """One row of a comparison; None is not known.
+    """One row of a comparison; None means unknown.
 
     Attributes:
         name, top1, top1_from, family, width, note: as for `Entrant`.
@@ -92,10 +92,10 @@ class Comparison:
 
 
 def require_comparable(entrants: Sequence[Entrant]) -> None:
-    """Makes sure that there is something to compare, by names of its own, on one task.
+    """Checks that there is something to compare, with distinct names, on one task.
 
     Raises:
-        InputError: there is nothing to measure, a name stands twice, or the networks tell apart different numbers of classes.
+        InputError: there is nothing to measure, a name is given twice, or the networks have different numbers of classes.
     """
     names = [entrant.name for entrant in entrants]
     twice = [name for index, name in enumerate(names) if name in names[:index]]
@@ -113,10 +113,10 @@ def require_comparable(entrants: Sequence[Entrant]) -> None:
 
 
 def compare(rig: Rig, entrants: Sequence[Entrant], table: LatencyTable | None = None) -> tuple[Comparison, Outcome]:
-    """Measures all networks in the same shuffled rounds; the same call again goes on where the last one stopped.
+    """Measures all networks in the same shuffled rounds; the same call again continues where the last one stopped.
 
     Args:
-        rig: what to measure with; another seed measures anew.
+        rig: what to measure with; a different seed measures again.
         entrants: what to compare, each network with a model being measured.
         table: what to predict latencies from; measured under the device's conditions. None for no predictions.
 
@@ -169,7 +169,7 @@ def _row(
 
 
 def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | None, str | None]:
-    """Milliseconds by the table, or why there are none; nothing is ever guessed."""
+    """The predicted milliseconds, or why there are none; nothing is ever guessed."""
     if model is None or entrant.model is None:
         return None, None
     if isinstance(entrant.model, TfliteFile):

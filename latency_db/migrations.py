@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from profiling.errors import StoreError
 
-# "spna" in the file's header: SQLite files of other programs are told apart before anything is written to them.
+# "spna" in the file's header: SQLite files of other programs are recognised before anything is written to them.
 APPLICATION_ID = 0x73706E61
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -56,7 +56,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """How many steps a database has behind it; 0 for an empty one.
+    """The number of steps that a database has taken; 0 for an empty one.
 
     Raises:
         StoreError: it belongs to another program, or to a newer spnas.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Of points (ms, accuracy) the indices of those than which no other is faster and as accurate, or as fast and more accurate.
+    """Indices of the points (ms, accuracy) for which no other is faster and as accurate, or as fast and more accurate.
 
-    The fastest comes first; of equal points, the first one stands for all.
+    The fastest comes first; of equal points only the first is kept.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):

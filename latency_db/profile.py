@@ -1,4 +1,4 @@
-"""From a space and a device to a latency table; the same call again goes on where the last one stopped."""
+"""From a space and a device to a latency table; the same call again continues where the last one stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CALIBRATE = 20
 
 
 def require_enough(calibrate: int) -> None:
-    """Makes sure that so many networks can calibrate a runtime model, or that there are to be none.
+    """Checks that this many networks can calibrate a runtime model, or that none are wanted.
 
     Raises:
         InputError: they are too few.
@@ -40,13 +40,13 @@ def default_name(
     width_multiplier: float | None = None,
     classes: int | None = None,
 ) -> str:
-    """What a table is called when nobody names it: space and device, with a word for whatever is not as usual.
+    """The default name of a table: space and device, plus whatever is not at its default.
 
     Args:
         space: with the size that it has now.
         device: its name.
         settings: of the processes.
-        resolution, width_multiplier, classes: those that were asked for; None for what is the space's own.
+        resolution, width_multiplier, classes: the requested ones; None for the space's own.
     """
     default = RunSettings()
     words = {
@@ -70,7 +70,7 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple
         rig: what to measure with; the table is kept in its store.
         space: what to measure.
         name: of the table.
-        calibrate: number of random networks for the calibration; 0 for none.
+        calibrate: number of random networks for calibration; 0 for none.
 
     Raises:
         MeasurementError: some layers or networks could not be measured; those that could are kept, and the same call tries again.
@@ -83,7 +83,7 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple
     wanted = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
     visits, outcome = rig.measure(campaign, wanted)
     table = _table(name, space, campaign.conditions, networks, visits)
-    # What came out as before keeps its date, by which validations of the table are known.
+    # An unchanged table keeps its date, by which its validations are found.
     before = [kept for kept in rig.store.tables() if kept.model_copy(update={"created_at": table.created_at}) == table]
     if before:
         return before[0], outcome

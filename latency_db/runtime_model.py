@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 FEWEST_NETWORKS = 5
-# With fewer networks the usual distance from the line is too uncertain to call one of them out of line.
+# With fewer networks the usual distance from the line is too uncertain to call one of them an outlier.
 FEWEST_TO_LEAVE_OUT_FROM = 10
 OUT_OF_LINE = 6.0
 CALIBRATE_HINT = "measure them again: spnas profile --calibrate 20"
@@ -28,7 +28,7 @@ class Interval:
 
     Attributes:
         width_ms: the t-quantile times the standard deviation of the residuals.
-        networks: how many the line rests on.
+        networks: how many the line was fitted on.
         mean_ms: of their sums of layers.
         squares: the sum of squared deviations from that mean, in ms².
     """
@@ -51,7 +51,7 @@ class Calibration:
         scale: without a unit; isolated layers run with warm caches, so it is usually above 1.
         offset_ms: the constant cost of a network.
         interval: None without calibration networks.
-        left_out: keys of networks too far out of line to rest the fit on.
+        left_out: keys of outliers, which the fit does not use.
     """
 
     scale: float = 1.0
@@ -68,7 +68,7 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
     """Fits the line by least squares; without any network it is the identity and there is no interval.
 
     A single bad measurement would tilt a line of least squares, so networks that lie farther than six robust standard deviations
-    from the line of Theil and Sen are left out first, where there are at least ten. Clean data lose next to nothing by it.
+    from the line of Theil and Sen are left out first, where there are at least ten. Clean data lose almost nothing.
 
     Raises:
         TableError: there are one to four networks, all have the same sum, or the line does not rise.
@@ -88,7 +88,7 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
     keep = np.ones(len(networks), dtype=bool)
     if len(networks) >= FEWEST_TO_LEAVE_OUT_FROM:
         around = measured - theilslopes(measured, sums).slope * sums
-        # Figures that lie on a line to the last digit must not be told apart by rounding.
+        # Figures on a line to the last digit must not differ by rounding.
         usual = max(float(median_abs_deviation(around, scale="normal")), 1e-6 * float(np.median(measured)))
         keep = np.abs(around - np.median(around)) <= OUT_OF_LINE * usual
     x, y = sums[keep], measured[keep]

@@ -1,4 +1,4 @@
-"""Random networks of a wanted latency: the paper's baseline, and what an exploration begins with."""
+"""Random networks of a given latency: the paper's baseline, and the start of an exploration."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
     the choices that are drawn anew for each, and those outside the bounds are thrown away. So what is left differs in what it is
     made of as much as the latency allows, instead of crowding around one mixture of choices that happens to have it.
 
-    The iterator never ends by itself; where the bounds hold no more networks, it raises instead of searching for ever.
+    The iterator never ends; where the bounds contain no more networks, it raises instead of searching forever.
 
     Args:
         model: predicts latencies; its space is drawn from.
-        at_least_ms, at_most_ms: both bounds belong to the band.
+        at_least_ms, at_most_ms: both bounds are included.
         seed: of the draws.
 
     Raises:

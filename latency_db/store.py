@@ -48,7 +48,7 @@ FAULTS = {
 
 @dataclass(frozen=True)
 class Campaign:
-    """One profile, validation or comparison under one set of conditions: what a command picks up again when it is typed again."""
+    """One profile, validation or comparison under one set of conditions: what a command picks up when it is run again."""
 
     id: int
     purpose: Purpose
@@ -61,8 +61,8 @@ class Store:
     """An open database; a context manager. Not to be shared between threads: each opens its own.
 
     Args:
-        path: the file; made when it is not there, but for reading.
-        read_only: only look; neither the file nor its folder need be writable.
+        path: the file; created if it does not exist, unless opened for reading.
+        read_only: neither the file nor its folder has to be writable.
 
     Raises:
         StoreError: not a database of spnas, damaged, newer than this program, not writable, or not there.
@@ -104,7 +104,7 @@ class Store:
         self._connection.execute("COMMIT")
 
     def _write_ahead(self) -> None:
-        """Another process that does the same with a new file makes SQLite refuse at once, without its timeout."""
+        """When another process does the same with a new file, SQLite refuses at once, without its timeout."""
         give_up = time.monotonic() + BUSY_TIMEOUT_S
         while True:
             try:
@@ -128,7 +128,7 @@ class Store:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Makes a StoreError of whatever goes wrong with the file, and names the file in it."""
+        """Turns any error with the file into a StoreError that names it."""
         try:
             yield
         except StoreError as error:
@@ -193,7 +193,7 @@ class Store:
             ]
 
     def add_networks(self, campaign: Campaign, architectures: Sequence[Architecture]) -> None:
-        """Keeps the architectures of whole networks, so that a model's key can be turned back into what it stands for.
+        """Keeps the architectures of whole networks, so that a model's key can be turned back into its architecture.
 
         Of architectures that are one network (a layer skipped here or beside it) the first is kept.
         """
@@ -279,7 +279,7 @@ class Store:
         """Finds out before any measuring whether a table of this name could be saved at its end.
 
         Raises:
-            InputError: a table cannot be called so.
+            InputError: this is not a valid name for a table.
             StoreError: another table has this name: one of another campaign, an imported one, or one that ships with spnas.
         """
         if not re.fullmatch(NAME_PATTERN, name):
@@ -304,10 +304,10 @@ class Store:
 
     @contextmanager
     def writing(self, device: str) -> Iterator[None]:
-        """Holds the right to measure on a device into this database, for the time of a run; readers are not concerned.
+        """Holds the right to measure on a device into this database during a run; readers do not need it.
 
         It is a lock of the operating system on a file beside the database, which ends with the process that holds it, however
-        that ends: there is no stale lock to be told from a live one, and no process number that another process may bear by now.
+        that ends: a lock is never stale, and there is no process number that another process may have by now.
 
         Raises:
             StoreError: another run holds it (says which), or the lock cannot be made.
@@ -324,7 +324,7 @@ class Store:
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
             file.flush()
-            # The file stays: were it removed, a process that has just opened it could lock it beside one that makes it anew.
+            # The file stays: if it were removed, one process could lock the old file while another creates and locks a new one.
             yield
 
     def _lock(self, file: IO[str], device: str) -> None:

@@ -17,7 +17,7 @@ from profiling.space import Architecture, SearchSpace, built_in_names, load_arch
 from profiling.specfile import FieldError, SpecModel
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
-# No slash, so that a name is no path; neither white space nor control characters.
+# No slash, so that a name is not a path; neither white space nor control characters.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$"
 
 
@@ -27,7 +27,7 @@ class Row(SpecModel):
     Attributes:
         ms: a robust quantile over visits.
         spread_ms: the median absolute deviation over visits, scaled to a standard deviation; None for a single figure.
-        visits: how many processes it rests on.
+        visits: how many processes it is based on.
         flag: what was noticed while measuring, e.g. `noisy`; None when all was well.
     """
 
@@ -81,7 +81,7 @@ class LatencyTable(SpecModel):
         return self
 
     def row(self, layer: LayerSpec, position: int | None = None) -> Row:
-        """The row for a layer, at its place in the space where the table tells places apart.
+        """The row for a layer, at its place in the space if the table has rows by place.
 
         Raises:
             MissingRowsError: there is none. Nothing is ever guessed.
@@ -95,11 +95,12 @@ class LatencyTable(SpecModel):
         """The latency of one network; for many of them, `RuntimeModel` fits the calibration only once.
 
         Args:
-            architecture: itself, the one choice of all its layers such as `3x3-6`, the name under which it ships, or its file.
+            architecture: an architecture, one choice for all layers such as `3x3-6`, the name of one that ships with spnas, or a
+                file.
 
         Raises:
-            InputError: it is none of these, or the file does not hold an architecture.
-            TableError: it belongs to another space, layers have no row, or the calibration does not hold for it.
+            InputError: it is none of these, or the file does not contain an architecture.
+            TableError: it belongs to another space, layers have no row, or the calibration gives it no positive latency.
         """
         if not isinstance(architecture, Architecture):
             name = os.fspath(architecture)
@@ -113,7 +114,7 @@ class LatencyTable(SpecModel):
         return (median(noise), max(noise)) if noise else None
 
     def require_complete(self) -> None:
-        """Makes sure that any network of the space can be predicted.
+        """Checks that every network of the space can be predicted.
 
         Raises:
             MissingRowsError: layers have no row; names all of them, and the command that measures them.
@@ -130,10 +131,10 @@ class LatencyTable(SpecModel):
             raise self._lacks(tuple(missing))
 
     def require_space(self, space: SearchSpace) -> None:
-        """Makes sure that the table is about this space.
+        """Checks that the table is for this space.
 
         Raises:
-            TableError: it is about another one; names both, and where two of one name differ.
+            TableError: it is for another one; names both and, for two spaces of one name, their first difference.
         """
         if self.space.digest == space.digest:
             return
@@ -147,7 +148,7 @@ class LatencyTable(SpecModel):
         )
 
     def require_conditions(self, conditions: Conditions) -> None:
-        """Makes sure that the table was measured under these conditions.
+        """Checks that the table was measured under these conditions.
 
         Raises:
             TableError: it was not; names every difference.

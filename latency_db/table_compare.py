@@ -28,7 +28,7 @@ class RowDifference:
 
 @dataclass(frozen=True)
 class TableDifference:
-    """What sets two tables apart.
+    """How two tables differ.
 
     Attributes:
         same_space: whether both belong to the same search space.
@@ -68,8 +68,8 @@ def diff(first: LatencyTable, second: LatencyTable) -> TableDifference:
 def merge(first: LatencyTable, second: LatencyTable, *, name: str, prefer: Side | None = None) -> LatencyTable:
     """One table with the rows of both, which must belong to the same space and conditions.
 
-    Where both have a row for a layer and the rows differ, `prefer` says whose rows stay. The calibration rests on the sums of a
-    table's own rows: so that of the preferred table stays, and that of the other joins it only when no rows differ.
+    Where both have a row for a layer and the rows differ, `prefer` says whose rows to keep. A calibration is based on the sums of
+    its table's own rows: that of the preferred table stays, and that of the other is added only if no rows differ.
 
     Raises:
         TableError: spaces or conditions differ, naming the first difference; or rows differ and nothing is preferred.

@@ -99,7 +99,7 @@ def _json_of_row(cells: dict[str, str]) -> str:
 
 
 def _number(cell: str) -> Any:
-    """The number in a cell; anything else is left for the validation to complain of."""
+    """The number in a cell; anything else is left for the validation to refuse."""
     try:
         return json.loads(cell)
     except ValueError:
@@ -107,15 +107,15 @@ def _number(cell: str) -> Any:
 
 
 def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.PathLike[str] = "spnas.db") -> LatencyTable:
-    """A table by the file it is in, by the name under which it ships with spnas, or by its name in a database.
+    """Loads a table from a file, from those that ship with spnas, or by its name in a database.
 
     Args:
-        name_or_file: ends in `.json` or `.csv` if it is a file; None stands for the only table of the database.
-        db: the database; it need not exist.
+        name_or_file: ends in `.json` or `.csv` if it is a file; None means the only table in the database.
+        db: the database; it does not have to exist.
 
     Raises:
-        TableError: there is no such table, or none was named and there is not just one; says which there are.
-        InputError: the file does not hold a table.
+        TableError: there is no such table, or none was given and the database does not have exactly one; lists the tables.
+        InputError: the file does not contain a table.
         StoreError: the database cannot be read.
     """
     name = None if name_or_file is None else os.fspath(name_or_file)

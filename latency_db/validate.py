@@ -1,4 +1,4 @@
-"""From a latency table to its validation; the same call again goes on where the last one stopped."""
+"""From a latency table to its validation; the same call again continues where the last one stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from profiling.space import Architecture, random_architectures
 from profiling.visits import Visits
 
 ROUNDS = 8
-# Not that of a profile: its random networks are those of the calibration.
+# Different from a profile's, whose random networks are those of the calibration.
 SEED = 1
 NETWORKS = 100
 
@@ -58,7 +58,7 @@ class Validation:
 
 
 def require_even(rounds: int) -> None:
-    """Makes sure that the visits to a network fall into two equal halves.
+    """Checks that the visits to a network can be split into two equal halves.
 
     Raises:
         InputError: their number is odd.

@@ -1,4 +1,4 @@
-"""All that a latency depends on besides the layer. Figures under different conditions never meet in one table."""
+"""Everything a latency depends on besides the layer. Figures from different conditions never share a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Conditions(SpecModel):
         soc: the chip.
         runtime: what ran the model, with its version, e.g. `LiteRT 2.3.0`.
         tool: what timed it, with its version or SHA-256.
-        threads: threads that the runtime was told to use.
+        threads: number of threads given to the runtime.
         cores: the CPU mask in hexadecimal, or `any`.
         precision: of the model's weights and, for `int8`, activations.
         delegate: what executed the graph.

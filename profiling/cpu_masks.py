@@ -1,4 +1,4 @@
-"""CPU masks in hexadecimal, as `taskset` and the kernel write them: bit n stands for core n."""
+"""CPU masks in hexadecimal, as `taskset` and the kernel write them: bit n is core n."""
 
 from __future__ import annotations
 

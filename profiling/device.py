@@ -1,4 +1,4 @@
-"""The protocol that every device keeps. The session knows no other way to a device, so a phone and this machine are one to it."""
+"""The protocol of every device. The session knows nothing else of a device, so a phone and this machine look alike to it."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class BuiltModel:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one benchmark process gave.
+    """The result of one benchmark process.
 
     Attributes:
         figures: of its timed runs.
-        output: all that it printed.
+        output: everything it printed.
         state: what the device met during the run.
         process_s: seconds from its start to its end by the device's own clock; None where whoever called knows as well.
     """
@@ -95,7 +95,7 @@ class DeviceSummary(SpecModel):
 
 
 class Device(Protocol):
-    """A place where models run, each run in a process of its own."""
+    """A place where models run, each in its own process."""
 
     @property
     def name(self) -> str:
@@ -103,7 +103,7 @@ class Device(Protocol):
 
     @property
     def shares_cpu(self) -> bool:
-        """Whether it computes with this program's own CPU, so that whatever that does meanwhile disturbs what is measured."""
+        """Whether it shares this program's CPU, so that other work here disturbs the measurements."""
 
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.
@@ -113,7 +113,7 @@ class Device(Protocol):
         """
 
     def push(self, models: list[BuiltModel]) -> None:
-        """Brings the models to the device, those that it lacks.
+        """Copies to the device those models that it lacks.
 
         Raises:
             DeviceLostError: the device went away.
@@ -130,4 +130,4 @@ class Device(Protocol):
         """
 
     def close(self) -> None:
-        """Removes what it put on the device and restores its settings."""
+        """Removes everything it put on the device and restores its settings."""

@@ -1,4 +1,4 @@
-"""Finding devices: all that there are, and one by the name that a person gives it."""
+"""Finding devices: all of them, or one by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from profiling.phone.phone import Limits, open_phone
 
 
 def list_devices(addresses: Sequence[str] = (), *, notify: Callable[[str], None] = lambda text: None) -> list[DeviceSummary]:
-    """Every device that can be seen from here; phones on the network only at these addresses, or where an adb server has them."""
+    """Every visible device; phones on the network only at these addresses, or if an adb server has them."""
     speeds = Counter(cpu_speeds_mhz().values())
     cores = ", ".join(f"{count} at {speed:.0f} MHz" if speed else f"{count}, speed unknown" for speed, count in speeds.items())
     temperature = machine_state().temperature_c
@@ -32,7 +32,7 @@ class PhoneOptions:
 
     Attributes:
         via: the way to it.
-        tool: file or version of `benchmark_model`.
+        tool: file or LiteRT version of `benchmark_model`.
         max_temperature_c: of its skin, in °C: measuring waits until it is cooler; None for no limit.
         reconnect_limit_s: seconds that it may be away before a run ends.
     """
@@ -49,7 +49,7 @@ def open_device(name: str, phone: PhoneOptions, notify: Callable[[str], None] = 
     Args:
         name: what `--device` takes.
         phone: for phones only.
-        notify: is told, in one line, whatever a person should know.
+        notify: called with one line for anything the user should know.
 
     Raises:
         NoDeviceError: there is none, or it is not fit for measuring.

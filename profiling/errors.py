@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class SpnasError(Exception):
-    """A failure that a person can act on.
+    """A failure that the user can act on.
 
     Attributes:
         problem: what is wrong, in one line.
         where: the file (with line), option, device or model concerned, or None.
-        hint: the next step for the person, or None.
+        hint: the next step for the user, or None.
     """
 
     def __init__(self, problem: str, *, where: str | None = None, hint: str | None = None) -> None:
@@ -53,7 +53,7 @@ class DeviceLostError(SpnasError):
 
 
 class MeasurementError(SpnasError):
-    """A measurement, or too many of them, gave no valid result."""
+    """One measurement, or too many of them, gave no valid result."""
 
 
 class ToolOutputError(MeasurementError):
@@ -95,8 +95,8 @@ class StoreError(TableError):
 
 
 class TrainingError(SpnasError):
-    """Training cannot go on: a loss that is not finite, or memory that does not suffice."""
+    """Training cannot continue: a loss that is not finite, or too little memory."""
 
 
 class ProcessError(TrainingError):
-    """One process of several cannot go on, for a reason that the others may not see."""
+    """One of several processes cannot continue, for a reason that the others may not see."""

@@ -1,4 +1,4 @@
-"""What happens while a device measures, for whoever watches: one callable that takes every event."""
+"""What happens while a device measures: events, passed to one callable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Converting:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a session stands, before each visit.
+    """The progress of a session, before each visit.
 
     Attributes:
         done: visits made, with those of earlier sessions.
         planned: visits in all, as far as is known now.
         remaining_s: seconds that remain, None before the first visit.
-        text: the model in hand and its last figure.
+        text: the current model and its last figure.
     """
 
     done: int
@@ -33,7 +33,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing is measured for some seconds, and why."""
+    """The session waits for some seconds, and why."""
 
     seconds: float
     reason: str
@@ -41,7 +41,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Notice:
-    """One line that a person should know about a device."""
+    """One line about a device that the user should know."""
 
     text: str
 
@@ -51,4 +51,4 @@ Watch = Callable[[Event], None]
 
 
 def silent(event: Event) -> None:
-    """Watches nothing."""
+    """Ignores every event."""

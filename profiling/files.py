@@ -1,4 +1,4 @@
-"""Writing files: beside their place first and renamed when whole, so that nobody ever reads half a file."""
+"""Writing files: first beside their place, then renamed when complete, so that nobody ever reads half a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     """A path to write to in place of `target`, which is replaced by what is there at the end; after an exception nothing changes.
 
     The path is in the same folder and has the same suffix, which some writers choose their format by. The file is there from the
-    start, empty: a folder that cannot be written shows before the work, not after it. What is no regular file, such as
+    start, empty: a folder that cannot be written shows before the work, not after it. Anything but a regular file, such as
     `/dev/stdout`, cannot be replaced and is written directly; a symbolic link stays, and what it points to is replaced.
 
         with written_whole(path) as new, new.open("w") as file: ...

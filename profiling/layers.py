@@ -1,4 +1,4 @@
-"""Layers and networks: what one TFLite model stands for.
+"""Layers and networks: what one TFLite model contains.
 
 A layer is frozen and its key spells every field, so that equal keys mean the same model and a latency found under one key is
 never used for another layer. Two layers of a network with the same key are measured once.
@@ -83,13 +83,13 @@ class LayerSpec:
 
     @property
     def key(self) -> str:
-        """Every field of the layer in one word, e.g. `mbconv-r112-i16-o24-s2-k3-e6-x0`."""
+        """Every field of the layer in one string, e.g. `mbconv-r112-i16-o24-s2-k3-e6-x0`."""
         values = (f"{self.LETTERS[field.name]}{int(getattr(self, field.name))}" for field in fields(self))
         return "-".join((self.KIND, *values))
 
     @classmethod
     def from_key(cls, key: str) -> LayerSpec:
-        """Reads a key back.
+        """Parses a key.
 
         Raises:
             InputError: the text is not the key of a layer.
@@ -124,7 +124,7 @@ class LayerSpec:
 
     @property
     def ops(self) -> tuple[str, ...]:
-        """The TFLite operators that this layer must become, in order; anything else is a wrong model."""
+        """The TFLite operators that this layer must become, in order; with any others the model is wrong."""
         return tuple(CONVOLUTION_OPS[convolution.kind] for convolution in self.convolutions)
 
     @property

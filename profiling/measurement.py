@@ -1,4 +1,4 @@
-"""The record of one benchmark process: immutable, complete, with what it printed."""
+"""The record of one benchmark process: immutable and complete, with its output."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Measurement(SpecModel):
         started_at: UTC, ISO 8601.
         duration_s: wall time of the process in seconds.
         canary_ms: the last figure of the canary before this measurement, None without one.
-        output: all that the process printed, for reading again later.
+        output: everything the process printed, so that it can be read again.
     """
 
     model: str

@@ -1,11 +1,11 @@
-"""The schedule of a measuring session. It knows no database: what is measured is yielded, what stands already is handed in.
+"""The schedule of a measuring session. It knows no database: it yields each measurement and is given the earlier ones.
 
 Every model is visited several times, each visit a process of its own, in rounds whose order is shuffled: clocks drift and
-machines warm up, and whatever is to be compared must meet the same weather. A canary, always the same model, is measured in
+machines warm up, and whatever is compared must share the same conditions. A canary, always the same model, is measured in
 between; when it is slow, the session waits for it to recover, and the models that it had passed meanwhile get a visit more. No
-figure is ever thrown away: tables take the fastest visit, and what the slow ones were stands beside it.
+figure is ever discarded: tables take the fastest visit and record the spread of the others beside it.
 
-The models themselves come from a supply, which hears before each round what will be asked for, in that order, and may still be
+The models themselves come from a supply, which learns before each round what will be needed, in that order, and may still be
 making the last of them while the first are measured.
 """
 
@@ -25,7 +25,7 @@ from profiling.visit_plan import ATTEMPTS, VisitPlan
 
 CANARY_EVERY = 12
 CANARY_SLOW = 0.05
-# The first look back comes at once: a single slow process is no slow device.
+# The first look back comes at once: a single slow process does not make a slow device.
 COOL_DOWN_STEPS_S = (0.0, 2.0, 10.0, 30.0)
 COOL_DOWN_LIMIT_S = 120.0
 # Of the time spent measuring so far. A device that stays slow is not waited for again and again: that it is slow stands in its
@@ -38,7 +38,7 @@ class Supply(Protocol):
     """Where the models come from, by key."""
 
     def expect(self, keys: Sequence[str]) -> None:
-        """Is told which models will be asked for next, in this order."""
+        """Announces which models will be needed next, in this order."""
 
     def __getitem__(self, key: str) -> BuiltModel:
         """The model, on the device; waits for it where it is still on its way."""
@@ -52,7 +52,7 @@ class Session:
         supply: of the models.
         settings: how each process runs.
         canary: key of a model to watch the device by; None for none.
-        watch: hears of the `Progress` before each visit, and of each `Waiting`.
+        watch: called with a `Progress` before each visit, and with each `Waiting`.
         sleep: waits for some seconds.
 
     Attributes:

@@ -26,13 +26,13 @@ Spec = TypeVar("Spec", bound=SpecModel)
 Folder = Literal["spaces", "architectures"]
 Positive = Annotated[int, Field(ge=1, le=65536)]
 Kernel = Annotated[int, Field(ge=1, le=31)]
-# Types are exact, but what is a list in a file may become a tuple; its items stay exact.
+# Types are exact, except that a list in a file may become a tuple; its items stay exact.
 FROM_LIST = Field(strict=False)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a searchable layer may become: an MBConv of this kernel and expansion ratio, or nothing at all (`SKIP`)."""
+    """What a searchable layer may become: an MBConv with this kernel and expansion ratio, or nothing (`SKIP`)."""
 
     kernel: int
     expansion: int
@@ -70,7 +70,7 @@ class HeadSettings(SpecModel):
 class Stage(SpecModel):
     """Layers with one number of output channels; the stride is that of the first.
 
-    A stage that states kernel and expansion ratio is fixed; otherwise each of its layers is searchable.
+    A stage with a kernel and an expansion ratio is fixed; in other stages every layer is searchable.
     """
 
     layers: Positive
@@ -87,7 +87,7 @@ class Stage(SpecModel):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether its layers are no matter of choice."""
+        """Whether its layers are fixed, with nothing to choose."""
         return self.kernel is not None
 
 
@@ -119,8 +119,8 @@ class SearchSpace(SpecModel):
         resolution: height and width of the images in pixels.
         image_channels: 3 for colour, 1 for grey images.
         classes: outputs of the classifier.
-        kernels: depthwise kernel sizes, odd and rising; each is the inner core of the next.
-        expansions: expansion ratios, rising; the channels of each are the first channels of the next.
+        kernels: depthwise kernel sizes, odd and increasing; each is the inner core of the next.
+        expansions: expansion ratios, increasing; the channels of each are the first channels of the next.
         skip: whether a layer with a residual connection may be dropped.
         width_multiplier: scales all channels but the head's below 1, rounded to a multiple of `channel_divisor`
             and never by more than 10 % down, as MobileNetV2 does.
@@ -150,7 +150,7 @@ class SearchSpace(SpecModel):
     @field_validator("expansions")
     @classmethod
     def _nested_expansions(cls, expansions: tuple[int, ...]) -> tuple[int, ...]:
-        # An MBConv of ratio 1 has no expanding convolution, so that it is no part of one that has.
+        # An MBConv of ratio 1 has no expanding convolution, so it is not a part of one that has.
         if not expansions or expansions[0] < 2 or list(expansions) != sorted(set(expansions)):
             raise ValueError(f"expansion ratios must be increasing, at least 2, such as [3, 6], not {list(expansions)}")
         return expansions
@@ -306,11 +306,11 @@ class Architecture(SpecModel):
 
     @property
     def network(self) -> NetworkSpec:
-        """The network that this stands for."""
+        """The network with these choices."""
         return NetworkSpec(tuple(layer for _, layer in self.placed_layers() if layer is not None))
 
     def scaled(self, width: float = 1.0, *, resolution: int | None = None, classes: int | None = None) -> Self:
-        """The same choices with so many times the channels, and in another resolution or with other classes unless None.
+        """The same choices with `width` times the channels, at another resolution or with other classes unless None.
 
         Raises:
             InputError: a value is out of range.

@@ -39,7 +39,7 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def read_spec(path: Path, model: type[Spec]) -> Spec:
-    """Reads a YAML or JSON file (told apart by its ending) into a validated model.
+    """Reads a YAML or JSON file (by its suffix) into a validated model.
 
     Raises:
         InputError: the file cannot be read, is over 16 MiB, is not well formed, or does not fit the model; with file and line.
@@ -48,7 +48,7 @@ def read_spec(path: Path, model: type[Spec]) -> Spec:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that a person gave.
+    """The text of a file given by the user.
 
     Raises:
         InputError: it cannot be read, is over 16 MiB, or is not UTF-8.
@@ -71,7 +71,7 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
     """
     try:
         if is_json:
-            json.loads(text)  # names the place of an error better than YAML
+            json.loads(text)  # locates errors better than YAML
             # A tab is white space in JSON and an error in YAML, of which JSON is otherwise a part.
             text = text.replace("\t", " ")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
@@ -94,7 +94,7 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
         return model.model_validate_json(data, by_alias=True, by_name=False)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        # A field that is misspelt is missing too; the misspelling is the better news.
+        # A misspelt field is also missing; the misspelling is the more useful message.
         first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         location = first["loc"] + getattr(first.get("ctx", {}).get("error"), "location", ())
         raise InputError(_explain(first, location, model), where=f"{where}:{_line_of(root, location)}") from error

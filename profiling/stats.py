@@ -1,4 +1,4 @@
-"""Figures over the visits to one model."""
+"""Statistics over the visits to one model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CALM_EXCESS = 0.02
 
 
 def undisturbed(values_ms: Sequence[float]) -> float:
-    """What a model takes when nothing disturbs it: the fastest visit, in ms.
+    """The latency of a model when nothing disturbs it: the fastest visit, in ms.
 
     Interference only ever adds time, and for minutes on end where others use the caches that whole networks need. On a machine
     with such neighbours, layers add up to networks within 0.9 % by the fastest of 8 to 10 visits, 1.7 % by their lower quartile.
@@ -23,7 +23,7 @@ def undisturbed(values_ms: Sequence[float]) -> float:
 
 
 def lower_quartile(values_ms: Sequence[float]) -> float:
-    """What a model may be expected to take on a device that also does other things, in ms."""
+    """The latency to expect of a model on a device that also does other work, in ms."""
     return float(np.quantile(values_ms, 0.25))
 
 
@@ -33,7 +33,7 @@ def spread(values_ms: Sequence[float]) -> float:
 
 
 def is_noisy(values_ms: Sequence[float]) -> bool:
-    """Whether the fastest visit stands alone: no other comes within 1 % of it, so that a further one may be faster still."""
+    """Whether the fastest visit is an outlier: no other comes within 1 % of it, so another visit might be faster still."""
     fastest = sorted(values_ms)[:2]
     return len(fastest) == 2 and fastest[1] > (1 + NOISY_GAP) * fastest[0]
 
@@ -42,7 +42,7 @@ def visited_in_calm(visits: Sequence[tuple[str, float]]) -> set[str]:
     """The models that were visited at least once while the machine was at its usual speed.
 
     It was, when of the six visits before and the six after, most took less than 2 % more than the fastest to the same model. A
-    model that was never met in calm may look slow for no fault of its own, and its visits may well agree.
+    model that was never visited in calm may look slow through no fault of its own, even if its visits agree.
 
     Args:
         visits: (model, ms), in the order in which they were made.

@@ -1,4 +1,4 @@
-"""Which models are visited how often, and in what order."""
+"""How often the models are visited, and in what order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class VisitPlan:
             yield visit_round
 
     def _next_round(self) -> list[tuple[str, int]]:
-        """The models with the fewest visits among those that still need some, so that all keep abreast."""
+        """The models with the fewest visits among those that still need some, so that all keep pace."""
         calm = self.made.in_calm()
         for key in self.models:
             count = self.made.count(key)
@@ -62,19 +62,19 @@ class VisitPlan:
         return self._failures[key] >= ATTEMPTS
 
     def add(self, measurement: Measurement, *, will_recur: bool = False) -> None:
-        """Takes in what a visit gave; a model whose failure will recur is not tried again."""
+        """Records the result of a visit; a model whose failure will recur is not tried again."""
         self.made.add(measurement)
         if measurement.status == "failed":
             self._failures[measurement.model] += ATTEMPTS if will_recur else 1
 
     def visit_again(self, keys: Iterable[str]) -> None:
-        """Plans one visit more to each of these models."""
+        """Plans one more visit to each of these models."""
         for key in keys:
             self._planned[key] = min(self._planned[key] + 1, self._most)
 
     @property
     def done(self) -> int:
-        """How many visits to the models are made."""
+        """How many visits to the models were made."""
         return sum(self.made.count(key) for key in self.models)
 
     @property

@@ -1,4 +1,4 @@
-"""The visits to models and what is made of them: figures, gaps, noise."""
+"""The visits to models and what follows from them: figures, gaps, noise."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from profiling.measurement import Measurement
 
 
 class Visits:
-    """What each model took at each of its visits, in ms, in the order in which they were made.
+    """The latency of each model at each of its visits, in ms, in order.
 
     Failed measurements count for nothing; a model that was never measured has no visits.
 
     Args:
-        measurements: to begin with.
+        measurements: initial measurements.
     """
 
     def __init__(self, measurements: Iterable[Measurement] = ()) -> None:
@@ -25,7 +25,7 @@ class Visits:
             self.add(measurement)
 
     def add(self, measurement: Measurement) -> None:
-        """Takes in one measurement; one that failed changes nothing."""
+        """Adds one measurement; a failed one changes nothing."""
         if measurement.figures is not None:
             self._ms[measurement.model][measurement.visit] = measurement.figures.fastest_ms
             self._order.append((measurement.model, measurement.figures.fastest_ms))
@@ -48,11 +48,11 @@ class Visits:
         return [key for key in keys if self.count(key) < visits]
 
     def noisy(self, keys: Iterable[str]) -> list[str]:
-        """Those of the models whose fastest visit stands alone, see `stats.is_noisy`."""
+        """The models whose fastest visit is an outlier, see `stats.is_noisy`."""
         return [key for key in keys if self.is_noisy(key)]
 
     def is_noisy(self, key: str) -> bool:
-        """Whether the fastest visit to a model stands alone, see `stats.is_noisy`."""
+        """Whether the fastest visit to a model is an outlier, see `stats.is_noisy`."""
         return stats.is_noisy(self.ms(key))
 
     def in_calm(self) -> set[str]:

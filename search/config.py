@@ -25,20 +25,20 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What a person may decide about any training, a search's as well as a network's.
+    """The options of any training: of a search's supernet or of a single network.
 
     Attributes:
-        epochs: passes over the training images; None takes what is sensible for their number.
-        batch_size: images a step, in all processes together; None as above.
-        accumulate: micro-batches that each batch is split into, to save memory.
-        learning_rate: for 256 images a step; None takes the default.
-        seed: of weights, order, augmentation and dropout, and of which images are held out.
-        workers: processes that load images; 0 loads in this one.
+        epochs: passes over the training images; None chooses by their number.
+        batch_size: images per step, over all processes; None chooses by the number of training images.
+        accumulate: number of micro-batches that each batch is split into, to save memory.
+        learning_rate: for 256 images per step; None for the default.
+        seed: for weights, image order, augmentation and dropout, and for the choice of held-out images.
+        workers: processes that load images; 0 loads them in the main process.
         mixed_precision: `no`, or `bf16` on a GPU.
-        track: what the metrics are sent to besides `metrics.csv`.
-        resume: whether to go on with the run that the folder holds; otherwise the folder must be empty. By default a run goes on,
-            as a cell of a notebook is run again without a thought: what has finished is not trained twice, and a run under other
-            settings is refused, never overwritten. The commands have the opposite default, since a command names what it does.
+        track: also sends the metrics to this tracker.
+        resume: whether to continue the run in the folder; if False, the folder must be empty. The default suits notebooks, where
+            cells are run again: a finished run is not trained twice, and one with different settings is refused, never
+            overwritten. The commands have the opposite default.
     """
 
     epochs: int | None = None
@@ -52,7 +52,7 @@ class TrainingOptions:
     resume: bool = True
 
     def settings(self, batch_size: int, epochs: int) -> dict[str, Any]:
-        """The fields of `TrainingConfig` that these options decide, with these where no others were asked for."""
+        """The fields of `TrainingConfig` that these options decide; the arguments apply where an option is None."""
         return {
             "epochs": epochs if self.epochs is None else self.epochs,
             "batch_size": batch_size if self.batch_size is None else self.batch_size,
@@ -104,7 +104,7 @@ class TrainingConfig(SpecModel):
 
     @property
     def decisive(self) -> str:
-        """The settings that a run cannot be resumed without, as text; where it runs and how often it is saved is no matter."""
+        """The settings that a run cannot be resumed without, as text, without where it runs and how often it is saved."""
         return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track"})
 
     def to_yaml(self) -> str:

@@ -1,4 +1,4 @@
-"""Who is told what a search, training, exploration or export does, and may stop it."""
+"""Listeners follow a search, training, exploration or export, and may stop it."""
 
 from __future__ import annotations
 

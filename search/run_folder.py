@@ -213,7 +213,7 @@ class RunFolder(os.PathLike[str]):
         self._write(self.result, json.dumps(result, indent=2) + "\n")
 
     def read_config(self) -> dict[str, Any]:
-        """The settings as they stand there, none where there is no such file.
+        """The settings in the folder, empty if it has no such file.
 
         Raises:
             InputError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""A phone that may go away and come back: every call is made again over a new link, as long as a limit allows."""
+"""A phone that may disconnect and come back: every call is repeated over a new link, within a time limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from profiling.adb.transport import TIMEOUT_S, Transport
 from profiling.errors import DeviceLostError, NoDeviceError
 
 BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-# A call that breaks the link each time it is made would otherwise be made for ever.
+# A call that always breaks the link would otherwise be repeated forever.
 LOSSES_PER_CALL = 5
 _IDENTITY = {
     "serial": "getprop ro.serialno",
@@ -29,12 +29,12 @@ class Connection:
     Args:
         connect: makes a new connection to it.
         limit_s: how long a phone may be away, or may take to start.
-        notify: is told when the phone goes away, comes back, or has restarted.
+        notify: called when the phone disconnects, comes back, or has restarted.
         sleep: waits for some seconds.
 
     Attributes:
         limit_s: may be changed.
-        serial: the phone's own serial number, by which it is known again.
+        serial: the phone's own serial number, which identifies it after a reconnect.
         boot_id: changes with every start of the phone.
         boots: how many restarts of the phone were seen.
 
@@ -74,11 +74,11 @@ class Connection:
 
     @property
     def description(self) -> str:
-        """What it runs over, for messages."""
+        """The connection in words, for messages."""
         return self._transport.description
 
     def shell(self, command: str, timeout_s: float = TIMEOUT_S) -> Reply:
-        """Runs a shell command, once more after each loss of the link: it must be one that may run twice.
+        """Runs a shell command, again after each loss of the link, so the command must be safe to run twice.
 
         Raises:
             DeviceLostError: the phone does not come back within the limit, or another one came in its place.

@@ -1,4 +1,4 @@
-"""The key that a phone knows this computer by."""
+"""The key by which a phone recognises this computer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_signers(
     """Signs for adb's key, so that phones which know adb on this computer know spnas too; for one of our own where there is none.
 
     Args:
-        notify: is told which key is used.
+        notify: called with the key that is used.
         adb_key: ADB_VENDOR_KEYS or ~/.android/adbkey by default.
         own_key: in the user's configuration folder by default; made at the first call.
 

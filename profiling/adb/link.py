@@ -1,4 +1,4 @@
-"""What every way to a phone gives: a link that opens named services of adbd as streams of bytes.
+"""What every route to a phone provides: a link that opens named services of adbd as byte streams.
 
 USB, TCP and the local adb server differ below this line only. Shell and file transfer are written once, above it.
 """

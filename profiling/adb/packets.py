@@ -50,7 +50,7 @@ def connect(
     Args:
         transport: of adb-shell.
         description: what it runs over, for messages.
-        notify: is told when a person must act on the phone.
+        notify: called when the user must act on the phone.
         connect_timeout_s: for each answer of the phone.
         allow_timeout_s: for a person to press Allow.
 
@@ -116,7 +116,7 @@ class PacketLink:
 
     @property
     def description(self) -> str:
-        """What it runs over."""
+        """The connection in words."""
         return self._description
 
     def open(self, service: str, timeout_s: float) -> PacketStream:

@@ -1,4 +1,4 @@
-"""Which way to a phone: USB, TCP or a running adb server."""
+"""Choosing the route to a phone: USB, TCP or a running adb server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or 
 
 @dataclass(frozen=True)
 class Route:
-    """A way to one phone: over what, what the phone is called there, and why this way was taken."""
+    """A route to one phone: over what, the phone's name there, and why this route was chosen."""
 
     via: Literal["usb", "tcp", "server"]
     target: str
@@ -81,7 +81,7 @@ def list_usb() -> list[UsbPhone]:
 
 
 def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
-    """The way to a phone by the name that a person gives it, or to the only phone there is.
+    """The route to the phone of a given name, or to the only phone.
 
     An adb server that knows the phone comes first: it holds the USB interface, and stopping it is not ours to do. Then USB, and
     then the network, for a name that is an address.
@@ -107,7 +107,7 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
 
 
 def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -> Transport:
-    """Connects on this way.
+    """Connects on this route.
 
     Raises:
         NoDeviceError: the phone cannot be reached on it.

@@ -21,7 +21,7 @@ READY = "device"
 
 
 class AdbServerError(Exception):
-    """The server refuses a request; the text is its own."""
+    """The server refuses a request; the message is its own."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class AdbServer:
         return [_parse_device(line) for line in lines]
 
     def reconnect(self, serial: str) -> None:
-        """Has it connect again to a phone on the network, which it forgets when it goes away.
+        """Makes it reconnect to a phone on the network, which it forgets when the phone disconnects.
 
         Raises:
             OSError, AdbServerError: as for `devices`.
@@ -106,7 +106,7 @@ class ServerLink:
 
     @property
     def description(self) -> str:
-        """What it runs over."""
+        """The connection in words."""
         return f"{self._serial} through the {self._server.description}"
 
     def open(self, service: str, timeout_s: float) -> ServerStream:

@@ -1,4 +1,4 @@
-"""Shell commands on a phone, with the exit code for certain: by shell protocol v2 where there is one, else by a random mark."""
+"""Shell commands on a phone with a reliable exit code: from shell protocol v2 if the phone has it, else from a random mark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST_SDK_WITH_V2 = 24
 
 @dataclass(frozen=True)
 class Reply:
-    """What a command gave. `stderr` is empty where it could not be told from `stdout`."""
+    """What a command gave. `stderr` is empty where it cannot be separated from `stdout`."""
 
     stdout: bytes
     stderr: bytes
@@ -93,7 +93,7 @@ def run_marked(link: Link, command: str, timeout_s: float, mark: Callable[[], st
 
 
 def batch_script(commands: Mapping[str, str], mark: str) -> str:
-    """One script that runs all of the commands, whatever becomes of any of them; see `split_batch`."""
+    """One script that runs all of the commands, even if one fails; see `split_batch`."""
     return "\n".join(f'(\n{command}\n) 2>&1; code=$?; echo; echo "{mark} {name} $code"' for name, command in commands.items())
 
 

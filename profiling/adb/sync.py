@@ -15,7 +15,7 @@ PIECE = 64 * 1024
 
 
 class RefusedFileError(Exception):
-    """adbd could not write a file; the text is its own, such as "No space left on device"."""
+    """adbd could not write a file; the message is its own, such as "No space left on device"."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ DEFAULT_PORT = 5555
 
 
 class WholeTcpTransport(TcpTransport):  # type: ignore[misc]
-    """The socket of adb-shell without its faults: it waits for no acknowledgement, writes everything, and sees the end."""
+    """The socket of adb-shell without its faults: it does not wait for acknowledgements, writes everything, and sees the end."""
 
     def connect(self, transport_timeout_s: float) -> None:
         """Connects to the phone."""

@@ -23,7 +23,7 @@ class Transport:
 
     @property
     def description(self) -> str:
-        """What it runs over, for messages."""
+        """The connection in words, for messages."""
         return self._link.description
 
     def shell(self, command: str, timeout_s: float = TIMEOUT_S) -> Reply:
@@ -65,6 +65,6 @@ class Transport:
 
     @cached_property
     def _sdk(self) -> int:
-        """0 where the phone does not say: the oldest way works everywhere."""
+        """0 if the phone does not report it: the oldest way works everywhere."""
         answer = shell.run_marked(self._link, "getprop ro.build.version.sdk", TIMEOUT_S).text
         return int(answer) if answer.isdecimal() else 0

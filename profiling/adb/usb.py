@@ -29,7 +29,7 @@ _HINTS = {
 
 
 class WholeUsbTransport(UsbTransport):  # type: ignore[misc]
-    """The USB interface of adb-shell without its faults: errors have words, and a read that times out keeps what it got."""
+    """The USB interface of adb-shell without its faults: errors have messages, and a read that times out keeps its data."""
 
     def connect(self, transport_timeout_s: float | None = None) -> None:
         """Claims the interface of adb.

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-# Part of the conditions: to be raised when the same model would give other figures.
+# Part of the conditions: raise it when the same model would give different figures.
 VERSION = 1
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     for tensor in interpreter.get_input_details():
         values = generator.standard_normal(tensor["shape"])
         interpreter.set_tensor(tensor["index"], values.astype(tensor["dtype"]))
-    # What a delegate has taken over only the runtime knows, and only this method of it says so.
+    # Only the runtime knows what a delegate has taken over, and only this method reports it.
     delegated = any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
     def timed(runs: int, seconds: float) -> list[int]:

@@ -36,7 +36,7 @@ class HostDevice:
 
     @property
     def shares_cpu(self) -> bool:
-        """It does."""
+        """Always."""
         return True
 
     def conditions(self, settings: RunSettings) -> Conditions:

@@ -1,6 +1,6 @@
 """Builds TFLite models: a cache by content, and worker processes that hold TensorFlow so that this one need not.
 
-A file of the cache is named by all that went into it. Beside it stands its SHA-256; a file that does not fit it is built anew.
+A file of the cache is named by all that went into it. Beside it stands its SHA-256; a file that does not match is built again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from profiling.models.workers import Workers
 if TYPE_CHECKING:
     from profiling.models.convert import Array, LayerWeights
 
-# To be raised whenever `convert` would build a different file from the same network.
+# Raise it whenever `convert` would build a different file from the same network.
 BUILD_VERSION = 2
 
 
@@ -52,7 +52,7 @@ class TfliteBuilder:
         self._cache = cache or default_cache()
         self._workers = workers or min(4, os.cpu_count() or 1)
         self._pool: Workers | None = None
-        # By file: two devices that want one model at a time wait for one conversion.
+        # By file: two devices that need the same model at the same time wait for one conversion.
         self._jobs: dict[Path, Future[BuiltModel]] = {}
         self._lock = threading.Lock()
 
@@ -66,7 +66,7 @@ class TfliteBuilder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._pool is not None:
-            # What a worker has in hand when the work is interrupted is wanted by nobody.
+            # Nobody needs the current work of a worker after an interruption.
             self._pool.close(now=error is not None)
 
     def build(
@@ -101,7 +101,7 @@ class TfliteBuilder:
             return job.result()
 
     def start(self, networks: Iterable[NetworkSpec | TfliteFile], precision: Precision) -> dict[str, Future[BuiltModel]]:
-        """Has the models that the cache lacks converted in the order given, without waiting; see `wait` for the result.
+        """Starts to convert the models that the cache lacks, in the order given, without waiting; see `wait` for the result.
 
         Raises:
             ConversionError: the cache cannot be written.
@@ -138,7 +138,7 @@ class TfliteBuilder:
             report(len(models), len(jobs))
             if len(models) == len(jobs) or key in models:
                 return models
-            # Not those that are not done: one of them may have ended since it was looked at.
+            # Not the unfinished ones: one of them may have ended since the check.
             futures.wait([job for name, job in jobs.items() if name not in models], return_when=futures.FIRST_COMPLETED)
 
     def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
@@ -223,7 +223,7 @@ def _convert_weights(
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:
-    """Runs in a worker: converts and writes the file, its hash first: without that, the file would be built anew for nothing."""
+    """Runs in a worker: converts and writes the file, its hash first: without it, the file would be built again for nothing."""
     from profiling.models.convert import convert
 
     content = convert(network, precision)

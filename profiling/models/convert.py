@@ -1,7 +1,7 @@
 """Turns a network into a TFLite model. The only user of TensorFlow; runs in worker processes of `builder`.
 
 The graph is written straight into a `GraphDef`, over constant weights with batch norm already folded. A Keras model handed to
-`from_concrete_functions` would leave its weights as resource variables, which converts without a word and then runs several times
+`from_concrete_functions` would leave its weights as resource variables, which converts silently and then runs several times
 slower; the list of operators is therefore checked after every conversion. A `tf.function` gives the same model, tensor by tensor,
 but is traced, frozen and lifted into a second graph on the way, which makes a network take 1.7 times as long.
 """
@@ -57,7 +57,7 @@ def _kernel_shape(convolution: Convolution) -> tuple[int, ...]:
 
 
 def random_weights(layer: LayerSpec) -> LayerWeights:
-    """He-scaled weights that depend on nothing but the layer's key, so that the same layer always gives the same file."""
+    """He-scaled weights that depend only on the layer's key, so that the same layer always gives the same file."""
     generator = np.random.default_rng(zlib.crc32(layer.key.encode()))
     weights = []
     for shape, outputs in weight_shapes(layer):
@@ -152,7 +152,7 @@ def _noise(shape: tuple[int, ...]) -> Array:
 
 
 def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
-    """Makes sure that a model is what its network must become.
+    """Checks that a model has the operators of its network.
 
     Args:
         model: the content of the file.

@@ -44,7 +44,7 @@ def read_tflite(path: Path) -> TfliteFile:
     """Reads a TFLite file.
 
     Raises:
-        InputError: it cannot be read, is no TFLite model that LiteRT can run, or does not have one input and one output.
+        InputError: it cannot be read, is not a TFLite model that LiteRT can run, or does not have one input and one output.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -55,7 +55,7 @@ def read_tflite(path: Path) -> TfliteFile:
     except OSError as error:
         raise InputError(error.strerror or str(error), where=str(path)) from error
     try:
-        # A delegate is of no use for looking into a file.
+        # Inspecting a file needs no delegate.
         resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         interpreter = Interpreter(model_content=content, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()

@@ -86,7 +86,7 @@ def find(
         cache: where downloads are kept; the user's cache folder by default.
         base_url, context: where official builds are, and what certificates are trusted.
         timeout_s: for each answer of the server.
-        progress: is told the bytes that have arrived and those in all, None if the server does not say.
+        progress: called with the bytes received and the total, None if the server does not say.
 
     Raises:
         InputError: no such file, not an executable for this device, or it cannot be downloaded.
@@ -195,7 +195,7 @@ def _fetch(
 
 
 def _keep(content: bytes, kept: Path) -> str:
-    """Puts a download into the cache whole or not at all, with its hash beside it; gives the hash."""
+    """Saves a download in the cache, whole or not at all, with its hash beside it; returns the hash."""
     sha256, recorded = _sha256(content), _recorded_hash(kept)
     if recorded not in (None, sha256):
         raise InputError(

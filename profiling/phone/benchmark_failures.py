@@ -31,13 +31,13 @@ NEXT_STEPS = {
     "implausible": "run again; these figures cannot come from real runs",
     "incomplete": "keep the whole output of the tool, not only its summary",
 }
-# A further try may succeed after these; all others recur.
+# Another try may succeed after these; all others recur.
 _MAY_PASS = {"killed", "stopped", "crash", "truncated", "contradiction", "implausible"}
 
 # By their numbers on Linux; every signal that is not here is a crash.
 _SIGNALS = {1: "stopped", 2: "stopped", 4: "illegal instruction", 9: "killed", 15: "stopped"}
 # How a shell reports a signal: at the start of a line, or behind "bash: line 1: 4711 "; alone, or before the command, set apart.
-# Other words of other programs begin so as well: "Killed process of another app".
+# Other output begins like this too: "Killed process of another app".
 _SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?=\s*$|\s+\(core dumped\)|\s\s+\S|\s\S*/)"
 # What shows that a run failed, whatever figures stand beside it; root causes before what follows from them. The word "error" is
 # no sign: good runs print "Error in cpuinfo", "nnapi error: unable to open library", and the like.
@@ -73,7 +73,7 @@ _XNNPACK_RAN = re.compile(
 _XNNPACK_GAVE_UP = re.compile(
     r"Though XNNPACK delegate is explicitly applied|Failed to apply the default TensorFlow Lite delegate"
 )
-# What the tool and the runtime call a delegate that is no CPU. It must have taken the whole graph, by the word of one of them.
+# What the tool and the runtime call a delegate that is not the CPU. One of them must say that it took the whole graph.
 _ACCELERATORS: dict[Delegate, tuple[str, str]] = {"gpu": ("GPU", "TfLiteGpu|LITERT_"), "nnapi": ("NNAPI", "TfLiteNnapi")}
 _WHOLE_GRAPH = {
     name: re.compile(

@@ -252,7 +252,7 @@ def _unless_zero(value: float | None) -> float | None:
 
 
 def _refuse_implausible(result: ToolResult, resolution_us: float) -> None:
-    """Refuses figures that are no times of real runs, such as those of a line that has lost digits."""
+    """Refuses figures that cannot be times of real runs, such as those of a line that has lost digits."""
     ordered = [v for v in (result.min_us, result.p5_us, result.median_us, result.p95_us, result.max_us) if v is not None]
     low, high = (ordered[0], ordered[-1]) if ordered else (result.avg_us, result.avg_us)
     rounding = 1e-5 * result.avg_us

@@ -1,4 +1,4 @@
-"""How warm, how fast and how busy a phone is, and waiting until it is fit to measure on."""
+"""How warm, how fast and how busy a phone is, and waiting until it is ready to measure on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Climate:
         connection: to the phone.
         max_temperature_c: of the skin, or of the CPU where the phone reports no other; None for no limit but the phone's own.
         limit_s: how long it may take to cool down.
-        notify: is told what is waited for.
+        notify: called with the reason for waiting.
         sleep: waits for some seconds.
 
     Attributes:
@@ -68,7 +68,7 @@ class Climate:
         return self.latest.beside(mask, self._at_start.clocks)
 
     def wait_until_fit(self, mask: str) -> None:
-        """Waits while the phone says that it slows itself down, or is too warm.
+        """Waits while the phone reports that it throttles, or is too warm.
 
         Raises:
             MeasurementError: it stays so beyond the limit.
@@ -108,7 +108,7 @@ def wait_for_other_load(
     Args:
         connection: to the phone.
         before, now: two answers to `probes.STAT_PROBE`.
-        notify: is told what is waited for, and what was waited for in vain.
+        notify: called with the reason for waiting, and when waiting was in vain.
         sleep: waits for some seconds.
     """
     waited = 0.0

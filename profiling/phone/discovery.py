@@ -1,4 +1,4 @@
-"""Every phone that can be seen from here, each with what it lacks to be measured on. A broken one hides no other."""
+"""Every visible phone, each with what it still needs before it can be measured. A broken phone does not hide the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_phones(
     Args:
         addresses: HOST[:PORT].
         server: the adb server to ask; the usual one by default.
-        notify: is told when a person must act on a phone, and when USB cannot be looked at.
+        notify: called when the user must act on a phone, and when USB cannot be searched.
     """
     server = server or AdbServer()
     with ThreadPoolExecutor(_AT_ONCE) as pool:

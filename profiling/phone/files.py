@@ -15,16 +15,16 @@ from profiling.errors import MeasurementError
 from profiling.phone.probes import parse_free_kib
 
 PARENT = "/data/local/tmp"
-# So much at once is read into memory and sent before it is checked.
+# At most this much is read into memory and sent before it is checked.
 BATCH_BYTES = 64 * 2**20
-# For what the runs print.
+# For the output of the runs.
 SPARE_BYTES = 2**20
 _HASHING_S = 120.0
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file of this machine that the phone is to have."""
+    """A file of this machine to be copied to the phone."""
 
     path: Path
     sha256: str
@@ -33,7 +33,7 @@ class LocalFile:
 
     @property
     def name(self) -> str:
-        """What it is called on the phone."""
+        """Its name on the phone."""
         return f"{self.sha256}{'.tool' if self.executable else '.tflite'}"
 
 
@@ -48,24 +48,24 @@ class PhoneFiles:
         self.look_again()
 
     def path(self, file: LocalFile) -> str:
-        """Where this file is on the phone."""
+        """The path of this file on the phone."""
         return f"{self.folder}/{file.name}"
 
     def look_again(self) -> None:
-        """Finds out what is there and whole, by its content: after a restart of the phone, or of this program."""
+        """Finds out which files are there and complete, by content: after a restart of the phone, or of this program."""
         reply = self._connection.shell(
             f"mkdir -p {self.folder} && cd {self.folder} && chmod 700 . && if command -v sha256sum >/dev/null; "
             "then sha256sum *.tool *.tflite 2>/dev/null; else echo none; fi",
             _HASHING_S,
         )
         lines = reply.text.splitlines()
-        # Before Android 8 there is no sha256sum; files are then sent anew and checked by MD5.
+        # Before Android 8 there is no sha256sum; files are then sent again and checked by MD5.
         self._hash = "md5" if lines == ["none"] else "sha256"
         pairs = [line.split() for line in lines if self._hash == "sha256"]
         self._known = {pair[1] for pair in pairs if len(pair) == 2 and pair[1].startswith(pair[0])}
 
     def ensure(self, files: Sequence[LocalFile]) -> None:
-        """Brings the files to the phone, those that it lacks.
+        """Copies to the phone those files that it lacks.
 
         Raises:
             MeasurementError: it has no room for them, or they do not arrive whole.
@@ -119,7 +119,7 @@ class PhoneFiles:
         return [file for file in files if found.get(file.name) != hashlib.new(self._hash, contents[file]).hexdigest()]
 
     def _make_room(self, needed_bytes: int, keep: Sequence[str]) -> None:
-        """Removes our own files of earlier runs when the room does not suffice without them."""
+        """Removes our own files of earlier runs if there is not enough room otherwise."""
         if self._has_room(needed_bytes):
             return
         old = sorted(self._known - set(keep))
@@ -135,7 +135,7 @@ class PhoneFiles:
 
     def _has_room(self, needed_bytes: int) -> bool:
         free_kib = parse_free_kib(self._connection.shell(f"df -k {PARENT}").text)
-        # Where `df` cannot be read, the push itself will tell.
+        # Where `df` cannot be read, the push itself will fail if there is no room.
         return free_kib is None or free_kib * 1024 >= needed_bytes + SPARE_BYTES
 
 

@@ -25,7 +25,7 @@ class PhoneLock:
     A lock of this process that it no longer holds was left on a phone that went away before the release.
 
     Raises:
-        NoDeviceError: another run holds it, which is alive as far as can be told.
+        NoDeviceError: another run holds it, which seems to be alive.
     """
 
     _held: ClassVar[set[str]] = set()
@@ -37,7 +37,7 @@ class PhoneLock:
         self._held.add(self.owner)
         holder, age_s = self._try()
         if holder != self.owner and self._is_stale(holder, age_s):
-            # Renamed first: of two that find it stale, one alone moves it away.
+            # Renamed first: of two that find it stale, only one can move it away.
             connection.shell(f"mv {FOLDER} {FOLDER}-{self.owner[:16]} && rm -r {FOLDER}-{self.owner[:16]}")
             holder, age_s = self._try()
         if holder != self.owner:
@@ -55,7 +55,7 @@ class PhoneLock:
         return f'read -r holder <{FOLDER}/owner && [ "$holder" = {owner} ] && echo {owner} >{FOLDER}/owner'
 
     def release(self) -> None:
-        """Gives the lock back if it is still this one."""
+        """Releases the lock if it is still this one."""
         self._held.discard(self.owner)
         self._connection.shell(f"{self.renewal} && rm -r {FOLDER}")
 
@@ -84,7 +84,7 @@ class PhoneLock:
 
 
 def _describe_process(pid: int) -> str:
-    """A process of this computer; its start tells it from a later one with the same number."""
+    """A process of this computer, identified by its start time as well, since numbers are reused."""
     return f"{pid} {psutil.Process(pid).create_time():.2f} {socket.gethostname()}"
 
 

@@ -1,4 +1,4 @@
-"""A phone as a device: `benchmark_model` runs on it, detached, and comes back with figures whatever happens to the cable."""
+"""A phone as a device: `benchmark_model` runs on it, detached, and returns its figures whatever happens to the cable."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ BATTERY_FLOOR, BATTERY_LOW = 10, 20
 HOT_BATTERY_C = 40.0
 SETTLED_AFTER_BOOT_S = 120.0
 ATTEMPTS = 3
-# `--max_secs` may end the runs early; the minimum of fewer than these says little.
+# `--max_secs` may end the runs early; the minimum of fewer runs than this says little.
 FEWEST_RUNS = 5
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a phone is allowed.
+    """Limits for a phone.
 
     Attributes:
         max_temperature_c: of the skin, or of the CPU where the phone reports no other; measuring waits until it is below. None
@@ -69,8 +69,8 @@ def open_phone(
         tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
         via: the way to it.
         server: the adb server to ask; the usual one by default.
-        limits: how long it is waited for, and how warm it may be.
-        notify: is told, in one line, whatever a person should know.
+        limits: how long to wait for it, and how warm it may be.
+        notify: called with one line for anything the user should know.
         sleep: waits for some seconds.
 
     Raises:
@@ -129,7 +129,7 @@ class AdbDevice:
 
     @property
     def shares_cpu(self) -> bool:
-        """A phone computes by itself."""
+        """Never: a phone has its own CPU."""
         return False
 
     def conditions(self, settings: RunSettings) -> Conditions:
@@ -154,7 +154,7 @@ class AdbDevice:
         )
 
     def push(self, models: list[BuiltModel]) -> None:
-        """Brings the models to the phone, those that it lacks; see `Device`."""
+        """Copies to the phone those models that it lacks; see `Device`."""
         self._files.ensure([self._tool_file(), *map(_model_file, models)])
 
     def run(self, model: BuiltModel, settings: RunSettings) -> RunResult:
@@ -203,7 +203,7 @@ class AdbDevice:
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
 
     def close(self) -> None:
-        """Removes what was put on the phone, restores its settings, gives the lock back; what a lost phone allows of it."""
+        """Removes what was put on the phone, restores its settings and releases the lock, as far as a lost phone allows."""
         self._connection.limit_s = CLOSE_LIMIT_S
         try:
             self._undo.close()
@@ -213,7 +213,7 @@ class AdbDevice:
             )
 
     def _prepare(self) -> None:
-        """What must hold after every start of the phone."""
+        """What must be done after every start of the phone."""
         self._boots = self._connection.boots
         self._processes.kill_all()
         self._files.look_again()
@@ -260,10 +260,10 @@ class AdbDevice:
         return self._climate.beside(mask).model_copy(update={"boot_id": self._connection.boot_id or None})
 
     def _read(self, finished: Finished, settings: RunSettings, key: str) -> tuple[Figures, str]:
-        """The figures of a process, and all that it printed.
+        """The figures of a process, and everything it printed.
 
         Raises:
-            ToolOutputError: it gave no valid result, or did not run as it was told to.
+            ToolOutputError: it gave no valid result, or did not run as requested.
         """
         output = finished.stdout + finished.stderr
         try:
@@ -273,7 +273,7 @@ class AdbDevice:
             figures = benchmark_output.figures(result)
         except ToolOutputError as error:
             if error.reason in ("not found", "model refused"):
-                self._files.look_again()  # what is missing or damaged is then pushed anew
+                self._files.look_again()  # missing or damaged files are then pushed again
             error.where = key
             raise
         if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:

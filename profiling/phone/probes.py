@@ -1,4 +1,4 @@
-"""What a phone says of itself, text in and values out. What cannot be read is None: unknown, which is never the same as fine."""
+"""What a phone reports about itself, text in and values out. Unreadable values are None: unknown, which does not mean fine."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ _VALUE = re.compile(r"(?:mValue=|CurrentValue: )(-?\d+(?:\.\d+)?)")
 _TYPE = re.compile(r"(?:mType=|Type: )(\d+)")
 _NAME = re.compile(r"(?:mName=|Name: )([^,}\s]+)")
 _TYPE_CPU, _TYPE_SKIN = 0, 3
-# Sensors that are not there say -99.9 or 0 K; no phone works at these temperatures.
+# Absent sensors report -99.9 °C or 0 K; no phone works at these temperatures.
 _POSSIBLE_C = (-30.0, 130.0)
 
 
 @dataclass(frozen=True)
 class Thermal:
-    """What the thermal service says.
+    """What the thermal service reports.
 
     Attributes:
         status: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.

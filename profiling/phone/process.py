@@ -39,7 +39,7 @@ class Finished:
 
 
 class VanishedError(Exception):
-    """The process is gone without an exit code: the phone has restarted, or something killed it or removed our folder."""
+    """The process disappeared without an exit code: the phone has restarted, or something killed it or removed our folder."""
 
 
 class PhoneProcesses:

@@ -1,11 +1,11 @@
-"""Keeps a phone awake while it is measured, and puts everything back, after a crash of this program too."""
+"""Keeps a phone awake while it is measured, and restores its settings, even after a crash of this program."""
 
 from __future__ import annotations
 
 from profiling.adb.connection import Connection
 from profiling.phone.probes import parse_awake
 
-# What was set before, on the phone itself: whoever connects next finds it, from whatever computer.
+# The previous settings, on the phone itself: the next run finds them, from any computer.
 JOURNAL = "/data/local/tmp/spnas-restore"
 _SETTING = "stay_on_while_plugged_in"
 _WAKE_UP, _SLEEP = 224, 223
@@ -26,7 +26,7 @@ class Wakefulness:
                 "journal": f"cat {JOURNAL}",
             }
         )
-        # A phone on which nobody ever changed the setting says null.
+        # A phone on which nobody ever changed the setting reports null.
         before, awake = replies["setting"].text.replace("null", "0"), parse_awake(replies["power"].text)
         # Without a valid journal there is nothing to put back to, and then nothing is changed.
         if self._parse(replies["journal"].text) is None and before.isdecimal():
@@ -34,7 +34,7 @@ class Wakefulness:
         self._connection.shell(f"[ -e {JOURNAL} ] && svc power stayon true; input keyevent {_WAKE_UP}")
 
     def restore(self) -> None:
-        """Puts back what the journal says, and removes it."""
+        """Restores what the journal records, and removes it."""
         before = self._parse(self._connection.shell(f"cat {JOURNAL}").text)
         if before is None:
             return

@@ -55,14 +55,14 @@ def read_entrants(
     published: bool = False,
     space: SearchSpace | None = None,
 ) -> list[Entrant]:
-    """The entrants that these arguments stand for.
+    """The entrants that these arguments name.
 
     Args:
         arguments: each a name of the zoo, an architecture, a TFLite model, a trained network or the folder of a run.
         scaling: of zoo and architectures; files of other kinds are what they are.
         top1: accuracies by the name of the row, 0 to 1; they come before those that a trained network holds.
         published: whether to take those of the paper's Table 1 for the zoo at its full size, where nothing better is known.
-        space: the one whose choices stand for uniform networks; None takes none of these.
+        space: the space whose choices name uniform networks; None accepts no uniform networks.
 
     Raises:
         InputError: an argument is none of these, a file cannot be used, or an accuracy is of no row.

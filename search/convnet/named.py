@@ -47,12 +47,12 @@ AS_GIVEN = Size()
 
 
 def resolve(name: Name, takes: Collection[Kind], space: SearchSpace | None = None) -> tuple[Kind, str]:
-    """What a name, file or folder stands for.
+    """What a name, file or folder refers to.
 
     Args:
         name: as a person gave it.
         takes: what can be used; where a name or folder has several forms, the first of `Kind` that is among these.
-        space: the one whose choices stand for uniform networks; None where there is none.
+        space: the space whose choices name uniform networks; None if there is none.
 
     Returns:
         The kind, and the name or file that is meant: of a folder, the file in it.
@@ -68,7 +68,7 @@ def resolve(name: Name, takes: Collection[Kind], space: SearchSpace | None = Non
 
 
 def _refusal(given: str, found: Kind | None, takes: Collection[Kind], space: SearchSpace | None) -> InputError:
-    """The error for a name that stands for nothing, or for something of a kind that is of no use here."""
+    """The error for a name that refers to nothing, or to something that this command cannot use."""
     names: dict[Kind, Collection[str]] = {
         "architecture": () if "zoo" in takes else built_in_names("architectures"),
         "uniform": () if space is None else [name for name in space.choices_by_name if name != SKIP.name],

@@ -134,7 +134,7 @@ def load_zoo_network(
         image_channels: 3 for colour, 1 for grey images.
 
     Raises:
-        InputError: there is no such network; names all of them, or says why it cannot be had. Or a value is out of range.
+        InputError: there is no such network; lists all of them, or says why it is unavailable. Or a value is out of range.
     """
     if name in UNAVAILABLE:
         raise InputError(f"cannot be built: {UNAVAILABLE[name]}", where=name)

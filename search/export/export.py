@@ -161,7 +161,7 @@ def write_export(
         builder: converts to TFLite.
         data: images to compare on, and for `int8` to estimate ranges on; random pixels to compare on when None.
         options: of the comparison and of the ranges.
-        listener: is told what is done now, and how many images have been compared.
+        listener: told the current stage, and how many images have been compared.
 
     Raises:
         InputError: such a network cannot be exported, or not so, or the file cannot be written.
@@ -260,7 +260,7 @@ def check_export(
         model: its export.
         total: how many images there are.
         batches: of them, with their labels, if any.
-        listener: is told how many have been compared.
+        listener: told how many have been compared.
     """
     network = saved.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = agree = right = right_exported = 0

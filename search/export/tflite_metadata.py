@@ -127,7 +127,7 @@ def _input(to: _Tables, card: ModelCard) -> int:
     low, high = (0, WHITE) if card.tensor_type == "uint8" else (-MEAN / STD, (1 - MEAN) / STD)
     size = to.table(2, {}, words={0: card.resolution, 1: card.resolution})
     image = to.table(2, {1: size}, {0: COLOUR_SPACES[card.channels]})
-    # The standard states them for 8-bit inputs too, where they are what the quantisation of the input stands for.
+    # The standard states them for 8-bit inputs too, where they are what the input's quantisation means.
     normalization = to.table(2, {0: to.floats(WHITE * MEAN), 1: to.floats(WHITE * STD)})
     return to.table(
         7,

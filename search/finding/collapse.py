@@ -1,4 +1,4 @@
-"""Notices decisions that are no decisions: every layer skipped, every layer the smallest, every layer the largest."""
+"""Notices collapsed decisions: every layer skipped, every layer the smallest, every layer the largest."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class CollapseWatch:
     _said: bool = False
 
     def look(self, choices: tuple[str, ...], runtime_ms: float) -> str | None:
-        """Takes note of the decisions and of R after one more step in which they are learned; what to tell a person, or None."""
+        """Takes note of the decisions and of R after one more step in which they are learned; a warning for the user, or None."""
         kind = collapsed(self.model.space, choices)
         if self.target_ms is not None and abs(runtime_ms / self.target_ms - 1) <= ON_TARGET:
             kind = None

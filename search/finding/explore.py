@@ -30,7 +30,7 @@ FIRST_GENERATION = 20
 PARENTS = 10
 MUTATED = 0.1  # of the layers
 TRIES = 2000
-ALIKE = 0.07  # difference of the logarithms of latencies that parents are not told apart by
+ALIKE = 0.07  # latencies whose logarithms differ by less count as equal among parents
 
 Way = Literal["random", "evolution"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -90,7 +90,7 @@ class Explorer:
 
         Args:
             count: as above.
-            on_scored: told how many there are.
+            on_scored: called with the number scored so far.
             stop: asked now and then whether to stop here.
 
         Raises:

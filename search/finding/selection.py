@@ -60,7 +60,7 @@ def select(
     Args:
         model: the runtime model.
         supernet: trained.
-        target_ms: None with a fixed runtime weight; then the decided network's latency stands for it.
+        target_ms: None with a fixed runtime weight; then the decided network's latency takes its place.
         seen: choices that the search went through while it decided, the latest first.
         scorer: of this supernet.
 

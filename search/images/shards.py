@@ -45,7 +45,7 @@ class Member(NamedTuple):
 
 
 def find_shards(folder_or_pattern: str) -> list[Path]:
-    """The tar files of a folder and its folders, or those that a pattern such as `train-{000..099}.tar` stands for, in order.
+    """The tar files of a folder and its folders, or those matching a pattern such as `train-{000..099}.tar`, in order.
 
     Raises:
         InputError: a file of the pattern is missing.

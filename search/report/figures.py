@@ -72,7 +72,7 @@ def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: f
     figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.26 * len(slots)), 1.6])
     colours = {choice.name: choice_colour(space, choice) for choice in space.choices}
-    # One row of cells for each layer, one column for each step that was kept; each stands for the steps up to its own.
+    # One row of cells for each layer, one column for each step that was kept, wide enough for the steps since the one before.
     cells = np.array([[colours[name] for name in step.choices] for step in steps]).swapaxes(0, 1)
     columns = np.array([0, *(step.step for step in steps)])
     top.pcolormesh(columns, np.arange(len(slots) + 1) - 0.5, cells, rasterized=True)
@@ -186,14 +186,14 @@ def _name(layer: LayerSpec) -> str:
 
 
 def _colour(space: SearchSpace, layer: LayerSpec) -> Colour:
-    """The colour of its choice; grey for what is no MBConv of the space's choices."""
+    """The colour of its choice; grey for layers that are not MBConvs among the space's choices."""
     if not isinstance(layer, MBConv):
         return to_rgba(GREY)
     return choice_colour(space, Choice(layer.kernel, layer.expansion))
 
 
 def choice_colour(space: SearchSpace, choice: Choice) -> Colour:
-    """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for what is no choice."""
+    """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for anything else."""
     if choice == SKIP:
         return to_rgba("0.94")
     if choice not in space.choices:

@@ -51,7 +51,7 @@ class Cell:
 
     Attributes:
         ms: as in the table.
-        noise_pct: spread over the visits in percent of it, None where the table does not tell.
+        noise_pct: spread over the visits in percent of it, None if the table has no spread.
         heat: its share of the largest latency of a layer in the table, 0 to 1.
         noisy: whether it was flagged.
     """
@@ -70,8 +70,8 @@ class TableSection:
         table: the table.
         model: its runtime model.
         places: for each searchable place of the space its number, a description of the place and the cells by choice.
-        others: the same for the layers that are no matter of choice, with one cell each.
-        noise_pct: median and worst spread of a layer, in percent; None where the table does not tell.
+        others: the same for the fixed layers, with one cell each.
+        noise_pct: median and worst spread of a layer, in percent; None if the table has no spread.
         validation: None when there is none.
         validation_image: predicted against measured.
     """
@@ -110,7 +110,7 @@ def read_run(folder: RunFolder) -> RunSection:
     """What a command left in its folder.
 
     Raises:
-        InputError: it is no folder of a finished run, or a file in it cannot be read.
+        InputError: it is not the folder of a finished run, or a file in it cannot be read.
     """
     kind = folder.kind
     if kind is None:

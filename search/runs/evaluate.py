@@ -1,4 +1,4 @@
-"""The accuracy of a trained network by its name and that of a data set."""
+"""The accuracy of a trained network, given the names of the network and a data set."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Evaluated:
 
 
 def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:
-    """Measures the accuracy of a trained network on the held-out images of a data set, whose classes are its own.
+    """Measures the accuracy of a trained network on the held-out images of a data set with the same classes.
 
     Args:
-        network: its file, or the run that left it.
-        data: the images: the name of a data set, or a folder; see `search.images.data.load_data`.
-        seed: as in training: says which images of a folder without `val` are held out.
-        batch_size: images that are computed together.
-        workers: processes that load images; 0 loads in this one.
+        network: its file, or the run it comes from.
+        data: name of a data set, or a folder of images; see `search.images.data.load_data`.
+        seed: as in training: decides which images of a folder without `val` are held out.
+        batch_size: images per batch.
+        workers: processes that load images; 0 loads them in the main process.
 
     Raises:
         InputError: the network or the images cannot be used, or the classes differ.

@@ -34,20 +34,20 @@ class ExploreResult:
 def explore(
     run: SearchRun | str | os.PathLike[str], way: Way = "random", networks: int = 100, listener: Listener = SILENT
 ) -> ExploreResult:
-    """Scores networks of a finished search's space with its supernet's weights; leaves their front and its figure in its folder.
+    """Scores networks with the weights of a finished search's supernet; saves their Pareto front and its figure in its folder.
 
-    Networks lie within 3 % of the target, or anywhere where the search had none. What was explored before counts.
+    The networks are within 3 % of the target latency, or of any latency if the search had no target. Earlier explorations count.
 
     Args:
         run: the search, or its folder.
-        way: `random` draws networks independently; `evolution` changes and crosses the best so far.
-        networks: how many to have found in this way in the end.
-        listener: is told how it goes on, and may stop it.
+        way: `random` draws networks independently; `evolution` mutates and crosses the best so far.
+        networks: total number to score in this way, with those of earlier explorations.
+        listener: follows the progress, and may stop it.
 
     Raises:
         InputError: there is no finished search, its data cannot be used, or the band holds too few networks. Or there are several
             processes.
-        KeyboardInterrupt: the listener stopped it; what was scored is kept, and the next call goes on from there.
+        KeyboardInterrupt: the listener stopped it; what was scored is saved, and the next call continues from there.
     """
     require_one_process()
     run = _search_run(run)

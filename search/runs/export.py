@@ -26,20 +26,21 @@ def export(
     options: ExportOptions = DEFAULTS,
     listener: Listener = SILENT,
 ) -> Export:
-    """Writes a trained network as a TFLite or ONNX file, which is kept only if it computes what the network computes.
+    """Writes a trained network as a TFLite or ONNX file, which is kept only if it agrees with the network.
 
     Args:
-        network: in memory, its file, or the run that left it.
-        target: the file; one that is there is replaced.
-        data: the images that it was trained on, to compare on, and to estimate the ranges of int8 on; None takes random pixels.
-        precision: of the weights, `fp32` for ONNX; `int8` has activations, input and output in 8 bits too.
-        to: the format; None goes by the ending of the file.
+        network: a network in memory, its file, or the run it comes from.
+        target: the file to write; an existing one is replaced.
+        data: the data set that it was trained on, to compare file and network on, and to estimate int8 ranges on; None takes
+            random pixels.
+        precision: of the weights, `fp32` for ONNX; `int8` also quantises activations, input and output.
+        to: the format; None takes it from the suffix of the file.
         options: of the comparison and of the ranges.
-        listener: is told how it goes on.
+        listener: follows the progress.
 
     Raises:
-        InputError: such a network cannot be exported, or not so, or the file cannot be written.
-        ConversionError: it could not be converted, or the result does not compute what the network computes.
+        InputError: this network cannot be exported, or not in this form, or the file cannot be written.
+        ConversionError: it could not be converted, or the result does not agree with the network.
     """
     target = Path(target)
     to = _format(target) if to is None else to

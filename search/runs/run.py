@@ -61,10 +61,10 @@ class TrainResult(SpecModel):
 
 @dataclass(frozen=True)
 class Run(os.PathLike[str]):
-    """A finished run. Whatever takes a path takes it as that of its folder.
+    """A finished run. It can be passed wherever a path is expected, and means its folder.
 
     Attributes:
-        folder: that holds its files.
+        folder: the folder with its files.
     """
 
     folder: RunFolder
@@ -73,7 +73,7 @@ class Run(os.PathLike[str]):
         return os.fspath(self.folder)
 
     def network(self) -> Network:
-        """The network with its weights, a torch module in evaluation mode; from images (batch, channels, height, width).
+        """The network with its weights, a torch module in evaluation mode; takes images (batch, channels, height, width).
 
         Raises:
             InputError: its file is missing or damaged.
@@ -91,7 +91,7 @@ class SearchRun(Run):
         config: its settings.
         result: what was found.
         architecture: of the network found.
-        search, found: what is in memory where this process searched, None where the run was read from its folder.
+        search, found: the search in memory if this process ran it, None if the run was read from its folder.
     """
 
     config: SearchConfig
@@ -102,12 +102,12 @@ class SearchRun(Run):
 
     @property
     def predicted_ms(self) -> float:
-        """The latency of the network found, by the table of the search."""
+        """The latency of the network found in ms, predicted from the table of the search."""
         return self.result.predicted_ms
 
     @property
     def accuracy(self) -> float:
-        """With the supernet's weights, on held-out images that took no part in choosing it, 0 to 1."""
+        """Top-1 with the supernet's weights, on held-out images not used to choose the network, 0 to 1."""
         return self.result.accuracy
 
     @property
@@ -142,10 +142,10 @@ class TrainRun(Run):
 
 
 def load_run(folder: str | os.PathLike[str]) -> SearchRun | TrainRun:
-    """A finished search or training from its folder, without training anything.
+    """Loads a finished search or training from its folder; nothing is trained.
 
     Raises:
-        InputError: none finished there, or a file of it is missing or damaged.
+        InputError: the folder has no finished run, or a file of it is missing or damaged.
     """
     run = RunFolder(folder)
     match run.kind:

@@ -32,22 +32,22 @@ def search(
     options: TrainingOptions = DEFAULTS,
     listener: Listener = SILENT,
 ) -> SearchRun:
-    """Trains the supernet against a latency table and leaves the network that it finds, with all that tells how, in a folder.
+    """Trains the supernet against a latency table and saves the network it finds, with the record of the run, in a folder.
 
     Args:
-        table: of the space that is searched.
-        data: the images: the name of a data set, or a folder; see `search.images.data.load_data`.
-        folder: of the run; what it holds goes on where it stopped, unless the options say otherwise.
-        target_ms: the latency that the network found is not to exceed, in ms; or
-        runtime_weight: λ of Eq. 9; exactly one of both.
+        table: latencies of the space to search.
+        data: name of a data set, or a folder of images; see `search.images.data.load_data`.
+        folder: of the run; a run already in it is continued, unless the options say otherwise.
+        target_ms: latency that the network found must not exceed, in ms. Give this or
+        runtime_weight: λ of Eq. 9, fixed; exactly one of the two.
         options: of the training.
-        listener: is told how it goes on, and may stop it.
+        listener: follows the progress, and may stop it.
 
     Raises:
-        InputError: the target is out of reach, the images cannot be used, or the folder holds something else.
-        TableError: the table is not complete.
-        TrainingError: the loss is no longer finite, or memory does not suffice.
-        KeyboardInterrupt: the listener stopped it; the next call goes on from there.
+        InputError: the target is out of reach, the images cannot be used, or the folder contains something else.
+        TableError: the table is incomplete.
+        TrainingError: the loss is no longer finite, or there is not enough memory.
+        KeyboardInterrupt: the listener stopped it; the next call continues from there.
     """
     if (target_ms is None) == (runtime_weight is None):
         raise InputError("give either target_ms or runtime_weight")

@@ -30,22 +30,22 @@ def train(
     options: TrainingOptions = DEFAULTS,
     listener: Listener = SILENT,
 ) -> TrainRun:
-    """Trains a network by a recipe, and leaves it with all that tells how in a folder.
+    """Trains a network by a recipe, and saves it with the record of the run in a folder.
 
     Args:
-        network: an architecture, a network of the zoo, or that of a run or file, of which only the layers count.
-        data: the images: the name of a data set, or a folder; see `search.images.data.load_data`.
-        folder: of the run; what it holds goes on where it stopped, unless the options say otherwise.
-        recipe: one that ships with spnas, by name, or a YAML file.
-        init: a trained network, or the run of one, that the first weights come from; None draws them at random.
-        size: in which to take the network.
+        network: an architecture, a network of the zoo, or a run or file, of which only the layers are used.
+        data: name of a data set, or a folder of images; see `search.images.data.load_data`.
+        folder: of the run; a run already in it is continued, unless the options say otherwise.
+        recipe: name of a recipe that ships with spnas, or a YAML file.
+        init: a trained network, or its run, whose weights the training starts from; None for random weights.
+        size: width and resolution of the network.
         options: of the training.
-        listener: is told how it goes on, and may stop it.
+        listener: follows the progress, and may stop it.
 
     Raises:
-        InputError: one of these cannot be used, or the folder holds something else.
-        TrainingError: the loss is no longer finite, or memory does not suffice.
-        KeyboardInterrupt: the listener stopped it; the next call goes on from there.
+        InputError: one of these cannot be used, or the folder contains something else.
+        TrainingError: the loss is no longer finite, or there is not enough memory.
+        KeyboardInterrupt: the listener stopped it; the next call continues from there.
     """
     _, named = resolve(network, WITH_LAYERS)
     layers, chosen = find_layers(named, size), load_recipe(recipe)

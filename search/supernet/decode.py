@@ -23,7 +23,7 @@ SMALLEST = 1e-30
 
 
 def hard_architecture(space: SearchSpace, decisions: Decisions) -> Architecture:
-    """The architecture that hard decisions stand for; `supernet.encode` is the way back."""
+    """The architecture of hard decisions; `supernet.encode` is the inverse."""
     counts = (decisions.use_kernel.sum(1), decisions.use_expansion.sum(1), decisions.use_layer)
     names = [
         Choice(space.kernels[kernels - 1], space.expansions[expansions - 1]).name if used else SKIP.name

@@ -87,7 +87,7 @@ def relative_norms(squares: Tensor, masks: Tensor) -> Tensor:
     """‖w_subset‖² / n_subset relative to ‖w‖² / n: the well-conditioned form of the group Lasso term of Eq. 2 and 3.
 
     Args:
-        squares: for each layer the mean of w² at each place that masks tell apart: (layers, places).
+        squares: for each layer the mean of w² at each place that the masks distinguish: (layers, places).
         masks: (subsets, places) of zeros and ones.
 
     Returns:

@@ -156,7 +156,7 @@ class Supernet(nn.Module):
 
 
 def encode(architecture: Architecture) -> Decisions:
-    """The decisions that an architecture stands for; `decode.hard_architecture` is the way back."""
+    """The decisions of an architecture; `decode.hard_architecture` is the inverse."""
     space = architecture.space
     choices = [space.choices_by_name[name] for name in architecture.choices]
     return Decisions(

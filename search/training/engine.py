@@ -128,11 +128,11 @@ class Engine(Generic[M]):
 
         Args:
             train_step: from images (batch, channels, height, width) and labels (batch,) to metrics; changes weights.
-            on_step: told of every step.
+            on_step: called with every step.
             stop: asked after every step whether to stop here.
 
         Raises:
-            TrainingError: the loss is no longer finite, or memory does not suffice.
+            TrainingError: the loss is no longer finite, or there is not enough memory.
             KeyboardInterrupt: it was to stop; a checkpoint has been written.
         """
         config = self._config

@@ -1,4 +1,4 @@
-"""Checkpoints: written by rename, read without running anything that is in them."""
+"""Checkpoints: written by rename, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMAT = "spnas-checkpoint-1"
 
 
 def save(state: dict[str, Any], path: Path, kind: str = FORMAT) -> None:
-    """Writes a file of this kind; a process killed in between leaves the one before it."""
+    """Writes a checkpoint; if the process is killed meanwhile, the previous file stays."""
     with written_whole(path) as new, new.open("wb") as file:
         torch.save({"format": kind, **state}, file)
 
@@ -26,10 +26,10 @@ def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, 
     Args:
         path: the file.
         expected: entries that the checkpoint must have with exactly these values, such as the digest of its space.
-        kind: what it must be.
+        kind: the type that it must have.
 
     Raises:
-        InputError: it is not there, cut off, of another kind, or of something else than expected.
+        InputError: it is missing, cut off, of another kind, or does not have the expected entries.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

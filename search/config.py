@@ -1,4 +1,4 @@
-"""The settings of a run: a file in every run, so that it can be repeated and resumed."""
+"""The settings of a run: a file in every run folder, so that the run can be repeated and resumed."""
 
 from __future__ import annotations
 
@@ -68,18 +68,18 @@ DEFAULTS = TrainingOptions()
 
 
 class TrainingConfig(SpecModel):
-    """What every training has. The defaults are the authors' schedule where they published one.
+    """The settings of any training. The defaults are the authors' schedule where they published one.
 
     Attributes:
         data: name or folder of the data set.
-        epochs: passes over the training images; batch_size: images a step, in all processes together.
+        epochs: passes over the training images; batch_size: images per step, over all processes.
         accumulate: parts that a process computes its images of a step in, one after the other, to need less memory.
-        learning_rate: for 256 images, scaled with the batch size; it falls by `decay` every `decay_epochs`.
-        weight_decay, label_smoothing: as usual.
+        learning_rate: for 256 images per step, scaled with the batch size; it falls by `decay` every `decay_epochs`.
+        weight_decay, label_smoothing: the usual.
         seed: of everything random.
         workers: processes that load images, for each process that trains; 0 loads in that one.
         precision: `no` or `bf16` mixed precision.
-        checkpoint_seconds: at most this much work is lost when the process is killed.
+        checkpoint_seconds: seconds between checkpoints, so at most this much work is lost when the process is killed.
         track: what the metrics are sent to besides `metrics.csv`.
     """
 
@@ -113,11 +113,11 @@ class TrainingConfig(SpecModel):
 
 
 class SearchConfig(TrainingConfig):
-    """What a search does.
+    """The settings of a search.
 
     Attributes:
         table: name of the latency table; space_digest, table_digest: what must be the same when a run is resumed.
-        target_ms: latency to end at, in ms; or
+        target_ms: target latency, in ms; or
         runtime_weight: λ of Eq. 9; exactly one of both is given.
         threshold_learning_rate: how far thresholds get in the search phase where their gradients are nothing but noise; they do
             not decay.
@@ -160,7 +160,7 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:
-    """Batch size and epochs for a number of training images: the paper's 1024 and 8, on small data smaller and more of them."""
+    """Batch size and epochs for a number of training images: 1024 and 8 as in the paper; small data get smaller batches, more epochs."""
     batch_size = batch_size or min(1024, 2 ** math.ceil(math.log2(max(4, images)) / 2))
     return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))
 

@@ -18,28 +18,28 @@ class Step(Protocol):
 
 
 class Listener:
-    """Listens in silence and stops nothing; a subclass overrides what it wants to know.
+    """Ignores everything and never stops; a subclass overrides what it needs.
 
     Work that takes a while is one `begin`, a `progress` now and then, and one `end` unless it fails or is stopped.
     """
 
     def note(self, text: str) -> None:
-        """A sentence that is worth a person's attention."""
+        """A sentence for the user."""
 
     def begin(self, done: int, total: int) -> None:
-        """Steps, networks or images are gone through now: so many are done from before, of so many in all."""
+        """Work on steps, networks or images begins: `done` of `total` are finished from before."""
 
     def progress(self, done: int, total: int, text: str) -> None:
-        """So many are done, of so many in all; the text says in a few words how it stands."""
+        """`done` of `total` are finished; the text is the state in a few words."""
 
     def step(self, step: Step) -> None:
         """The figures of a step of training, once it is taken."""
 
     def end(self) -> None:
-        """What `begin` began has ended well."""
+        """The work has ended well."""
 
     def stop(self) -> bool:
-        """Whether to stop here; asked after every step, and obeyed with a KeyboardInterrupt once all is saved."""
+        """Whether to stop here; called after every step. If True, everything is saved and KeyboardInterrupt raised."""
         return False
 
 

@@ -28,7 +28,7 @@ PATIENCE = timedelta(minutes=10)
 
 @cache
 def state() -> PartialState:
-    """Which process this is, and of how many; sets up the exchange the first time."""
+    """This process's index and the number of processes; sets up communication the first time."""
     # Without a GPU accelerate would leave processes that torchrun started unconnected, unless it has to use the CPU.
     made = PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available(), timeout=PATIENCE)
     # Threads of the exchange that still run when the interpreter ends can abort the process after all its work is done.
@@ -42,7 +42,7 @@ def count() -> int:
 
 
 def index() -> int:
-    """Which of them this is, from 0; 0 is the main process, which writes files and speaks."""
+    """The index of this process, from 0; process 0 is the main one, which writes files and prints."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -64,7 +64,7 @@ def any_of(flag: bool) -> bool:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, in every process; what it raises of our error tree is raised in every process too."""
+    """The main process's result, in every process; if it raises one of our errors, every process raises it."""
     if state().num_processes == 1:
         return make()
     made: list[Any] = [_made_or_raised(make) if index() == 0 else None]
@@ -74,7 +74,7 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def one_first(make: Callable[[], T]) -> T:
-    """What each process makes for itself, one on each machine before the others, as it leaves files that these then find."""
+    """Each process's own result; one process per machine goes first, and leaves files that the others find."""
     if state().num_processes == 1:
         return make()
     first = _made_or_raised(make) if state().is_local_main_process else None
@@ -97,7 +97,7 @@ def _value(made_or_raised: tuple[T | None, SpnasError | None]) -> T:
 
 
 def own_error(problem: str, where: str | None, hint: str | None) -> TrainingError:
-    """The error of a process that alone has a reason to end; of several, it says which."""
+    """The error of a single process; if there are several, it says which one."""
     if count() == 1:
         return TrainingError(problem, where=where, hint=hint)
     return ProcessError(f"{problem} (process {index()} of {count()})", where=where, hint=hint)
@@ -107,7 +107,7 @@ def _exchange(collective: Callable[[], object]) -> None:
     try:
         collective()
     except RuntimeError as error:
-        # The first that are left say so; process 0 may be the one that is gone.
+        # The first remaining process reports it; process 0 may be the one that is gone.
         kind = ProcessError if index() < 2 else TrainingError
         raise kind(
             f"process {index()} of {count()} cannot continue, as another one has ended or does not answer",

@@ -1,4 +1,4 @@
-"""The folder of a run: every file that a search, training, exploration or comparison leaves, by its name and place.
+"""The folder of a run: the name and place of every file that a search, training, exploration or comparison leaves.
 
 Files of one line or one object are read and written here; those with a format of their own (weights, tables, figures, CSV) by the
 modules that know the format, at the place that is given here. Folders of earlier versions have the same files.
@@ -26,7 +26,7 @@ Figure = Literal["progress", "decisions", "network", "kernels", "front", "compar
 
 
 class RunFolder(os.PathLike[str]):
-    """The folder of a run, whether it is there or not; `pathlib.Path` and `open` take it as they take a path.
+    """The folder of a run, whether it exists or not; `pathlib.Path` and `open` accept it as a path.
 
     Attributes:
         path: of the folder.
@@ -49,12 +49,12 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def name(self) -> str:
-        """The last part of its absolute path: what the run is called."""
+        """The name of the run: the last part of its absolute path."""
         return self.path.resolve().name
 
     @property
     def kind(self) -> Kind | None:
-        """What finished in this folder; None where nothing did."""
+        """The kind of the finished run in this folder; None if there is none."""
         if self.comparison.is_file():
             return "comparison"
         if not self.result.is_file():
@@ -70,12 +70,12 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def command(self) -> Path:
-        """The command as it was typed, one line; missing where Python code made the run."""
+        """The command as it was typed, one line; missing if Python code made the run."""
         return self.path / "command.txt"
 
     @property
     def checkpoint(self) -> Path:
-        """The state of training; a run goes on from it."""
+        """The state of training, from which a run continues."""
         return self.path / "checkpoint.pt"
 
     @property
@@ -112,7 +112,7 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def candidates(self) -> Path:
-        """The networks that a search chose from, in CSV."""
+        """The candidates that a search chose from, in CSV."""
         return self.path / "candidates.csv"
 
     def candidate(self, rank: int) -> Path:
@@ -136,7 +136,7 @@ class RunFolder(os.PathLike[str]):
         return self.path / "front" / f"{number:02}.json"
 
     def front_architectures(self) -> list[Path]:
-        """Those that are there."""
+        """The existing ones."""
         return sorted((self.path / "front").glob("[0-9]*.json"))
 
     # Of a comparison, which leaves its conditions in `config`.
@@ -156,14 +156,14 @@ class RunFolder(os.PathLike[str]):
         return self.path / f"{name}.png"
 
     def relative(self, file: Path) -> str:
-        """How a file in this folder is named in others: from the folder on, with `/` on every system."""
+        """How other files refer to a file in this folder: by its relative path, with `/` on every system."""
         return file.relative_to(self.path).as_posix()
 
     def prepare(self, resume: bool) -> None:
         """Makes the folder of a search or training.
 
         Raises:
-            InputError: it holds something and is not to be resumed, or cannot be made.
+            InputError: it is not empty and not to be resumed, or cannot be created.
         """
         if self.path.exists() and any(self.path.iterdir()) and not resume:
             raise InputError(
@@ -178,7 +178,7 @@ class RunFolder(os.PathLike[str]):
         """Makes the folder of a comparison; an earlier comparison in it will be replaced.
 
         Raises:
-            InputError: it holds something else, or cannot be made or written.
+            InputError: it contains something else, or cannot be created or written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ class RunFolder(os.PathLike[str]):
             raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
 
     def write_config(self, text: str) -> None:
-        """Keeps the settings, given as YAML.
+        """Saves the settings, given as YAML.
 
         Raises:
             InputError: it cannot be written.
@@ -197,7 +197,7 @@ class RunFolder(os.PathLike[str]):
         self._write(self.config, text)
 
     def write_command(self, words: Sequence[str]) -> None:
-        """Keeps the command that made the run.
+        """Saves the command that made the run.
 
         Raises:
             InputError: it cannot be written.
@@ -205,7 +205,7 @@ class RunFolder(os.PathLike[str]):
         self._write(self.command, shlex.join(words) + "\n")
 
     def write_result(self, result: Mapping[str, object]) -> None:
-        """Keeps the result.
+        """Saves the result.
 
         Raises:
             InputError: it cannot be written.
@@ -245,7 +245,7 @@ class RunFolder(os.PathLike[str]):
         return read_table(self.table) if self.table.is_file() else None
 
     def nothing_finished(self, commands: str) -> InputError:
-        """The error that no finished run of these commands is in this folder."""
+        """The error that this folder has no finished run of these commands."""
         problem = f"this folder has no finished run of spnas {commands}" if self.path.is_dir() else "no such folder"
         return InputError(problem, where=str(self.path), hint="give the folder that such a command wrote (its -o)")
 

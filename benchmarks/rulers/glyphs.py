@@ -134,7 +134,7 @@ def load_glyphs(folder: Path, form: Form, seed: int, held_out: Literal["val", "t
 
     Args:
         folder: of the images.
-        form: gives resolution and channels.
+        form: resolution and channels.
         seed: of the shifts.
         held_out: `val` for whatever chooses among networks, `test` for the accuracies that are reported.
 

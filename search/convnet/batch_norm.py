@@ -58,11 +58,11 @@ class GlobalBatchNorm(torch.autograd.Function):
 
 
 class BatchDropout(nn.Module):
-    """Dropout that is the same for an image, however the images of a step are cut into parts.
+    """Dropout that is the same for an image, however the images of a step are split into micro-batches.
 
     Attributes:
         p: probability.
-        part: the first row of the images in hand among those of the step, and how many the step has; None when they are all.
+        part: index of the first current image within the step, and the number of images in the step; None if all are current.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class BatchNorm(nn.Module):
     Attributes:
         gamma, beta: scale and bias (channels,).
         running_mean, running_var: for evaluation (channels,).
-        momentum: weight of the present batch in the running statistics.
+        momentum: weight of the current batch in the running statistics.
     """
 
     running_mean: Tensor

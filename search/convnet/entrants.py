@@ -1,4 +1,4 @@
-"""What `spnas compare` is given, turned into entrants: names of the zoo, architectures, TFLite files and trained networks."""
+"""The arguments of `spnas compare` as entrants: names of the zoo, architectures, TFLite files and trained networks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Scaling:
 
 
 def all_of_table_1() -> list[str]:
-    """The zoo, and the networks of Table 1 that cannot be had, whose rows say so."""
+    """The zoo, and the networks of Table 1 that are unavailable, whose rows say so."""
     return [*zoo_names(), *UNAVAILABLE]
 
 
@@ -59,8 +59,8 @@ def read_entrants(
 
     Args:
         arguments: each a name of the zoo, an architecture, a TFLite model, a trained network or the folder of a run.
-        scaling: of zoo and architectures; files of other kinds are what they are.
-        top1: accuracies by the name of the row, 0 to 1; they come before those that a trained network holds.
+        scaling: of zoo and architectures; other files cannot be scaled.
+        top1: accuracies by the name of the row, 0 to 1; they override those of a trained network's file.
         published: whether to take those of the paper's Table 1 for the zoo at its full size, where nothing better is known.
         space: the space whose choices name uniform networks; None accepts no uniform networks.
 

@@ -1,4 +1,4 @@
-"""Images in the form that a network takes."""
+"""Images in the form that a network expects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.images.one_image import Augment, ImageForm
 
 
 def load_images(layers: Sequence[LayerSpec | None], name_or_folder: str, seed: int, augment: Augment | None = None) -> Data:
-    """The images of a data set in the form that a network takes. Arguments and what is raised: as for `load_data`."""
+    """The images of a data set in the form that a network expects. Arguments and errors as for `load_data`."""
     stem = next(layer for layer in layers if layer is not None)
     return load_data(name_or_folder, ImageForm(stem.resolution, stem.in_channels), seed, augment)
 

@@ -1,4 +1,4 @@
-"""Networks by what a person calls them: a name, a file, or the folder of a run. Every command that takes a network asks here."""
+"""Networks by name, file or run folder. Every command that takes a network looks it up here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ENDINGS: dict[str, Kind] = {".json": "architecture", ".yaml": "architecture", ".
 
 @dataclass(frozen=True)
 class Size:
-    """In what size to take a network.
+    """The size in which to build a network.
 
     Attributes:
         width: channels relative to the network as it is given.
@@ -50,15 +50,15 @@ def resolve(name: Name, takes: Collection[Kind], space: SearchSpace | None = Non
     """What a name, file or folder refers to.
 
     Args:
-        name: as a person gave it.
-        takes: what can be used; where a name or folder has several forms, the first of `Kind` that is among these.
+        name: as the user gave it.
+        takes: the kinds that can be used; if a name or folder has several forms, the first of `Kind` among these.
         space: the space whose choices name uniform networks; None if there is none.
 
     Returns:
         The kind, and the name or file that is meant: of a folder, the file in it.
 
     Raises:
-        InputError: there is nothing of this name, or nothing that can be used; says what is accepted, and which name is like it.
+        InputError: there is nothing of this name, or nothing that can be used; lists what is accepted, suggests a similar name.
     """
     given = os.fspath(name)
     found = _found(given, takes, space)
@@ -109,7 +109,7 @@ def _found(given: str, takes: Collection[Kind], space: SearchSpace | None) -> tu
 
 
 def _words(kind: Kind, names: Collection[str] = ()) -> str:
-    """A kind as people read it, with the names that there are of it."""
+    """A kind in words, with the names that it has."""
     listed = f" ({', '.join(names)})" if names else ""
     match kind:
         case "architecture":

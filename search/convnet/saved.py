@@ -1,4 +1,4 @@
-"""The file of a stand-alone network: its layers, its weights, and all that a person needs to use it."""
+"""The file of a stand-alone network: its layers, its weights, and everything needed to use it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SavedNetwork:
         classes: names of the classes, in the order of the logits.
         state: weights by name, as `Network.state_dict` gives them.
         top1: accuracy on held-out images, 0 to 1, None when it was not measured.
-        origin: how it came about, in words: the supernet's weights, or which training.
+        origin: where the weights come from, in words: the supernet's weights, or which training.
     """
 
     name: str
@@ -90,10 +90,10 @@ def load_network(path: Path) -> SavedNetwork:
 
 
 def require_layers(saved: SavedNetwork, layers: Sequence[LayerSpec], where: Path) -> None:
-    """Makes sure that a file holds the network that is meant; the head may have other classes.
+    """Checks that a file contains the expected network; the head may have other classes.
 
     Raises:
-        InputError: it holds another one; names the first difference.
+        InputError: it contains another one; names the first difference.
     """
     mine, theirs = ([layer.key for layer in some] for some in (saved.present_layers, layers))
     mine[-1], theirs[-1] = (keys[-1].rpartition("-c")[0] for keys in (mine, theirs))

@@ -21,9 +21,9 @@ from profiling.specfile import SpecModel, parse_spec
 Block = Literal["separable", "mbconv", "fbnet"]
 SINGLE_PATH = "single-path-nas"
 MAX_WIDTH = 16
-# What the papers of these networks measure on: ImageNet.
+# What the papers of these networks were measured on: ImageNet.
 RESOLUTION, CLASSES = 224, 1000
-# Of networks that cannot be had: why. ChamNet's authors released a network of this name later (192-pixel images, 323 M
+# Why some networks are unavailable. ChamNet's authors released a network of this name later (192-pixel images, 323 M
 # multiply-adds); nothing says that it is the one that Table 1 means.
 UNAVAILABLE = {
     "chamnet-b": "its paper (arXiv:1812.08934) does not give the architecture, so that Table 1 could not measure it either",
@@ -66,7 +66,7 @@ class ZooStage(SpecModel):
 
 
 class ZooNetwork(SpecModel):
-    """A network as its authors give it, at width 1.
+    """A network as its authors describe it, at width 1.
 
     Attributes:
         block: what its layers are.

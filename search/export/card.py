@@ -1,4 +1,4 @@
-"""What an app must know to use an exported model, as it stands in the file: the same JSON in TFLite and ONNX."""
+"""What an app must know to use an exported model, as stored in the file: the same JSON in TFLite and ONNX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from profiling.conditions import Precision
 from search.convnet.saved import MEAN, STD, SavedNetwork
 
 FORMAT = "spnas-model-1"
-# Under this name the JSON stands among the metadata of an ONNX model; in a TFLite file with this ending.
+# The name of the JSON in the metadata of an ONNX model; in a TFLite file it has this suffix too.
 CARD_NAME = "spnas"
 WHITE = 255
 
@@ -27,7 +27,7 @@ class ModelCard:
 
     Attributes:
         name: a word for people.
-        origin: how the weights came about, in words.
+        origin: where the weights come from, in words.
         labels: names of the classes, in the order of the logits.
         precision: of the weights; `int8` takes and gives 8-bit numbers.
         layout: order of the axes of the input.
@@ -66,7 +66,7 @@ class ModelCard:
         return (output.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
     def to_json(self) -> str:
-        """The text that stands in the file."""
+        """The text in the file."""
         card = {
             "format": FORMAT,
             "name": self.name,

@@ -1,4 +1,4 @@
-"""From a trained network to a file for an app, which is kept only if it computes what the network computes."""
+"""From a trained network to a file for an app, which is kept only if it agrees with the network."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from search.listener import SILENT, Listener
 
 Format = Literal["tflite", "onnx"]
 BATCH = 64
-# A rare class is looked for among so many times the images that are wanted, no further.
+# A rare class is searched for among this many times the images needed, no further.
 SEARCH_FACTOR = 20
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What an exported model must keep to. A share of the images is one image at least, unless it is none.
+    """Bounds for an exported model. A share of the images is at least one image, unless it is 0.
 
     Attributes:
         largest_difference: of any logit.
         other_guesses: share of images with another first guess than the network's, 0 to 1.
-        top1_loss: share of images by which it may be right less often.
+        top1_loss: by how much its accuracy may fall, as a share of the images.
     """
 
     largest_difference: float
@@ -50,7 +50,7 @@ class Bound:
 BOUNDS: dict[Precision, Bound] = {
     "fp32": Bound(1e-3, 0.0, 0.0),
     "fp16": Bound(0.1, 0.01, 0.005),
-    # In 8 bits single logits move far. What counts is what the guesses are.
+    # In 8 bits single logits move far; what counts is the predicted class.
     "int8": Bound(math.inf, 0.1, 0.01),
 }
 
@@ -73,14 +73,14 @@ class ExportCheck:
     top1_exported: float | None
 
     def require(self, precision: Precision, where: str) -> None:
-        """Makes sure that the export computes what the network computes.
+        """Checks that the export agrees with the network.
 
         Raises:
-            ConversionError: it does not, within the bounds of its precision.
+            ConversionError: it does not agree within the bounds of its precision.
         """
         bound = BOUNDS[precision]
         faults = []
-        # Turned so that what is not a number is a fault as well.
+        # Written with `not` so that NaN is a fault too.
         if not self.largest_difference <= bound.largest_difference:
             faults.append(f"a logit differs by {self.largest_difference:.3g}, more than {bound.largest_difference:g}")
         if self._exceeds(1 - self.top1_agreement, bound.other_guesses):
@@ -106,12 +106,12 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Export:
-    """What an export ends with.
+    """The result of an export.
 
     Attributes:
         file: where it is.
         size_bytes: of the file.
-        card: what stands in it for an app.
+        card: its description for an app.
         check: of the file against the network.
     """
 
@@ -123,13 +123,13 @@ class Export:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What a person may decide about an export.
+    """The options of an export.
 
     Attributes:
         representative_images: how many to estimate ranges on for `int8`, from the training images, as many of each class.
         check_images: at most so many held-out (or random) images to compare on.
         seed: of the split of the images, of the order in which representative ones are taken, and of random pixels.
-        workers: processes that load images; 0 loads in this one.
+        workers: processes that load images; 0 loads them in the main process.
     """
 
     representative_images: int = 200
@@ -151,7 +151,7 @@ def write_export(
     options: ExportOptions = DEFAULTS,
     listener: Listener = SILENT,
 ) -> Export:
-    """Writes a network for an app, once it has been compared with the network.
+    """Writes a network as a file for an app, after comparing the two.
 
     Args:
         saved: the network.
@@ -164,8 +164,8 @@ def write_export(
         listener: told the current stage, and how many images have been compared.
 
     Raises:
-        InputError: such a network cannot be exported, or not so, or the file cannot be written.
-        ConversionError: it could not be converted, or the result does not compute what the network computes.
+        InputError: this network cannot be exported, or not in this form, or the file cannot be written.
+        ConversionError: it could not be converted, or the result does not agree with the network.
     """
     if to == "onnx" and precision != "fp32":
         raise InputError(f"ONNX is written in fp32 only, not in {precision}", where=saved.name)
@@ -228,7 +228,7 @@ def _check_batches(
     """How many images, and batches of them with their labels."""
     count = options.check_images
     if data is not None:
-        # Classes stand one after another.
+        # The classes follow one another.
         most = min(count, data.held_out_images)
         batches = held_out_batches(data, BATCH, options.workers, [index * data.held_out_images // most for index in range(most)])
         return most, ((_pixels(images), labels) for images, labels in batches)

@@ -24,17 +24,17 @@ def to_onnx(saved: SavedNetwork, centre_crop: float) -> tuple[bytes, ModelCard]:
         centre_crop: as in `ModelCard`.
 
     Raises:
-        InputError: such a network cannot be exported.
+        InputError: this network cannot be exported.
         ConversionError: PyTorch could not convert it, or the result is not valid ONNX.
     """
     import onnx
 
     deployed_spec(saved)
     card = card_of(saved, "fp32", "NCHW", centre_crop)
-    # Two images, as a batch of one would be taken for a constant.
+    # Two images: a batch of one would become a constant.
     images = torch.zeros(2, card.channels, card.resolution, card.resolution)
     model = _exported(saved, images)
-    # Where in the source each operator comes from, with the paths of this machine, is nobody's business.
+    # Drops the source location of each operator, which includes paths of this machine.
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

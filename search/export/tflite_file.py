@@ -40,7 +40,7 @@ def to_tflite(
         representative: (images, height, width, channels), for `int8` alone.
 
     Raises:
-        InputError: such a network cannot be exported.
+        InputError: this network cannot be exported.
         ConversionError: it could not be converted.
     """
     spec = deployed_spec(saved)

@@ -16,7 +16,7 @@ WORDS: dict[Kind, str] = {
     "smallest": "every layer is as small as it can be",
     "largest": "every layer is as large as it can be",
 }
-# Of the steps in which decisions are learned; a quarter of them may pass before the first layer leaves the largest choice.
+# Share of the steps in which decisions are learned; a quarter may pass before the first layer leaves the largest choice.
 PATIENCE = 1 / 3
 ON_TARGET = 0.1
 
@@ -24,7 +24,7 @@ ON_TARGET = 0.1
 def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
     """How decisions have collapsed, None where they differ as they should.
 
-    A layer that cannot be skipped does not save a collapse by being there; where none can be, `skip` is never the word.
+    Layers that cannot be skipped do not count against a collapse; where none can be skipped, `skip` is never reported.
     """
     skippable = [SKIP.name in slot.choices for slot in space.searchable]
     if any(skippable) and all(name == SKIP.name for name, can in zip(choices, skippable, strict=True) if can):
@@ -40,10 +40,10 @@ def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
 
 @dataclass
 class CollapseWatch:
-    """Looks at the decisions of every step, and speaks once.
+    """Watches the decisions of every step, and warns once.
 
-    Decisions begin with everything in use and may pass through a collapse, and where R is on its target they are soft or right,
-    not collapsed. So it speaks when they have stood in a collapse for a third of the steps in which they are learned, with R more
+    Decisions begin with everything in use and may pass through a collapse; where R is on its target they are soft or right,
+    not collapsed. So it warns once they have been collapsed for a third of the steps in which they are learned, with R more
     than a tenth from the target if there is one.
 
     Args:
@@ -60,7 +60,7 @@ class CollapseWatch:
     _said: bool = False
 
     def look(self, choices: tuple[str, ...], runtime_ms: float) -> str | None:
-        """Takes note of the decisions and of R after one more step in which they are learned; a warning for the user, or None."""
+        """Records the decisions and R after another step in which they are learned; returns a warning for the user, or None."""
         kind = collapsed(self.model.space, choices)
         if self.target_ms is not None and abs(runtime_ms / self.target_ms - 1) <= ON_TARGET:
             kind = None

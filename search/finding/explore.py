@@ -1,4 +1,4 @@
-"""Exploration: many networks within a band of latency, scored with a trained supernet's weights, and the front of the best."""
+"""Exploration: many networks in a range of latency, scored with a trained supernet's weights, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Explored(SpecModel):
 
 
 class Exploration(SpecModel):
-    """The file of an exploration: what was scored so far, in order, with the weights of which run."""
+    """The file of an exploration: what was scored so far, in order, and which run's weights were used."""
 
     run: str
     networks: tuple[Explored, ...] = ()
@@ -63,7 +63,7 @@ class Exploration(SpecModel):
 
 @dataclass(frozen=True)
 class Explorer:
-    """Finds networks, scores them, and keeps them in a file, a few at a time, so that none is scored twice.
+    """Finds networks, scores them, and saves them in a file, a few at a time, so that none is scored twice.
 
     Attributes:
         way: `random` draws networks independently; `evolution` changes and crosses the best so far, however they were found.
@@ -72,7 +72,7 @@ class Explorer:
         band: of predicted latency, in ms.
         seed: of all that is random; with the same file, the same networks follow.
         file: what is kept.
-        run: what the supernet's weights are known by.
+        run: identifies the supernet's weights.
     """
 
     way: Way
@@ -86,16 +86,16 @@ class Explorer:
     def explore(
         self, count: int, on_scored: Callable[[int], None], stop: Callable[[], bool] = lambda: False
     ) -> tuple[Explored, ...]:
-        """Goes on until so many networks have been found in this way, those in the file counted; gives all that are in it.
+        """Continues until `count` networks have been found in this way, including those in the file; returns all of them.
 
         Args:
-            count: as above.
+            count: number of networks found in this way in all.
             on_scored: called with the number scored so far.
-            stop: asked now and then whether to stop here.
+            stop: called now and then; returns whether to stop here.
 
         Raises:
-            InputError: the file is damaged or of another run, or the band holds too few networks.
-            KeyboardInterrupt: it was to stop; what was scored is in the file.
+            InputError: the file is damaged or of another run, or the band contains too few networks.
+            KeyboardInterrupt: `stop` returned True; what was scored is in the file.
         """
         networks = self._read()
         drawn = networks_between(self.model, *self.band, self.seed)
@@ -117,7 +117,7 @@ class Explorer:
         generator = random.Random(f"spnas-evolution-{self.seed}-{len(networks)}")
         while True:
             child = self._child(parents, known, generator) if evolving else None
-            # Where no child is found within the band, a drawn network brings new blood.
+            # Where no child is found in the band, a newly drawn network is taken.
             architecture = child or next(each for each in drawn if each.choices not in known)
             known.add(architecture.choices)
             yield architecture
@@ -171,13 +171,13 @@ def _explored(way: Way, score: Score) -> Explored:
 
 
 def front(networks: Iterable[Explored], latency: Callable[[Explored], float] = lambda each: each.predicted_ms) -> list[Explored]:
-    """Those that no other beats: fastest first, each more accurate (by the images for choosing) than all faster ones."""
+    """The Pareto front: fastest first, each more accurate (on the images for choosing) than all faster ones."""
     those = list(networks)
     return [those[index] for index in pareto_front([(latency(each), each.choosing_accuracy) for each in those])]
 
 
 def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) -> list[Explored]:
-    """The front, then the front of what is left, and so on, until there are so many.
+    """The front, then the front of the rest, and so on, until there are enough.
 
     Latencies that differ by a few percent count as equal here. Otherwise the fastest network of a narrow band would stand in the
     front, and have children, however bad it is; so near a target the most accurate come first.

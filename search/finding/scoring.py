@@ -1,4 +1,4 @@
-"""What networks are worth with the supernet's weights: cheap, and good for comparing them, not for a final accuracy."""
+"""Scores networks with the supernet's weights: cheap, and good for comparing them, but not a final accuracy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.supernet.supernet import Supernet, extract
 
 @dataclass(frozen=True)
 class Score:
-    """What one network is worth with the supernet's weights.
+    """The score of one network with the supernet's weights.
 
     Half of the held-out images are for choosing among networks. The best of many looks better on these than it is, so that the
     accuracy of whatever is chosen is that on the other half.
@@ -54,7 +54,7 @@ class Score:
 
 
 class SideBySide(nn.Module):
-    """Networks that are shown the same images, so that those are loaded once: (batch, …) to logits (networks, batch, classes)."""
+    """Networks that see the same images, which are loaded once: (batch, …) to logits (networks, batch, classes)."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         super().__init__()
@@ -90,11 +90,11 @@ class Scorer:
 
     @property
     def images(self) -> int:
-        """Held-out images that are looked at, for choosing and not."""
+        """The number of held-out images used, for choosing and for the accuracy."""
         return len(self._indices)
 
     def score(self, architectures: Sequence[Architecture]) -> list[Score]:
-        """One score for each, in the same order."""
+        """One score per architecture, in the same order."""
         if not architectures:
             return []
         networks = [extract(self._supernet, architecture) for architecture in architectures]

@@ -57,13 +57,13 @@ class SearchStep:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search ends with.
+    """The result of a search.
 
     Attributes:
         candidates: the networks that it could end with, best first, one of them chosen.
-        supernet: as it was in the end.
+        supernet: in its final state.
         metrics: every step that was kept.
-        moved: the share of thresholds that are not where they began.
+        moved: the share of thresholds that have moved from their initial value.
     """
 
     candidates: tuple[Candidate, ...]
@@ -103,10 +103,10 @@ def table_digest(table: LatencyTable) -> str:
 
 
 def check_target(model: RuntimeModel, target_ms: float) -> None:
-    """Makes sure, before any training, that the space has networks of this latency.
+    """Checks, before any training, that the space has networks of this latency.
 
     Raises:
-        InputError: it is out of reach; says the range.
+        InputError: it is out of reach; states the range.
     """
     fastest, slowest = model.range_ms()
     if not fastest <= target_ms <= slowest:
@@ -144,7 +144,7 @@ class Search:
         self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
         self._runtime = RuntimeTerm(model).to(engine.device)
         self._weights = make_weight_optimizer(self._supernet, config.rate_at(0), config.weight_decay)
-        # A random walk of this many steps goes as far, whatever their number.
+        # The distance of a random walk does not depend on the number of steps.
         rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
@@ -168,7 +168,7 @@ class Search:
 
     @property
     def resumed_at(self) -> int:
-        """The step that the run stands at; 0 at the beginning."""
+        """The current step of the run; 0 at the beginning."""
         return self._engine.step
 
     def scorer(self, *, batches: int, most_images: int) -> Scorer:
@@ -179,7 +179,7 @@ class Search:
         )  # fmt: skip
 
     def run(self, on_step: Callable[[SearchStep], None], stop: Callable[[], bool] = lambda: False) -> Found:
-        """Trains from where the run stands to its end, and decides. Arguments and what is raised: as for `Engine.run`."""
+        """Trains from the current step to the end, and decides. Arguments and errors as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         return self._decide()
 

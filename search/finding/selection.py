@@ -1,4 +1,4 @@
-"""What a search ends with: the decided network, the others near it that deserve a look, and which of them is taken."""
+"""The end of a search: the decided network, the other candidates near it, and which of them is chosen."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def near(target_ms: float) -> tuple[float, float]:
 def select(
     model: RuntimeModel, supernet: Supernet, target_ms: float | None, seen: Iterable[tuple[str, ...]], scorer: Scorer
 ) -> list[Candidate]:
-    """Decides, gathers what else is near, scores all of them and chooses.
+    """Decides, gathers nearby candidates, scores all of them and chooses.
 
-    The decided network is what the weights were trained for in the end, so another one takes its place only where it is better
-    beyond chance, on images for choosing, and not slower than a network of this search may be.
+    The decided network is what the weights were trained for in the end, so another one takes its place only if it is
+    significantly better on the images for choosing, and not slower than this search allows.
 
     Args:
         model: the runtime model.
@@ -104,7 +104,7 @@ def _add(found: dict[Architecture, Origin], origin: Origin, more: Iterator[Archi
 
 
 def is_clearly_better(these: Tensor, those: Tensor) -> bool:
-    """Whether a network beats another beyond chance on the same images (McNemar): each (images,) of bool, right or wrong.
+    """Whether a network is significantly better than another on the same images (McNemar): each (images,) of bool.
 
     Images on which both are right or both wrong say nothing; of the others, chance gives each network half.
     """
@@ -113,7 +113,7 @@ def is_clearly_better(these: Tensor, those: Tensor) -> bool:
 
 
 def write_candidates(candidates: Sequence[Candidate], folder: RunFolder) -> None:
-    """Writes an architecture file for each, that of the chosen network in its own place, and a CSV file that names them all."""
+    """Writes an architecture file for each candidate, the chosen one as the run's architecture, and a CSV file of all."""
     folder.candidate(1).parent.mkdir(exist_ok=True)
     rows = []
     for rank, candidate in enumerate(candidates, start=1):

@@ -64,7 +64,7 @@ def held_out_batches(
     Args:
         data: images.
         batch_size: images a batch; the last may have fewer.
-        workers: processes that load images; 0 loads in this one.
+        workers: processes that load images; 0 loads them in the main process.
         indices: of the images; all when None.
         shared: of several processes, each takes its share of the batches; or each takes all of them.
 
@@ -104,7 +104,7 @@ def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], wo
 
 
 def on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches where they are computed, images with their channels last in memory."""
+    """The batches on the device that computes them, images with channels last in memory."""
     for images, labels in batches:
         channels_last = images.to(device, memory_format=torch.channels_last, non_blocking=True)
         yield channels_last, labels.to(device, non_blocking=True)
@@ -121,5 +121,5 @@ def _collate(items: Sequence[tuple[Tensor, int] | InputError]) -> tuple[Tensor, 
 
 
 def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; when to stop is for the training process alone to say."""
+    """Ctrl-C reaches every process of a terminal; only the training process decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -56,7 +56,7 @@ def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | Non
 
     Args:
         name_or_folder: as above.
-        form: gives resolution and channels of the images.
+        form: resolution and channels of the images.
         seed: of the split and of everything random in training images.
         augment: changes training images beyond the random crops or shifts that all of them get.
 
@@ -95,7 +95,7 @@ def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
 
 
 def data_folder() -> Path:
-    """Where data sets are kept that were downloaded or unpacked."""
+    """The folder for downloaded and unpacked data sets."""
     return Path(platformdirs.user_cache_dir("spnas")) / "data"
 
 

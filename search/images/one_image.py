@@ -1,7 +1,7 @@
-"""One image for training: how it is read, resized and changed.
+"""One image for training: how it is read, resized and augmented.
 
 All randomness is a function of the seed, the epoch and the index of the image, so that a resumed run sees what an uninterrupted
-one would have seen, without a word about random number generators in its checkpoint.
+one would have seen, without the state of random number generators in its checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ImageDataset = Dataset[tuple[Tensor, int] | InputError]
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What images must become for a network: their height and width in pixels, and 1 or 3 channels."""
+    """The form of images that a network expects: height and width in pixels, and 1 or 3 channels."""
 
     resolution: int
     image_channels: int
@@ -45,7 +45,7 @@ class SmallImages(ImageDataset):
     Args:
         images: (images, channels, height, width) of 8 bits.
         labels: class of each.
-        form: gives resolution and channels.
+        form: resolution and channels.
         seed: of the shifts and of `augment`; None leaves the images where they are.
         augment: changes the images further.
     """
@@ -76,7 +76,7 @@ class ImageFiles(ImageDataset):
 
     Args:
         files: each with its class; files of their own, or within shards.
-        form: gives resolution and channels.
+        form: resolution and channels.
         seed: of random crops, mirroring and `augment`, for training; None resizes and crops the centre.
         augment: changes the images further.
     """
@@ -96,7 +96,7 @@ class ImageFiles(ImageDataset):
         self._transform = transforms.Compose([transforms.ToImage(), _colours(form), *crop, *scale])
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int] | InputError:
-        """The image of (epoch, index); an error is returned, as one that is raised in a loading process would lose its words."""
+        """The image of (epoch, index); an error is returned, since one raised in a loading process would lose its message."""
         epoch, index = item
         path, label = self._files[index]
         try:
@@ -109,14 +109,14 @@ class ImageFiles(ImageDataset):
 
 @contextmanager
 def _seeded(*numbers: int) -> Iterator[None]:
-    """PyTorch's random numbers are a function of these numbers inside, and go on as before outside."""
+    """Inside, PyTorch's random numbers depend on these numbers alone; outside, they continue as before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mixed(*numbers))
         yield
 
 
 def uncropped(size: int) -> int:
-    """To how many pixels the shorter side of an image file is scaled before its centre is cut out."""
+    """The length in pixels to which the shorter side of an image file is scaled before the centre crop."""
     return size * 8 // 7
 
 

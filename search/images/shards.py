@@ -71,7 +71,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def is_held_out(shard: Path) -> bool:
-    """Whether a shard says by a word in its name, or by its folder, that it is not to be trained on."""
+    """Whether a shard is held out, by a word in its name or by its folder."""
     return bool(HELD_OUT & {*re.split(r"[^a-z]+", shard.stem.lower()), shard.parent.name.lower()})
 
 

@@ -1,6 +1,6 @@
-"""One self-contained HTML page of latency tables, their validations, searches, trainings and comparisons.
+"""One self-contained HTML page with latency tables, their validations, searches, trainings and comparisons.
 
-Nothing is computed anew but what the page draws: it shows what the commands left in their folders and in the database.
+Only drawings are made here: the page shows what the commands left in their folders and in the database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from profiling.errors import InputError
 from profiling.specfile import MAX_BYTES
 from search.run_folder import Figure, RunFolder
 
-# Each figure with what it shows, for people who hear the page.
+# Each figure's description, for screen readers.
 FIGURES: dict[Figure, str] = {
     "progress": "Cross-entropy, latency or accuracy over the steps of the training",
     "decisions": "The choice of every layer over the steps of the search",
@@ -87,7 +87,7 @@ class TableSection:
 
 @dataclass(frozen=True)
 class RunSection:
-    """What a command left in a folder.
+    """The results of a command in a folder.
 
     Attributes:
         name: of the folder.
@@ -107,7 +107,7 @@ class RunSection:
 
 
 def read_run(folder: RunFolder) -> RunSection:
-    """What a command left in its folder.
+    """Reads the results of a command from its folder.
 
     Raises:
         InputError: it is not the folder of a finished run, or a file in it cannot be read.
@@ -120,7 +120,7 @@ def read_run(folder: RunFolder) -> RunSection:
 
 
 def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:
-    """A table as the page shows it.
+    """A table for the page.
 
     Raises:
         MissingRowsError: layers of its space have no latency.

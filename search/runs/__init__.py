@@ -1,1 +1,1 @@
-"""Whole runs: a search, training, exploration, evaluation or export from what a person asks for to what is left behind."""
+"""Whole runs: a search, training, exploration, evaluation or export, from the request to the files it leaves."""

@@ -17,7 +17,7 @@ class Evaluated:
     """How accurate a network is on the held-out images of a data set.
 
     Attributes:
-        origin: how its weights came about, in words.
+        origin: where its weights come from, in words.
         classes: their names, in the order of the counts.
         accuracy: counts of images.
     """

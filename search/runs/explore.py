@@ -1,4 +1,4 @@
-"""An exploration with a finished search's supernet, from how many networks to the front that it leaves in the search's folder."""
+"""An exploration with a finished search's supernet, up to the front in the search's folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from search.runs.run import SearchRun, load_run
 
 @dataclass(frozen=True)
 class ExploreResult:
-    """What an exploration knows in the end.
+    """The result of an exploration.
 
     Attributes:
         networks: all that were scored, in this and in earlier explorations of the run.
-        front: those that no other beats, the fastest first.
+        front: their Pareto front, the fastest first.
     """
 
     networks: tuple[Explored, ...]
@@ -80,7 +80,7 @@ def explore(
 
 
 def require_one_process() -> None:
-    """Makes sure, before any training, that an exploration can follow.
+    """Checks, before any training, that an exploration can follow.
 
     Raises:
         InputError: this is one of several processes.

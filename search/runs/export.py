@@ -1,4 +1,4 @@
-"""An export from the name of a trained network to a file that an app can use as it is."""
+"""An export, from the name of a trained network to a file for an app."""
 
 from __future__ import annotations
 

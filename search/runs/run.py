@@ -1,4 +1,4 @@
-"""A finished run: what a search or a training gives back, and what is read again from its folder."""
+"""A finished run: the result of a search or a training, also when read from its folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class SearchResult(SpecModel):
 
     Attributes:
         architecture: of the network found, one choice per searchable layer.
-        predicted_ms: its latency by the table.
-        target_ms: that it had to keep to; None with a fixed runtime weight.
+        predicted_ms: its latency predicted from the table.
+        target_ms: the latency it must not exceed; None with a fixed runtime weight.
         accuracy: with the supernet's weights, on held-out images that took no part in choosing it, 0 to 1.
     """
 
@@ -43,8 +43,8 @@ class TrainResult(SpecModel):
     """What `spnas train --json` prints and `result.json` holds; accuracies on held-out images, 0 to 1.
 
     Attributes:
-        network: which was trained, as it was named.
-        origin: how its weights came about, in words.
+        network: the network, as the user named it.
+        origin: where its weights come from, in words.
         epochs: passes over the training images.
         top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
         last_top1, last_top5: of the weights of the last step.

@@ -1,4 +1,4 @@
-"""A search from a table and images to the folder that it leaves."""
+"""A search, from a table and images to the folder it leaves."""
 
 from __future__ import annotations
 

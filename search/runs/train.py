@@ -1,4 +1,4 @@
-"""The training of a network from its name and a recipe to the folder that it leaves."""
+"""The training of a network, from its name and a recipe to the folder it leaves."""
 
 from __future__ import annotations
 

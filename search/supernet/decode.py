@@ -15,7 +15,7 @@ from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search.supernet import superkernel
 from search.supernet.supernet import Decisions, Supernet
 
-# Steps into which the budget is cut; rounding adds up to at most one layer count of them, 0.05 % of the budget for 20 layers.
+# Number of steps in the budget; rounding adds at most one step per layer, 0.05 % of the budget for 20 layers.
 GRID = 40_000
 TOLERANCE = 0.01
 ROUNDING = 1e-9
@@ -75,7 +75,7 @@ class Knapsack:
     taken: Sequence[NDArray[np.intp]]
 
     def choices(self, place: int) -> tuple[str, ...]:
-        """Traces the best network of a place back, from its last layer to its first."""
+        """Traces back the best network of a place, from its last layer to its first."""
         names = []
         for shifts, taken in zip(reversed(self.shifts), reversed(self.taken), strict=True):
             names.append(list(shifts)[taken[place]])

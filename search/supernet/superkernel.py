@@ -1,6 +1,6 @@
 """Superkernels: the equations of the paper, one small function each, in its symbols.
 
-Two things differ from the letter of Eq. 2 and 3, because the letter does not search.
+Two things differ from the literal Eq. 2 and 3, because taken literally they do not search.
 
 Scale. 1(‖w‖² > t) compares a norm of the order of ten with a threshold that starts at 0, where the slope of the sigmoid is about
 1e-6: thresholds never move, and the search ends where it began. Here the norm of a subset is divided by the number of its weights
@@ -57,7 +57,7 @@ def nested(g: Tensor) -> Tensor:
 
 
 def shell_masks(kernels: Sequence[int]) -> Tensor:
-    """For each of the nested kernels the part of the superkernel that it adds: the core, then shell after shell.
+    """For each of the nested kernels, the part of the superkernel that it adds: the core, then shell after shell.
 
     Returns:
         (kernels, K, K) of zeros and ones, K being the largest kernel; they add up to 1 everywhere.

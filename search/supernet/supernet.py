@@ -19,7 +19,7 @@ from search.supernet.superkernel import Indicator
 
 @dataclass(frozen=True)
 class Norms:
-    """What t_k, t_e and t_skip are compared with, of the same shapes."""
+    """The values that t_k, t_e and t_skip are compared with, in the same shapes."""
 
     kernel: Tensor
     expansion: Tensor
@@ -42,7 +42,7 @@ class Decisions:
 
 
 class SuperMBConv(MBConvBlock):
-    """The MBConv that holds every choice of a place."""
+    """The MBConv that contains every choice of a place."""
 
     def __init__(self, slot: Slot) -> None:
         super().__init__(cast(MBConv, list(slot.layers.values())[-1]))
@@ -115,7 +115,7 @@ class Supernet(nn.Module):
         return [self.t_k, self.t_e, self.t_skip]
 
     def norms(self) -> Norms:
-        """What the thresholds are compared with, as the weights are now."""
+        """The values that the thresholds are compared with, for the current weights."""
         layers = list(self.searchable)
         scales = [layer.project.bn.gamma for layer in layers if layer.skippable]
         return Norms(

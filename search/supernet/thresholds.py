@@ -1,4 +1,4 @@
-"""How thresholds are trained, and the weight λ of the runtime term."""
+"""Training of the thresholds, and the weight λ of the runtime term."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# Of the common scale of the thresholds' gradients, in the past's favour.
+# Weight of the past in the common scale of the thresholds' gradients.
 SCALE_DECAY = 0.98
 SMALLEST_SCALE = 1e-30
 
@@ -17,7 +17,7 @@ SMALLEST_SCALE = 1e-30
 class ThresholdDescent:
     """Gradient descent on the thresholds with one scale for all: the running root mean square of all their gradients.
 
-    Each threshold moves in proportion to its own gradient, so that what a subset is worth and what it costs add up over the
+    Each threshold moves in proportion to its own gradient, so the benefit and the cost of a subset add up over the
     steps; an optimizer with a scale for each parameter would move all of them alike. The common scale makes the step size
     independent of network, data and batch.
     """
@@ -38,23 +38,23 @@ class ThresholdDescent:
             threshold.sub_(gradient, alpha=rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
+        """The state for a checkpoint."""
         return {"mean_square": self._mean_square}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Continues from a checkpoint."""
         self._mean_square = state["mean_square"]
 
 
 class RuntimeWeight:
-    """λ of Eq. 9: fixed, or led so that R comes to the target.
+    """λ of Eq. 9: fixed, or adapted so that R reaches the target.
 
     With a target, Eq. 9 becomes the augmented Lagrangian of "least CE with log R = log target": λ = μ + ρ · log(R / target),
     with the multiplier μ growing by a share of the distance at every step.
 
     Args:
         fixed: λ; or
-        target_ms: latency to come to.
+        target_ms: latency to reach, in ms.
     """
 
     PENALTY = 1.0
@@ -65,7 +65,7 @@ class RuntimeWeight:
         self._multiplier = fixed or 0.0
 
     def at(self, runtime_ms: float) -> float:
-        """λ where R stands; with a target, μ takes note of it."""
+        """λ at this R, in ms; with a target, it also updates μ."""
         if self._target_ms is None:
             return self._multiplier
         distance = math.log(runtime_ms / self._target_ms)
@@ -73,9 +73,9 @@ class RuntimeWeight:
         return self._multiplier + self.PENALTY * distance
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
+        """The state for a checkpoint."""
         return {"multiplier": self._multiplier}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Continues from a checkpoint."""
         self._multiplier = state["multiplier"]

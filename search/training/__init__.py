@@ -1,1 +1,1 @@
-"""What every training shares: the loop, recipes, optimizers, averaged weights and accuracy."""
+"""What all trainings share: the loop, recipes, optimizers, averaged weights and accuracy."""

@@ -15,7 +15,7 @@ MANY = 5
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often a network is right on some images.
+    """A network's accuracy on some images, as counts.
 
     Attributes:
         images: of each class.
@@ -34,7 +34,7 @@ class Accuracy:
 
     @property
     def top5(self) -> float | None:
-        """Share of images whose class is among the first five guesses, 0 to 1; None where five guesses are all that there are."""
+        """Share of images whose class is among the first five guesses, 0 to 1; None for five classes or fewer."""
         return sum(self.five) / sum(self.images) if len(self.images) > MANY else None
 
     @property

@@ -1,4 +1,4 @@
-"""The moving average of a network's weights, which is more accurate than the weights of any step."""
+"""The moving average of a network's weights, more accurate than the weights of any single step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def average_decay(decay: float, steps: int) -> float:
-    """Weight of the past after this many averaged steps: `decay`, less in the first ones, so that a short run is averaged too."""
+    """Weight of the past after this many averaged steps: `decay`, but less at first, so that a short run is averaged too."""
     return min(decay, (1 + steps) / (10 + steps))
 
 
 def averaged_model(network: nn.Module, decay: float) -> AveragedModel:
     """The average of a network over its training, updated after every step by `update_parameters`.
 
-    Batch-norm statistics are averaged with the weights that they belong to, as the authors do.
+    Batch-norm statistics are averaged with their weights, as the authors do.
     """
 
     def move(average: Any, present: Any, steps: Tensor | int) -> None:

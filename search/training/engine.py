@@ -1,6 +1,6 @@
-"""What every training has in common: its loop over batches, its checkpoints, and how one goes on where it stopped.
+"""What all trainings have in common: the loop over batches, checkpoints, and continuing after an interruption.
 
-Who trains gives what a checkpoint must hold, and a function for one step:
+A training provides the parts of its checkpoints, and a function for one step:
 
     def step(images, labels):                # the images of this step that are this process's
         entropy = engine.backward(loss, images, labels)
@@ -49,10 +49,10 @@ class Stateful(Protocol):
     """What a checkpoint can hold: modules, optimizers and the like."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that changes in training."""
+        """Everything that changes in training."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Goes on from there."""
+        """Continues from such a state."""
 
 
 class Engine(Generic[M]):
@@ -69,7 +69,7 @@ class Engine(Generic[M]):
         metrics: of every step that was kept.
 
     Raises:
-        InputError: there are fewer images than one batch holds, or a batch cannot be cut into so many parts.
+        InputError: there are fewer images than one batch holds, or a batch cannot be split into this many micro-batches.
     """
 
     def __init__(self, data: Data, config: TrainingConfig, folder: RunFolder) -> None:
@@ -98,12 +98,12 @@ class Engine(Generic[M]):
         self._identity: dict[str, str] = {}
 
     def resume(self, parts: Mapping[str, Stateful], identity: Mapping[str, str], kind: type[M]) -> None:
-        """Says what checkpoints hold, and goes on from the one in the folder if there is one.
+        """Declares the content of checkpoints, and continues from the one in the folder if there is one.
 
         Args:
             parts: by name; all parameters that learn are in the modules among them.
-            identity: what a checkpoint must have been made with, besides the settings.
-            kind: of the metrics.
+            identity: what a checkpoint must agree with, besides the settings.
+            kind: type of the metrics.
 
         Raises:
             InputError: the folder holds a checkpoint of something else.
@@ -114,7 +114,7 @@ class Engine(Generic[M]):
         self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
         self._refuse_if_different()
         path = self._folder.checkpoint
-        # The folder of the run need not be there on other machines.
+        # The folder of the run may not exist on other machines.
         state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
         if state is None:
             return
@@ -124,16 +124,16 @@ class Engine(Generic[M]):
         self.metrics = [kind(**metrics) for metrics in state["metrics"]]
 
     def run(self, train_step: Callable[[Tensor, Tensor], M], on_step: Callable[[M], None], stop: Callable[[], bool]) -> None:
-        """Trains from where the run stands to its end.
+        """Trains from the current step to the end.
 
         Args:
             train_step: from images (batch, channels, height, width) and labels (batch,) to metrics; changes weights.
             on_step: called with every step.
-            stop: asked after every step whether to stop here.
+            stop: called after every step; returns whether to stop here.
 
         Raises:
             TrainingError: the loss is no longer finite, or there is not enough memory.
-            KeyboardInterrupt: it was to stop; a checkpoint has been written.
+            KeyboardInterrupt: `stop` returned True; a checkpoint has been written.
         """
         config = self._config
         batches = training_batches(self._data, config.batch_size, config.seed, self.step, self.steps, config.workers)
@@ -166,7 +166,7 @@ class Engine(Generic[M]):
                 tracker.finish()
 
     def backward(self, loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], images: Tensor, labels: Tensor) -> float:
-        """Computes the gradients of one step, part by part and over all processes, in place of those that were there.
+        """Computes the gradients of one step, by micro-batches and over all processes, replacing the previous ones.
 
         They are added up in one exchange at the end, rather than by DistributedDataParallel: that would need to be told which
         parameters each step leaves out, and the few million of them take far less time to send than to compute.
@@ -206,7 +206,7 @@ class Engine(Generic[M]):
 
     @contextmanager
     def _in_hand(self, first: int) -> Iterator[None]:
-        """The images in hand are those from `first` on of a step's: dropout draws the numbers of its own rows."""
+        """The current images are those of the step from `first` on: dropout draws the numbers of its own rows."""
         try:
             for dropout in self._dropouts:
                 dropout.part = first, self._config.batch_size
@@ -216,7 +216,7 @@ class Engine(Generic[M]):
                 dropout.part = None
 
     def refuse_if_not_finite(self, value: float) -> None:
-        """Ends the run before such a value does damage.
+        """Ends the run before a value that is not finite does damage.
 
         Raises:
             TrainingError: it is not finite.
@@ -229,7 +229,7 @@ class Engine(Generic[M]):
             )
 
     def _start_tracking(self) -> None:
-        """One run of the tracker for each start of a run, named like its folder; on disk, within its folder."""
+        """Starts a run of the tracker, named like the run's folder and, on disk, inside it; one for each start."""
         if self._config.track is None:
             return
         settings = {name: value for name, value in self._config.model_dump(mode="json").items() if value is not None}

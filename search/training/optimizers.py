@@ -64,7 +64,7 @@ class RMSprop(torch.optim.Optimizer):
         torch._foreach_sub_(weights, momenta)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a checkpoint; one that holds `torch.optim.RMSprop`, in use here before, is translated."""
+        """Continues from a checkpoint; the state of `torch.optim.RMSprop`, used here before, is translated."""
         is_torch_s = any("alpha" in group for group in state_dict["param_groups"])
         super().load_state_dict(self._translated(state_dict) if is_torch_s else state_dict)
 

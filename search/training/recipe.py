@@ -17,7 +17,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Augmentation(SpecModel):
-    """What is done to training images beyond the random crops or shifts that all of them get.
+    """Augmentation of training images beyond the random crops or shifts that all of them get.
 
     Attributes:
         operations: RandAugment operations on each image; magnitude: their strength, 0 to 30.
@@ -43,8 +43,8 @@ class Recipe(SpecModel):
         schedule: `exponential`, × `decay` every `decay_epochs`; or `cosine`, to 0 at the end. Either is preceded by
             `warmup_epochs` of linear rise.
         weight_decay: of convolutions and the classifier; batch norm and biases do not decay.
-        label_smoothing, dropout: as usual; dropout is before the classifier.
-        average_decay: of the moving average of the weights, per step; the average is what training results in.
+        label_smoothing, dropout: the usual; dropout is before the classifier.
+        average_decay: of the moving average of the weights, per step; the average is the result of the training.
         augmentation: of the images.
     """
 
@@ -71,7 +71,7 @@ class Recipe(SpecModel):
     def adapted(self, epochs: int | None = None, learning_rate: float | None = None) -> Self:
         """The same recipe for other epochs or another learning rate; None leaves it as it is.
 
-        The schedule is stretched or shrunk with the epochs, so that a short run too ends at the small learning rate at which
+        The schedule is stretched or shortened with the epochs, so that even a short run ends at the small learning rate at which
         a network becomes accurate.
         """
         share = (epochs or self.epochs) / self.epochs
@@ -90,7 +90,7 @@ class TrainConfig(Recipe, TrainingConfig):
 
     Attributes:
         network: name of the network, a word for people.
-        init: the file that the first weights come from; None draws them at random.
+        init: the file of the initial weights; None for random ones.
     """
 
     network: str

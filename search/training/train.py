@@ -29,9 +29,9 @@ from search.training.engine import Engine, Stateful, write_metrics
 from search.training.optimizers import make_optimizer
 from search.training.recipe import Augmentation, Recipe, TrainConfig
 
-# Accuracy is measured after every epoch, in a long run after every few.
+# Accuracy is measured after every epoch; in a long run, after every few.
 EVALUATIONS = 100
-# On fewer training images than these, hundreds of epochs are not worth their time: a network is trained for so many times the
+# On fewer training images than this, hundreds of epochs are not worth their time: a network is trained for this many times the
 # epochs of a search.
 SMALL_DATA = 100_000
 SEARCHES = 5
@@ -59,7 +59,7 @@ class Evaluation:
 
     Attributes:
         epoch, step: that it comes after, from 1.
-        top1, top5: of the averaged weights, which training results in; top-5 is None for five classes or fewer.
+        top1, top5: of the averaged weights, the result of the training; top-5 is None for five classes or fewer.
         last_top1, last_top5: of the weights of the step itself.
     """
 
@@ -75,17 +75,17 @@ class Evaluations(list[Evaluation]):
     """All evaluations of a run, as a part of its checkpoints."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold."""
+        """The state for a checkpoint."""
         return {"evaluations": [vars(evaluation) for evaluation in self]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Continues from a checkpoint."""
         self[:] = [Evaluation(**evaluation) for evaluation in state["evaluations"]]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training ends with.
+    """The result of a training.
 
     Attributes:
         saved: the network with its averaged weights, ready to be written to a file.
@@ -116,7 +116,7 @@ class Training:
         data: images, augmented as the recipe says (`augmentation`).
         config: settings.
         folder: of the run; must exist.
-        initial: the network that the first weights come from, by default drawn at random. When its classes are others, its
+        initial: the network with the initial weights, by default random ones. If its classes differ, its
             classifier is left out.
 
     Raises:
@@ -163,7 +163,7 @@ class Training:
 
     @property
     def resumed_at(self) -> int:
-        """The step that the run stands at; 0 at the beginning."""
+        """The current step of the run; 0 at the beginning."""
         return self._engine.step
 
     @property
@@ -172,7 +172,7 @@ class Training:
         return self._evaluations
 
     def run(self, on_step: Callable[[TrainStep], None], stop: Callable[[], bool] = lambda: False) -> Trained:
-        """Trains from where the run stands to its end. Arguments and what is raised: as for `Engine.run`."""
+        """Trains from the current step to the end. Arguments and errors as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
         if processes.index() == 0:
             write_metrics(self._evaluations, self._folder.accuracy)
@@ -194,7 +194,7 @@ class Training:
 
         self._network.train()
         for norm in self._norms:
-            # The statistics of a short run would otherwise be those of its first weights.
+            # The statistics of a short run would otherwise be those of its initial weights.
             norm.momentum = 1 - average_decay(1 - BN_MOMENTUM, engine.step)
         loss = engine.backward(self._loss, images, labels)
         self._optimizer.step()
@@ -226,7 +226,7 @@ class Training:
 
     @property
     def _origin(self) -> str:
-        """How the network came about, for people."""
+        """Where the network's weights come from, in words."""
         config = self._config
         text = f"trained for {config.epochs} epochs on {config.data} by the recipe {config.recipe}"
         return f"{text}, starting from: {self._initial.origin}" if self._initial else text
@@ -242,7 +242,7 @@ class Training:
 
 
 def augmentation(settings: Augmentation) -> Callable[[Tensor], Tensor] | None:
-    """What is done to one training image (channels, height, width) of 8 bits, for `load_data`; None where nothing is."""
+    """The augmentation of one 8-bit training image (channels, height, width), for `load_data`; None if there is none."""
     steps: list[nn.Module] = []
     if settings.operations:
         steps.append(transforms.RandAugment(settings.operations, settings.magnitude))
@@ -252,7 +252,7 @@ def augmentation(settings: Augmentation) -> Callable[[Tensor], Tensor] | None:
 
 
 def mixture(settings: Augmentation, classes: int) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """What is done to a batch of images (batch, channels, height, width) and their labels (batch,).
+    """The augmentation of a batch of images (batch, channels, height, width) and their labels (batch,).
 
     Where images are mixed, labels become shares of the classes (batch, classes).
     """

@@ -160,7 +160,7 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
 
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:
-    """Batch size and epochs for a number of training images: the paper's 1024 and 8; on small data smaller batches, more epochs."""
+    """Batch size and epochs for a number of training images: the paper's 1024 and 8; on small data, more epochs."""
     batch_size = batch_size or min(1024, 2 ** math.ceil(math.log2(max(4, images)) / 2))
     return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))
 

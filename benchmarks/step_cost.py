@@ -36,7 +36,8 @@ from search.convnet.network import MBConvBlock, Network, build_block
 from search.finding.search import Search, table_digest
 from search.images.data import Data
 from search.run_folder import RunFolder
-from search.supernet.supernet import Supernet, superkernel
+from search.supernet import superkernel
+from search.supernet.supernet import Supernet
 from search.training.optimizers import make_optimizer
 
 CLASSES = 1000

@@ -57,7 +57,6 @@ class Session:
 
     Attributes:
         device_s: seconds that benchmark processes ran, the canary's among them, by the device's own clock where it has one.
-        slow_canaries: how often the canary was slow.
     """
 
     def __init__(
@@ -81,7 +80,6 @@ class Session:
         self._visits = 0
         self._visits_s = 0.0
         self.device_s = 0.0
-        self.slow_canaries = 0
 
     def measure(self, plan: VisitPlan) -> Iterator[Measurement]:
         """Makes the visits of a plan, which learns what each of them gave.
@@ -152,7 +150,6 @@ class Session:
             slower = self._canary_ms[-1] / lower_quartile(self._canary_ms) - 1
             if slower <= CANARY_SLOW or self._waited_s + step > limit_s:
                 break
-            self.slow_canaries += 1
             if step > 0:
                 self._watch(Waiting(step, f"the device is {slower:.0%} slower than before"))
                 self._sleep(step)

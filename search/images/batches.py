@@ -106,8 +106,16 @@ def _batches(dataset: ImageDataset, batches: Iterable[list[tuple[int, int]]], wo
 def on_device(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches on the device that computes them, images with channels last in memory."""
     for images, labels in batches:
-        channels_last = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        yield channels_last, labels.to(device, non_blocking=True)
+        yield channels_last(images.to(device, non_blocking=True)), labels.to(device, non_blocking=True)
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Images (batch, channels, height, width) with their channels last in memory, so that all layers compute in that order.
+
+    For a single channel both orders are the same bytes, and `torch.Tensor.contiguous` returns such images as they are; but
+    layers go by the strides, and a copy has those of the order asked for.
+    """
+    return images if images.stride(1) == 1 else images.clone(memory_format=torch.channels_last)
 
 
 def _collate(items: Sequence[tuple[Tensor, int] | InputError]) -> tuple[Tensor, Tensor] | InputError:

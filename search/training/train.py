@@ -19,7 +19,7 @@ from search.config import sensible_schedule
 from search.convnet.batch_norm import BN_MOMENTUM, BatchDropout, BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, require_layers
-from search.images.batches import held_out_batches, on_device
+from search.images.batches import channels_last, held_out_batches, on_device
 from search.images.data import Data
 from search.images.vision import transforms
 from search.run_folder import RunFolder
@@ -208,7 +208,7 @@ class Training:
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)
-        logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        logits = self._network(channels_last(images))
         loss = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
         return loss, loss
 

@@ -1,8 +1,4 @@
-"""The stand-alone ConvNet, and the blocks that the supernet is made of too.
-
-Padding is TensorFlow's `SAME`, asymmetric at stride 2, so that trained weights are the deployed ones: with PyTorch's symmetric
-padding the TFLite graph would need an extra PAD operator, or compute something else.
-"""
+"""The stand-alone ConvNet, and the blocks that the supernet is made of too."""
 
 from __future__ import annotations
 
@@ -13,27 +9,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from profiling.errors import InputError
-from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem, same_padding_resolution
+from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem
 from search.convnet.batch_norm import BatchDropout, BatchNorm
-
-
-def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) -> Tensor:
-    """A convolution with TensorFlow's `SAME` padding.
-
-    Args:
-        x: (batch, channels, height, width).
-        weight: (out, in / groups, k, k).
-        stride: of both axes.
-        groups: as for `torch.nn.functional.conv2d`.
-    """
-    kernel = weight.shape[-1]
-    if stride == 1 and kernel % 2 == 1:
-        return F.conv2d(x, weight, padding=kernel // 2, groups=groups)
-    pads: list[int] = []
-    for size in (x.shape[-1], x.shape[-2]):
-        total = max((same_padding_resolution(size, stride) - 1) * stride + kernel - size, 0)
-        pads += [total // 2, total - total // 2]
-    return F.conv2d(F.pad(x, pads), weight, stride=stride, groups=groups)
+from search.convnet.convolution import same_convolution
 
 
 class ConvBN(nn.Module):

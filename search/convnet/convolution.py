@@ -28,6 +28,7 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
         groups: as for `torch.nn.functional.conv2d`.
     """
     kernel, padding = weight.shape[-1], 0
+    is_slow = kernel > FAST_WIDTH and groups == len(weight) and _is_slow_to_learn(x, weight, stride)
     if stride == 1 and kernel % 2 == 1:
         padding = kernel // 2
     else:
@@ -35,8 +36,10 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
         for size in (x.shape[-1], x.shape[-2]):
             total = max((same_padding_resolution(size, stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
+        if is_slow:
+            pads[1] += -kernel % stride  # columns that no output sees, and `WideDepthwise` needs
         x = F.pad(x, pads)
-    if kernel > FAST_WIDTH and groups == len(weight) and _is_slow_to_learn(x, weight, stride):
+    if is_slow:
         y: Tensor = WideDepthwise.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return y
     return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from profiling.errors import InputError
 from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem
 from search.convnet.batch_norm import BatchDropout, BatchNorm
 from search.convnet.convolution import same_convolution
+from search.convnet.relu6 import relu6_in_place
 
 
 class ConvBN(nn.Module):
@@ -36,7 +36,7 @@ class ConvBN(nn.Module):
         """
         weight = self.weight if weight is None else weight
         y: Tensor = self.bn(same_convolution(x, weight, self.stride, len(weight) if self.depthwise else 1), gate)
-        return y if self.linear else F.relu6(y)
+        return y if self.linear else relu6_in_place(y)
 
 
 class MBConvBlock(nn.Module):

@@ -17,6 +17,8 @@ LEAST_STEPS = 300
 # twice the authors' learning rate, which is for 10,000.
 FEW_STEPS = 1000
 LEARNING_RATE = 0.016
+# Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
+CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0)]
@@ -105,7 +107,7 @@ class TrainingConfig(SpecModel):
     @property
     def decisive(self) -> str:
         """The settings that a run cannot be resumed without, as text, without where it runs and how often it is saved."""
-        return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track"})
+        return self.model_dump_json(exclude=set(CHANGEABLE))
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""

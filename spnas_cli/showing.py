@@ -139,16 +139,17 @@ def train(
     data: str | os.PathLike[str],
     folder: Name,
     *,
-    recipe: str = "mnasnet",
+    recipe: str | None = None,
     init: Name | None = None,
+    teacher: Name | None = None,
     size: Size = AS_GIVEN,
     options: TrainingOptions = DEFAULTS,
 ) -> TrainRun:
-    """Trains a network by a recipe and saves it in a folder (`search.runs.train`)."""
+    """Trains a network by a recipe and saves it in a folder (`search.runs.train`; `Plan` there explains the options)."""
     from search.runs import train as runs
 
     with Shown("train", stoppable=True, folder=folder) as listener:
-        return runs.train(network, data, folder, recipe=recipe, init=init, size=size, options=options, listener=listener)
+        return runs.train(network, data, folder, runs.Plan(recipe, init, teacher), size=size, options=options, listener=listener)
 
 
 def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:

@@ -24,12 +24,22 @@ def load_known_images(saved: SavedNetwork, name_or_folder: str, seed: int) -> Da
         InputError: as for `load_data`, or the classes are not those of the network.
     """
     data = load_images(saved.layers, name_or_folder, seed)
-    if data.classes != saved.classes:
-        parts = {"unknown to it": set(data.classes) - set(saved.classes), "not in these": set(saved.classes) - set(data.classes)}
-        words = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in parts.items() if names]
-        raise InputError(
-            f"the network knows {len(saved.classes)} classes, these images have {len(data.classes)}; "
-            + ("; ".join(words) or "they are in another order"),
-            where=name_or_folder,
-        )
+    require_classes(saved, data.classes, name_or_folder)
     return data
+
+
+def require_classes(saved: SavedNetwork, classes: tuple[str, ...], where: str) -> None:
+    """Checks that a trained network knows the classes of some images, in their order.
+
+    Raises:
+        InputError: it does not; names what differs.
+    """
+    if classes == saved.classes:
+        return
+    parts = {"unknown to it": set(classes) - set(saved.classes), "not in these": set(saved.classes) - set(classes)}
+    words = [f"{what}: {', '.join(sorted(names)[:5])}" for what, names in parts.items() if names]
+    raise InputError(
+        f"the network knows {len(saved.classes)} classes, these images have {len(classes)}; "
+        + ("; ".join(words) or "they are in another order"),
+        where=where,
+    )

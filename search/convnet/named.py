@@ -158,6 +158,21 @@ def find_layers(name: Name, size: Size = AS_GIVEN) -> Layers:
     return tuple(layer for _, layer in architecture.placed_layers())
 
 
+def own_weights(name: Name) -> Path | None:
+    """The file of the weights that a network comes with: that of a trained network, or the one that a search left beside the
+    architecture that it found. None if there is none, as for a network of the zoo.
+
+    Raises:
+        InputError: it is no network with layers (see `resolve`).
+    """
+    kind, place = resolve(name, WITH_LAYERS)
+    if kind == "trained":
+        return Path(place)
+    run = RunFolder(Path(place).parent)
+    is_found = kind == "architecture" and Path(place).name == run.architecture.name and run.network.is_file()
+    return run.network if is_found else None
+
+
 def find_trained(name: Name) -> SavedNetwork:
     """A trained network by its file or the folder of the run that left it.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from search import processes
 from search.config import DEFAULTS, TrainingOptions, configured
 from search.convnet.inputs import load_images
-from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Name, Size, find_layers, resolve
-from search.convnet.saved import load_network
+from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
+from search.convnet.saved import SavedNetwork, load_network
 from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
@@ -18,14 +20,36 @@ from search.runs.run import TrainResult, TrainRun
 from search.training.recipe import TrainConfig, load_recipe
 from search.training.train import Trained, Training, TrainStep, augmentation, sensible_training
 
+RANDOM = "random"
+RECIPE, RECIPE_FROM_OWN_WEIGHTS = "mnasnet", "finetune"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is to be trained.
+
+    Attributes:
+        recipe: name of a recipe that ships with spnas, or a YAML file; None for `finetune` where the training starts from the
+            weights that the network comes with, and `mnasnet` otherwise.
+        init: a trained network, or its run, whose weights the training starts from; `random`; or None for the weights that the
+            network comes with, random ones where it has none.
+        teacher: a trained network, or its run, that the network learns from besides the labels; None for none.
+    """
+
+    recipe: str | None = None
+    init: Name | None = None
+    teacher: Name | None = None
+
+
+FROM_WHAT_THERE_IS = Plan()
+
 
 def train(
     network: Name,
     data: str | os.PathLike[str],
     folder: str | os.PathLike[str],
+    plan: Plan = FROM_WHAT_THERE_IS,
     *,
-    recipe: str = "mnasnet",
-    init: Name | None = None,
     size: Size = AS_GIVEN,
     options: TrainingOptions = DEFAULTS,
     listener: Listener = SILENT,
@@ -33,12 +57,12 @@ def train(
     """Trains a network by a recipe, and saves it with the record of the run in a folder.
 
     Args:
-        network: an architecture, a network of the zoo, or a run or file, of which only the layers are used.
+        network: an architecture, a network of the zoo, or a run or file. A search's folder, the `architecture.json` in it and a
+            trained network come with weights.
         data: name of a data set, or a folder of images; see `search.images.data.load_data`.
         folder: of the run; a run already in it is continued, unless the options say otherwise.
-        recipe: name of a recipe that ships with spnas, or a YAML file.
-        init: a trained network, or its run, whose weights the training starts from; None for random weights.
-        size: width and resolution of the network.
+        plan: recipe, initial weights and teacher.
+        size: width and resolution of the network; in another size than its own it comes without weights.
         options: of the training.
         listener: follows the progress, and may stop it.
 
@@ -47,11 +71,14 @@ def train(
         TrainingError: the loss is no longer finite, or there is not enough memory.
         KeyboardInterrupt: the listener stopped it; the next call continues from there.
     """
-    _, named = resolve(network, WITH_LAYERS)
-    layers, chosen = find_layers(named, size), load_recipe(recipe)
-    source = None if init is None else Path(resolve(init, WITH_WEIGHTS)[1])
-    initial = None if source is None else load_network(source)
     data, run = os.fspath(data), RunFolder(folder)
+    _, named = resolve(network, WITH_LAYERS)
+    layers = find_layers(named, size)
+    source = _source(named, layers, plan, run if options.resume else None)
+    by_default = RECIPE if plan.init is not None or source is None else RECIPE_FROM_OWN_WEIGHTS
+    chosen = load_recipe(plan.recipe or by_default)
+    teaching = None if plan.teacher is None else _file_of(plan.teacher)
+    initial, teacher = (None if file is None else load_network(file) for file in (source, teaching))
     images = processes.one_first(lambda: load_images(layers, data, options.seed, augmentation(chosen.augmentation)))
     settings = options.settings(*sensible_training(chosen, images.train_images, options.batch_size))
     config = configured(
@@ -60,13 +87,16 @@ def train(
             **dict(chosen.adapted(settings["epochs"], options.learning_rate)),
             **settings,
             "network": named,
-            "init": None if source is None else str(source),
+            "init": source and str(source),
+            "teacher": teaching and str(teaching),
+            "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
             "data": data,
         },
     )
     processes.from_main(lambda: run.prepare(options.resume))
-    training = Training(layers, images, config, run, initial)
+    training = Training(layers, images, config, run, initial, teacher)
     processes.from_main(lambda: run.write_config(config.to_yaml()))
+    listener.note(_start(config, initial, images))
     trained = _train(training, images, config, listener)
     result = _result(trained, config)
     if processes.index() == 0:
@@ -74,6 +104,35 @@ def train(
         draw_training(trained.steps, trained.evaluations, run.figure("progress"))
         run.write_result(result.model_dump(mode="json"))
     return TrainRun(run, config, result)
+
+
+def _source(network: str, layers: Layers, plan: Plan, resumed: RunFolder | None) -> Path | None:
+    """The file of the initial weights, None for random ones."""
+    if plan.init == RANDOM:
+        return None
+    if plan.init is not None:
+        return _file_of(plan.init)
+    if resumed is not None and processes.from_main(resumed.read_config).get("init", "") is None:
+        # What was begun goes on as it was: earlier versions started from random weights.
+        return None
+    # Its weights are of the size that it is given in.
+    return own_weights(network) if find_layers(network) == layers else None
+
+
+def _file_of(name: Name) -> Path:
+    return Path(resolve(name, WITH_WEIGHTS)[1])
+
+
+def _start(config: TrainConfig, initial: SavedNetwork | None, images: Data) -> str:
+    """What a training starts from, in a line."""
+    if initial is None:
+        text = "Starting from random weights"
+    else:
+        text = f"Starting from the weights in {config.init}" + ("" if initial.top1 is None else f" (top-1 {initial.top1:.2%})")
+    text += f", by the recipe {config.recipe}" + ("" if config.teacher is None else f", with the teacher {config.teacher}")
+    if initial is not None and initial.classes != images.classes:
+        text += "; the data has other classes than the weights, so the classifier starts from random ones"
+    return text + "."
 
 
 def _result(trained: Trained, config: TrainConfig) -> TrainResult:
@@ -92,7 +151,7 @@ def _result(trained: Trained, config: TrainConfig) -> TrainResult:
 def _train(training: Training, images: Data, config: TrainConfig, listener: Listener) -> Trained:
     listener.note(
         f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
-        f"{config.epochs} epochs by the recipe {config.recipe}, {training.steps} steps of {config.batch_size}"
+        f"{config.epochs} epochs, {training.steps} steps of {config.batch_size}"
         + (f"; from step {training.resumed_at}" if training.resumed_at else "")
     )
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from profiling.errors import InputError
 from profiling.specfile import SpecModel, parse_spec, read_spec
-from search.config import Positive, Share, TrainingConfig
+from search.config import CHANGEABLE, Positive, Share, TrainingConfig
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -32,12 +32,25 @@ class Augmentation(SpecModel):
     cutmix: NotNegative = 0.0
 
 
+class Distillation(SpecModel):
+    """How much a training listens to its teacher, where it has one (Hinton et al. 2015).
+
+    Attributes:
+        weight: α, the share of the teacher in the loss; the labels have the rest.
+        temperature: T, which the logits of both networks are divided by.
+    """
+
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    temperature: Positive = 1.0
+
+
 class Recipe(SpecModel):
     """How a network is trained, whatever its size and the data.
 
     Attributes:
         recipe: its name, a word for people.
         epochs: passes over the training images.
+        least_steps: on small data, as many more epochs as this many steps take; 0 for none.
         optimizer: `rmsprop` (decay 0.9, momentum 0.9, ε 0.001, as TensorFlow has it), `sgd` (Nesterov's momentum 0.9) or `adamw`.
         learning_rate: for 256 images a step, scaled with the batch size.
         schedule: `exponential`, × `decay` every `decay_epochs`; or `cosine`, to 0 at the end. Either is preceded by
@@ -46,10 +59,12 @@ class Recipe(SpecModel):
         label_smoothing, dropout: the usual; dropout is before the classifier.
         average_decay: of the moving average of the weights, per step; the average is the result of the training.
         augmentation: of the images.
+        distillation: from a teacher, where one is given.
     """
 
     recipe: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     epochs: Annotated[int, Field(ge=1)]
+    least_steps: Annotated[int, Field(ge=0)] = 0
     optimizer: Literal["rmsprop", "sgd", "adamw"]
     learning_rate: Positive
     schedule: Literal["exponential", "cosine"]
@@ -61,6 +76,7 @@ class Recipe(SpecModel):
     dropout: Share = 0.0
     average_decay: Share = 0.0
     augmentation: Augmentation = Augmentation()
+    distillation: Distillation = Distillation()
 
     @model_validator(mode="after")
     def _warm_before_the_end(self) -> Self:
@@ -91,10 +107,19 @@ class TrainConfig(Recipe, TrainingConfig):
     Attributes:
         network: name of the network, a word for people.
         init: the file of the initial weights; None for random ones.
+        teacher: the file of the teacher, and teacher_digest, a hash of what is in it; None without one.
     """
 
     network: str
     init: str | None = None
+    teacher: str | None = None
+    teacher_digest: str | None = None
+
+    @property
+    def decisive(self) -> str:
+        """As for any training; without a teacher it is the text of earlier versions, which had none."""
+        without = {"teacher", "teacher_digest", "distillation"} if self.teacher is None else set()
+        return self.model_dump_json(exclude={*CHANGEABLE, "least_steps", *without})
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""

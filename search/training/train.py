@@ -25,6 +25,7 @@ from search.images.vision import transforms
 from search.run_folder import RunFolder
 from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
+from search.training.distillation import Teacher
 from search.training.engine import Engine, Stateful, write_metrics
 from search.training.optimizers import make_optimizer
 from search.training.recipe import Augmentation, Recipe, TrainConfig
@@ -43,7 +44,7 @@ class TrainStep:
 
     Attributes:
         step, steps: from 1, and of how many.
-        loss: cross-entropy of this batch with smoothed (and mixed) labels, in nats.
+        loss: of this batch, in nats: cross-entropy with smoothed (and mixed) labels, and what a teacher adds to it.
         learning_rate: of this step.
     """
 
@@ -118,10 +119,11 @@ class Training:
         folder: of the run; must exist.
         initial: the network with the initial weights, by default random ones. If its classes differ, its
             classifier is left out.
+        teacher: a network that it learns from as well.
 
     Raises:
-        InputError: there are fewer images than one batch holds, `initial` is another network, or the folder holds a checkpoint of
-            something else.
+        InputError: there are fewer images than one batch holds, `initial` is another network, `teacher` knows other classes or
+            takes other images, or the folder holds a checkpoint of something else.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Training:
         config: TrainConfig,
         folder: RunFolder,
         initial: SavedNetwork | None = None,
+        teacher: SavedNetwork | None = None,
     ) -> None:
         self._layers, self._data, self._config, self._folder, self._initial = tuple(layers), data, config, folder, initial
         self._engine = engine = Engine[TrainStep](data, config, folder)
@@ -143,6 +146,7 @@ class Training:
             if isinstance(module, BatchDropout):
                 module.p = config.dropout
         self._norms = [module for module in self._network.modules() if isinstance(module, BatchNorm)]
+        self._teacher = None if teacher is None else self._ask(teacher)
         self._mix = mixture(config.augmentation, len(data.classes))
         self._optimizer = make_optimizer(config.optimizer, self._network.parameters(), config.rate_at(0), config.weight_decay)
         self._average = averaged_model(self._network, config.average_decay)
@@ -208,8 +212,11 @@ class Training:
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)
-        logits = self._network(channels_last(images))
+        images = channels_last(images)
+        logits = self._network(images)
         loss = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
+        if self._teacher is not None:
+            loss = self._teacher.teach(loss, logits, images)
         return loss, loss
 
     def _evaluate(self, epoch: int, step: int) -> Evaluation:
@@ -224,18 +231,26 @@ class Training:
         state = {name: weights for name, weights in initial.state.items() if same_classes or ".classifier." not in name}
         self._network.load_state_dict(state, strict=same_classes)
 
+    def _ask(self, teacher: SavedNetwork) -> Teacher:
+        stem = next(layer for layer in self._layers if layer is not None)
+        config, device = self._config, self._engine.device
+        return Teacher(teacher, stem, self._data.classes, config.distillation, device, config.teacher or teacher.name)
+
     @property
     def _origin(self) -> str:
         """Where the network's weights come from, in words."""
         config = self._config
         text = f"trained for {config.epochs} epochs on {config.data} by the recipe {config.recipe}"
+        if config.teacher is not None:
+            text += f" with the teacher {config.teacher}"
         return f"{text}, starting from: {self._initial.origin}" if self._initial else text
 
     def _identity(self) -> dict[str, str]:
         data = self._data
         keys = "\n".join(layer.key if layer else "" for layer in self._layers)
         classes = hashlib.sha256("\n".join(data.classes).encode()).hexdigest()[:16]
-        return {
+        taught = {} if self._config.teacher_digest is None else {"teacher": self._config.teacher_digest}
+        return taught | {
             "network": hashlib.sha256(keys.encode()).hexdigest()[:16],
             "data": f"{data.train_images} training and {data.held_out_images} held-out images in the classes {classes}",
         }
@@ -262,6 +277,7 @@ def mixture(settings: Augmentation, classes: int) -> Callable[[Tensor, Tensor], 
 
 
 def sensible_training(recipe: Recipe, images: int, batch_size: int | None = None) -> tuple[int, int]:
-    """Batch size and epochs for a number of training images: the epochs of the recipe, fewer on small data."""
+    """Batch size and epochs for a number of training images: the epochs of the recipe, fewer of a long one on small data."""
     batch_size, epochs = sensible_schedule(images, batch_size)
-    return batch_size, recipe.epochs if images >= SMALL_DATA else min(recipe.epochs, SEARCHES * epochs)
+    most = recipe.epochs if images >= SMALL_DATA else min(recipe.epochs, SEARCHES * epochs)
+    return batch_size, max(most, math.ceil(recipe.least_steps / max(1, images // batch_size)))

@@ -34,39 +34,54 @@ SUPERNET = "supernet:"
     show_default=True,
     help="Width multiplier for the network.",
 )
-@click.option("--recipe", metavar="NAME|FILE", default="mnasnet", show_default=True, help="mnasnet, modern, or a YAML file.")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="finetune, mnasnet, modern, or a YAML file. [default: finetune if the training starts from ARCH's own weights, "
+    "otherwise mnasnet]",
+)
 @click.option(
     "--init",
-    metavar="supernet:RUN|FILE.pt",
-    help="Initial weights: the supernet of a search, or a trained network. [default: random]",
+    metavar="random|RUN|FILE.pt",
+    help="Initial weights: random, or those of a search or of a trained network. [default: ARCH's own, random if it has none]",
+)
+@click.option(
+    "--teacher",
+    metavar="RUN|FILE.pt",
+    help="Distil this trained network: learn its outputs as well as the labels. It must know the same classes; images are "
+    "resized to its resolution.",
 )
 @folder_option
-@training_options(epochs="the recipe's; on small data five times those of a search", learning_rate="the recipe's")
+@training_options(epochs="the recipe's; on small data at most five times those of a search", learning_rate="the recipe's")
 @json_option
 def train(
     arch: str,
     data_name: str,
     resolution: int | None,
     width: float,
-    recipe: str,
+    recipe: str | None,
     init: str | None,
+    teacher: str | None,
     folder: Path,
     training: TrainingOptions,
     as_json: bool,
 ) -> None:
-    """Train a network by a recipe, from random or given weights.
+    """Train a network by a recipe, from its own, random or given weights.
 
-    ARCH is an architecture file, a network of the zoo (mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b,
-    single-path-nas), or the folder or network.pt of a run, of which only the layers are used. The trained network, with the
-    moving average of its weights, is saved in network.pt. Its accuracy is measured on held-out images: those in `val`, or 20 %
-    chosen by --seed. The run's folder also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a figure.
+    ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2, mnasnet,
+    proxylessnas-mobile, fbnet-b, single-path-nas). A run's folder, the network.pt in it and the architecture.json that a search
+    left there come with weights: the training starts from them, unless --width or --resolution changes the network. The trained
+    network, with the moving average of its weights, is saved in network.pt. Its accuracy is measured on held-out images: those
+    in `val`, or 20 % chosen by --seed. The run's folder also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a
+    figure.
 
     --epochs shortens or stretches the recipe's whole schedule.
 
     \b
     Examples:
-      spnas train run/architecture.json --data digits -o trained
-      spnas train run/architecture.json --data path/to/images --init supernet:run --epochs 30 -o trained
+      spnas train run --data digits -o trained
+      spnas train run --data path/to/images --init random --epochs 30 -o from-scratch
+      spnas train run --data path/to/images --teacher larger-run -o distilled
       spnas train mobilenet-v2 --data path/to/imagenet --recipe modern --workers 8 --mixed-precision bf16 -o trained
     """
     from search.convnet.named import Size
@@ -74,7 +89,7 @@ def train(
 
     source = None if init is None else init.removeprefix(SUPERNET)
     size = Size(width, resolution)
-    run = showing.train(arch, data_name, folder, recipe=recipe, init=source, size=size, options=training)
+    run = showing.train(arch, data_name, folder, recipe=recipe, init=source, teacher=teacher, size=size, options=training)
     if not is_main_process():
         return
     if as_json:

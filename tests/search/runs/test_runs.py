@@ -17,7 +17,7 @@ from search.runs.explore import explore
 from search.runs.export import export
 from search.runs.run import SearchRun, TrainRun, load_run
 from search.runs.search import search
-from search.runs.train import train
+from search.runs.train import Plan, train
 
 QUICK = TrainingOptions(epochs=2, batch_size=64)
 
@@ -115,7 +115,7 @@ def test_a_search_that_ended_is_explored_from_its_folder(found):
 def test_a_network_is_trained_on_from_a_search_measured_and_exported(found, tmp_path):
     run, _ = found
     told = Notebook()
-    trained = train(run, "digits", tmp_path / "trained", init=run, options=QUICK, listener=told)
+    trained = train(run, "digits", tmp_path / "trained", Plan(init=run), options=QUICK, listener=told)
     assert isinstance(trained, TrainRun)
     assert (told.spans, told.ended) == ([(0, 44)], 1)
     assert "top-1" in told.shown[-1][2]

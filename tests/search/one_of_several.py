@@ -14,6 +14,8 @@ from latency_db.runtime_model import RuntimeModel
 from search import processes
 from search.config import SearchConfig
 from search.convnet.batch_norm import BatchNorm
+from search.convnet.network import Network
+from search.convnet.saved import SavedNetwork
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -64,15 +66,17 @@ def short_search(folder: Path, **settings) -> dict:
     return {"steps": steps, "found": found.architecture.choices, "accuracy": found.accuracy}
 
 
-def short_training(folder: Path) -> dict:
+def short_training(folder: Path, *, taught: bool = False) -> dict:
     """22 steps on digits from random weights; every step and the evaluation after them."""
     space = small_space()
-    layers = [layer for _, layer in space.uniform("5x5-3").placed_layers()]
+    layers, larger = (tuple(layer for _, layer in space.uniform(name).placed_layers()) for name in ("5x5-3", "5x5-6"))
+    torch.manual_seed(5)
+    teacher = SavedNetwork("larger", larger, tuple("0123456789"), Network(larger, 10).state_dict(), None, "a test")
     recipe = load_recipe("mnasnet").adapted(epochs=1, learning_rate=0.004)
     config = TrainConfig(**dict(recipe), network="test", data="digits", batch_size=64)
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
-    training = Training(layers, load_data("digits", space, 0), config, RunFolder(folder))
+    training = Training(layers, load_data("digits", space, 0), config, RunFolder(folder), teacher=teacher if taught else None)
     trained = training.run(lambda step: steps.append(vars(step)))
     return {"steps": steps, "evaluation": vars(trained.evaluations[-1])}
 
@@ -82,5 +86,6 @@ if __name__ == "__main__":
     processes.state()
     results = {"batch norm": batch_norm_of_all(), "search": short_search(folder / "run")}
     results["training"] = short_training(folder / "training")
+    results["taught"] = short_training(folder / "taught", taught=True)
     if processes.index() == 0:
         (folder / "results.json").write_text(json.dumps(results))

@@ -38,11 +38,13 @@ def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
     assert tuple(two["search"]["found"]) == one["found"]
     assert two["search"]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
 
-    one, two = short_training(tmp_path / "one-training"), two["training"]
-    assert len(one["steps"]) == len(two["steps"]) == 22
-    for step, same in zip(one["steps"], two["steps"], strict=True):
-        assert same == pytest.approx(step, abs=1e-4)
-    assert two["evaluation"] == pytest.approx(one["evaluation"], abs=0.01)
+    trainings = [(short_training(tmp_path / f"one-{name}", taught=name == "taught"), two[name]) for name in ("training", "taught")]
+    for one, same in trainings:
+        assert len(one["steps"]) == len(same["steps"]) == 22
+        for step, same_step in zip(one["steps"], same["steps"], strict=True):
+            assert same_step == pytest.approx(step, abs=1e-4)
+        assert same["evaluation"] == pytest.approx(one["evaluation"], abs=0.01)
+    assert trainings[0][0] != trainings[1][0]
 
 
 def test_a_step_in_parts_differs_by_its_batch_norm_alone(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from search.convnet.named import (
     find_architecture,
     find_layers,
     find_trained,
+    own_weights,
     resolve,
 )
 from search.convnet.network import Network
@@ -90,6 +91,22 @@ def test_what_is_found_is_what_is_meant(run, space):
     assert find_layers(run, Size(resolution=24))[0].resolution == 24
     with pytest.raises(InputError, match="a trained network has a fixed size"):
         find_layers(run.network, wide)
+
+
+def test_weights_are_those_of_the_network_itself_or_beside_the_architecture_found(run, tmp_path):
+    for name in (run, run.architecture, run.network):
+        assert own_weights(name) == run.network
+    candidate = run.candidate(1)
+    candidate.parent.mkdir()
+    for other in (candidate, run.path / "mine.json"):
+        other.write_bytes(run.architecture.read_bytes())
+        assert own_weights(other) is None
+    for name in ("single-path-nas", "mobilenet-v2"):
+        assert own_weights(name) is None
+    run.network.unlink()
+    assert own_weights(run) is None
+    with pytest.raises(InputError, match="no such file"):
+        own_weights(tmp_path / "nowhere.pt")
 
 
 def test_names_are_found_without_a_heavy_library():

@@ -1,15 +1,19 @@
 """Whole runs as Python code makes them: they say nothing, tell a listener, leave what the commands leave, and come back."""
 
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from small import table_from_multiply_adds
 
 from profiling.errors import InputError
+from search import checkpoint
 from search.config import TrainingOptions
 from search.convnet.named import Size
+from search.convnet.network import Network
 from search.convnet.saved import load_network
 from search.listener import Listener
 from search.runs.evaluate import evaluate
@@ -17,6 +21,7 @@ from search.runs.explore import explore
 from search.runs.export import export
 from search.runs.run import SearchRun, TrainRun, load_run
 from search.runs.search import search
+from search.runs.train import FROM_WHAT_THERE_IS as NO_PLAN
 from search.runs.train import Plan, train
 
 QUICK = TrainingOptions(epochs=2, batch_size=64)
@@ -133,6 +138,87 @@ def test_a_network_is_trained_on_from_a_search_measured_and_exported(found, tmp_
     assert (exported.check.images, exported.check.top1) == (359, trained.accuracy)
     assert told.notes == ["Converting to onnx, fp32 …", "Comparing with the network …"]
     assert (told.spans, told.shown[-1][:2]) == ([(0, 359)], (359, 359))
+
+
+def first_weights(place, folder, plan=NO_PLAN, options=QUICK) -> tuple[Notebook, dict[str, torch.Tensor]]:
+    """What is said and the weights after the first step, whose rate is 0."""
+    told = Notebook(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(place, "digits", folder, plan, options=options, listener=told)
+    assert told.steps[0].learning_rate == 0
+    weights = checkpoint.load(folder / "checkpoint.pt", {})["weights"]
+    return told, {name: value for name, value in weights.items() if "running" not in name}
+
+
+def same(weights, saved) -> bool:
+    return all(torch.equal(value, saved[name]) for name, value in weights.items())
+
+
+def test_a_training_starts_from_the_weights_that_its_network_comes_with(found, tmp_path):
+    run = found[0].folder
+    searched = load_network(run.network)
+    for number, place in enumerate((found[0], run.path, run.architecture, run.network)):
+        told, weights = first_weights(place, tmp_path / str(number))
+        assert same(weights, searched.state)
+        assert told.notes[0] == (
+            f"Starting from the weights in {run.network} (top-1 {searched.top1:.2%}), by the recipe finetune."
+        )
+    torch.manual_seed(QUICK.seed)
+    random = Network(searched.layers, 10).state_dict()
+    bare = tmp_path / "bare.json"
+    bare.write_bytes(run.architecture.read_bytes())
+    for place, plan in ((run, Plan(init="random")), (bare, NO_PLAN)):
+        told, weights = first_weights(place, tmp_path / f"random-{place.name}", plan)
+        assert same(weights, random)
+        assert told.notes[0] == "Starting from random weights, by the recipe mnasnet."
+    told, weights = first_weights(run, tmp_path / "given", Plan(init=run, recipe="modern"))
+    assert same(weights, searched.state)
+    assert told.notes[0].endswith("by the recipe modern.")
+
+
+def test_a_network_in_another_size_than_its_weights_starts_from_random_ones(found, tmp_path):
+    told = Notebook(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(found[0], "digits", tmp_path / "wide", size=Size(2.0), options=QUICK, listener=told)
+    assert told.notes[0].startswith("Starting from random weights")
+
+
+def test_a_run_that_was_begun_from_random_weights_goes_on_from_them(found, tmp_path):
+    """As every run of earlier versions was that had no --init."""
+    with pytest.raises(KeyboardInterrupt):
+        train(found[0], "digits", tmp_path, Plan(init="random"), options=QUICK, listener=Notebook(stop_after=30))
+    told = Notebook()
+    ended = train(found[0], "digits", tmp_path, options=QUICK, listener=told)
+    assert told.spans == [(30, 44)]
+    assert ended.result.origin == "trained for 2 epochs on digits by the recipe mnasnet"
+
+
+def test_other_classes_get_another_classifier(found, tmp_path):
+    run, generator = found[0], torch.Generator().manual_seed(0)
+    for name in ("left", "right"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = torch.randint(256, (12, 12), dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(tmp_path / "images" / name / f"{number}.png")
+    told = Notebook()
+    options = replace(QUICK, batch_size=8)
+    trained = train(run, tmp_path / "images", tmp_path / "run", options=options, listener=told)
+    assert told.notes[0].endswith("; the data has other classes than the weights, so the classifier starts from random ones.")
+    assert len(load_network(trained.folder.network).state["blocks.5.classifier.bias"]) == 2
+
+
+def test_a_network_is_taught_by_another(found, tmp_path, space):
+    run = found[0]
+    (tmp_path / "small.json").write_text(space.uniform("3x3-3").to_json())
+    told = Notebook()
+    taught = train(tmp_path / "small.json", "digits", tmp_path / "taught", Plan(teacher=run), options=QUICK, listener=told)
+    digest = hashlib.sha256(run.folder.network.read_bytes()).hexdigest()
+    assert (taught.config.teacher, taught.config.teacher_digest) == (str(run.folder.network), digest[:16])
+    assert told.notes[0] == f"Starting from random weights, by the recipe mnasnet, with the teacher {run.folder.network}."
+    assert taught.result.origin.endswith(f"by the recipe mnasnet with the teacher {run.folder.network}")
+    assert load_run(taught) == taught
+    with pytest.raises(InputError, match="belongs to another"):
+        train(tmp_path / "small.json", "digits", tmp_path / "taught", Plan(teacher=taught), options=QUICK)
 
 
 def test_one_process_trains_in_either_precision(tmp_path, space):

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from profiling.errors import InputError
-from search.training.recipe import Recipe, TrainConfig, load_recipe, recipe_names
+from search.training.recipe import Distillation, Recipe, TrainConfig, load_recipe, recipe_names
+from search.training.train import sensible_training
 
 
 def config(recipe: Recipe, batch_size: int = 1024) -> TrainConfig:
@@ -30,6 +31,33 @@ def test_modern_rises_and_then_falls_as_a_cosine_to_nothing():
     for share in (0, 0.25, 0.5, 0.75, 1):
         expected = settings.learning_rate * math.cos(math.pi * share / 2) ** 2
         assert settings.rate_at(5 + share * 295) == pytest.approx(expected, abs=1e-12)
+
+
+def test_finetune_is_short_and_falls_to_nothing():
+    recipe = load_recipe("finetune")
+    settings = config(recipe, batch_size=256)
+    assert settings.rate_at(0.1) == settings.learning_rate == recipe.learning_rate < load_recipe("modern").learning_rate
+    assert settings.rate_at(0.999) < 1e-4 * settings.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "finetune", "mnasnet"),
+    [(240, 16, 3, 100), (1438, 64, 2, 70), (25_600, 256, 1, 40), (60_000, 256, 1, 40), (1_281_167, 1024, 1, 350)],
+)
+def test_finetune_takes_few_steps_yet_enough_on_small_data(images, batch, finetune, mnasnet):
+    """A search takes 8 epochs, or on small data 300 steps; the steps of a network are also cheaper than those of a supernet."""
+    assert sensible_training(load_recipe("finetune"), images) == (batch, finetune)
+    assert sensible_training(load_recipe("mnasnet"), images) == (batch, mnasnet)
+
+
+def test_without_a_teacher_a_run_is_that_of_versions_that_had_none():
+    settings = config(load_recipe("mnasnet"))
+    with_field = settings.model_copy(update={"distillation": Distillation(weight=0.1), "least_steps": 3})
+    assert settings.decisive == with_field.decisive
+    assert "teacher" not in settings.decisive
+    taught = settings.model_copy(update={"teacher": "a.pt", "teacher_digest": "1"})
+    assert '"teacher":"a.pt","teacher_digest":"1"' in taught.decisive
+    assert taught.decisive != taught.model_copy(update={"distillation": Distillation(weight=0.1)}).decisive
 
 
 @pytest.mark.parametrize("name", recipe_names())

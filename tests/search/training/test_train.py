@@ -150,6 +150,14 @@ def test_starting_weights_are_taken_over_and_said_so(trained, start):
     assert len(learned.classes) == len(learned.state["blocks.5.classifier.weight"]) == 10
 
 
+@pytest.mark.parametrize(("rate", "lost"), [(1e-9, 0.01), (None, 0.0)], ids=["at no rate", "at its own"])
+def test_finetune_keeps_what_was_learned(trained, start, rate, lost):
+    settings = {} if rate is None else {"learning_rate": rate}
+    tuned = start("tuned", "finetune", epochs=2, initial=trained.saved, **settings).run(ignore)
+    assert tuned.top1 >= trained.top1 - lost
+    assert tuned.saved.origin.startswith("trained for 2 epochs on digits by the recipe finetune, starting from: trained for 14")
+
+
 def test_the_weights_of_another_network_are_refused(start, space):
     others = tuple(layer for _, layer in space.uniform("5x5-6").placed_layers())
     other = SavedNetwork("other", others, tuple("0123456789"), Network(others, 10).state_dict(), None, "elsewhere")

@@ -52,7 +52,9 @@ SUPERNET = "supernet:"
     "resized to its resolution.",
 )
 @folder_option
-@training_options(epochs="the recipe's; on small data at most five times those of a search", learning_rate="the recipe's")
+@training_options(
+    epochs="the recipe's; on small data five times those of a search (finetune: an eighth)", learning_rate="the recipe's"
+)
 @json_option
 def train(
     arch: str,

@@ -38,7 +38,9 @@ def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
     assert tuple(two["search"]["found"]) == one["found"]
     assert two["search"]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
 
-    trainings = [(short_training(tmp_path / f"one-{name}", taught=name == "taught"), two[name]) for name in ("training", "taught")]
+    trainings = [
+        (short_training(tmp_path / f"one-{name}", taught=name == "taught"), two[name]) for name in ("training", "taught")
+    ]
     for one, same in trainings:
         assert len(one["steps"]) == len(same["steps"]) == 22
         for step, same_step in zip(one["steps"], same["steps"], strict=True):

@@ -110,6 +110,33 @@ def test_weights_of_a_search_or_a_training_are_a_start_that_the_result_tells(tra
     assert not (run / "config.yaml").exists()
 
 
+def test_the_run_of_a_network_is_trained_on_from_its_weights_or_from_random_ones(trained, tmp_path):
+    folder, printed = trained
+    result = spnas("train", folder, "--data", "digits", "-o", tmp_path / "tuned")
+    assert result.exit_code == 0, result.stderr
+    first = f"Starting from the weights in {folder / 'network.pt'} (top-1 {printed['top1']:.2%}), by the recipe finetune."
+    assert result.stderr.splitlines()[0] == first
+    assert yaml.safe_load((tmp_path / "tuned" / "config.yaml").read_text())["init"] == str(folder / "network.pt")
+    result = spnas("train", folder, "--data", "digits", "--init", "random", "--epochs", 1, "-o", tmp_path / "scratch")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[0] == "Starting from random weights, by the recipe mnasnet."
+    assert yaml.safe_load((tmp_path / "scratch" / "config.yaml").read_text())["init"] is None
+
+
+def test_a_teacher_must_know_the_classes(trained, tmp_path):
+    folder, _ = trained
+    student = write_architecture(tmp_path, "student.json", "3x3-3", "skip")
+    result = spnas("train", student, "--data", "digits", "--epochs", 1, "--teacher", folder, "--json", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["origin"].endswith(f"with the teacher {folder / 'network.pt'}")
+    settings = ["--data", write_images(tmp_path / "images", "cat", "dog"), "--batch-size", 4, "--epochs", 1]
+    refused(
+        spnas("train", student, *settings, "--teacher", folder, "-o", tmp_path / "other"),
+        str(folder / "network.pt"), "knows 10 classes, these images have 2",
+    )  # fmt: skip
+    assert not (tmp_path / "other" / "config.yaml").exists()
+
+
 def test_interrupted_it_goes_on_to_the_same_end(trained, arch, tmp_path):
     """Ctrl-C in the midst of a process of its own; then the same command goes on to what an undisturbed run found."""
     folder = tmp_path / "run"
@@ -141,6 +168,7 @@ def test_a_network_of_the_zoo_is_trained_in_the_size_asked_for(tmp_path):
     [
         (["--recipe", "mnas"], ["mnas", "mnasnet, modern"]),
         (["--init", "nothing.pt"], ["nothing.pt"]),
+        (["--teacher", "larger"], ["larger", "accepted: a trained network (.pt), the folder of a run"]),
         (["--batch-size", "2000"], ["2000", "training images"]),
         (["--resolution", "99999999"], ["99999999"]),
         (["--data", "digit"], ["neither a data set"]),

@@ -131,7 +131,7 @@ def _start(config: TrainConfig, initial: SavedNetwork | None, images: Data) -> s
         text = f"Starting from the weights in {config.init}" + ("" if initial.top1 is None else f" (top-1 {initial.top1:.2%})")
     text += f", by the recipe {config.recipe}" + ("" if config.teacher is None else f", with the teacher {config.teacher}")
     if initial is not None and initial.classes != images.classes:
-        text += "; the data has other classes than the weights, so the classifier starts from random ones"
+        text += "; the data has other classes than the weights, so the classifier starts from random ones: more --epochs may help"
     return text + "."
 
 

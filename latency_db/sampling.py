@@ -14,6 +14,12 @@ from profiling.space import Architecture, SearchSpace
 
 BATCH = 8192
 MOST_DRAWS = 200 * BATCH
+BAND = 0.01  # networks of one latency differ by at most this share of it
+
+
+def just_below(target_ms: float) -> tuple[float, float]:
+    """The bounds of the latencies that count as a target's, in ms: within 1 % below it."""
+    return (1 - BAND) * target_ms, target_ms
 
 
 def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:

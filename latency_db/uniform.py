@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import just_below
 from profiling.space import SKIP, Architecture
 
-BAND = 0.01
 MOST_MOVES = 3
 # Networks of many layers meet a latency with few moves or none, and would have millions of ways with more.
 LARGEST = 200_000
@@ -23,8 +23,8 @@ def uniform_networks(model: RuntimeModel, target_ms: float) -> dict[str, Archite
     """For each kernel and ratio the uniform network that meets a latency.
 
     Where the choice everywhere is too slow, layers are skipped evenly over the depth. Of the networks within 1 % below the target
-    it is the deepest. Where even skipping gives none, kept layers are moved by one place, as few as possible and at most three;
-    where that gives none either, it is the network nearest below the target.
+    it is the deepest. Where even skipping gives none, kept layers are moved by one place, as few as possible and at most three,
+    and it is the network nearest below the target; also where that is farther than 1 %.
 
     Args:
         model: predicts latencies.
@@ -70,11 +70,13 @@ def _best(
     families: Sequence[Ways], latencies: Sequence[npt.NDArray[np.float64]], target_ms: float
 ) -> npt.NDArray[np.bool_] | None:
     """The way to take, given the latencies of those of each family in ms; None where all are too slow."""
-    for ways, ms in zip(families, latencies, strict=True):
-        near = (ms <= target_ms) & (ms >= (1 - BAND) * target_ms)
+    low_ms, high_ms = just_below(target_ms)
+    for moves, (ways, ms) in enumerate(zip(families, latencies, strict=True)):
+        near = (low_ms <= ms) & (ms <= high_ms)
         if near.any():
-            deepest_then_slowest = np.lexsort((ms[near], ways[near].sum(axis=1)))[-1]
-            return np.asarray(ways[near][deepest_then_slowest])
+            # Moves are for the latency alone: where depth counted, they would gather the skips where layers are slow.
+            depths = ways[near].sum(axis=1) * (moves == 0)
+            return np.asarray(ways[near][np.lexsort((ms[near], depths))[-1]])
     ms = np.where(latencies[-1] <= target_ms, latencies[-1], -np.inf)
     return np.asarray(families[-1][ms.argmax()]) if np.isfinite(ms).any() else None
 

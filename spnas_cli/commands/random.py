@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
+    from latency_db.runtime_model import RuntimeModel
     from profiling.space import Architecture
 
 
 @click.command()
 @table_option
-@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", required=True, help="Range of predicted latency, in ms.")
+@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", help="Range of predicted latency, in ms.")
+@click.option(
+    "--target-ms",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it.",
+)
+@click.option("--uniform", is_flag=True, help="Write the uniform networks of --target-ms instead: one for each kernel and ratio.")
 @click.option("--networks", type=click.IntRange(1), default=10, show_default=True, help="How many networks to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed for the draws; the same seed gives the same networks.")
 @click.option(
@@ -31,7 +41,15 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def random(
-    table: str | None, between: tuple[float, float], networks: int, seed: int, folder: Path, db: Path, as_json: bool
+    table: str | None,
+    between: tuple[float, float] | None,
+    target_ms: float | None,
+    uniform: bool,
+    networks: int,
+    seed: int,
+    folder: Path,
+    db: Path,
+    as_json: bool,
 ) -> None:
     """Draw random networks within a range of predicted latency.
 
@@ -39,50 +57,93 @@ def random(
     drawn again if its latency is out of range, so the networks are as varied as the range allows. Each one is written as an
     architecture file, which spnas predict, train and compare take.
 
+    --uniform writes the other baseline: for each kernel and ratio the network with that choice in every layer. If it is slower
+    than --target-ms, layers are skipped, spread evenly over the depth, until it is not; within 1 % below the target if the space
+    has such a network, and the nearest below otherwise.
+
     \b
     Examples:
       spnas random --table pixel1 --between 75 80 --networks 10 -o baseline
-      spnas random --table digits-host --between 0.19 0.21 --seed 1 -o more --json
+      spnas random --table digits-host --target-ms 0.21 --seed 1 -o more --json
+      spnas random --table pixel1 --uniform --target-ms 80 -o uniform
     """
-    from itertools import islice
-
+    _check(between, target_ms, uniform)
     from latency_db.runtime_model import RuntimeModel
-    from latency_db.sampling import networks_between
+    from latency_db.sampling import just_below, networks_between
     from latency_db.table_files import load_table
 
     model = RuntimeModel(load_table(table, db))
-    drawn = list(islice(networks_between(model, *between, seed), networks))
-    files = _write(drawn, folder)
-    latencies = [model.predict(architecture).total_ms for architecture in drawn]
+    if uniform and target_ms is not None:
+        drawn = _uniform(model, target_ms)
+    else:
+        low, high = between or just_below(target_ms or 0.0)
+        width = max(2, len(str(networks)))
+        some = enumerate(islice(networks_between(model, low, high, seed), networks), start=1)
+        drawn = {f"random-{number:0{width}}.json": architecture for number, architecture in some}
+    _write(drawn, folder)
+    latencies = [model.predict(architecture).total_ms for architecture in drawn.values()]
     if as_json:
         rows = [
-            {"file": str(file), "predicted_ms": ms, "choices": architecture.choices}
-            for file, ms, architecture in zip(files, latencies, drawn, strict=True)
+            {"file": str(folder / name), "predicted_ms": ms, "choices": architecture.choices}
+            for (name, architecture), ms in zip(drawn.items(), latencies, strict=True)
         ]
-        print_json({"table": model.table.name, "seed": seed, "networks": rows})
+        made_for = {"target_ms": target_ms} if uniform else {"seed": seed}
+        print_json({"table": model.table.name, **made_for, "networks": rows})
         return
     shown = [
-        (file.name, " ".join(architecture.choices), f"{ms:#.5g}")
-        for file, ms, architecture in zip(files, latencies, drawn, strict=True)
+        (name, " ".join(architecture.choices), f"{ms:#.5g}", "" if target_ms is None else f"{ms / target_ms - 1:+.1%}")
+        for (name, architecture), ms in zip(drawn.items(), latencies, strict=True)
     ]
-    print_table(f"{len(drawn)} networks in {folder}", ("file", "choices", "predicted ms"), shown, left=2)
-    note(f"\nNext: spnas predict {files[0]} --table {model.table.name}")
+    columns = ("file", "choices", "predicted ms", "from the target")
+    whole = len(columns) - (target_ms is None)
+    print_table(f"{len(drawn)} networks in {folder}", columns[:whole], [row[:whole] for row in shown], left=2)
+    note(f"\nNext: spnas predict {folder / next(iter(drawn))} --table {model.table.name}")
 
 
-def _write(drawn: Sequence[Architecture], folder: Path) -> list[Path]:
+def _check(between: tuple[float, float] | None, target_ms: float | None, uniform: bool) -> None:
+    if (between is None) == (target_ms is None):
+        raise click.UsageError("give either --between or --target-ms")
+    if not uniform:
+        return
+    if target_ms is None:
+        raise click.UsageError("--uniform needs --target-ms instead of --between")
+    context = click.get_current_context()
+    for name in ("networks", "seed"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is for random networks; leave it out with --uniform")
+
+
+def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
+    """By file name; notes which choices are too slow."""
+    from latency_db.uniform import uniform_networks
+    from profiling.errors import InputError
+    from profiling.space import SKIP
+
+    networks = uniform_networks(model, target_ms)
+    by_choice = {name.partition(",")[0]: architecture for name, architecture in networks.items()}
+    too_slow = [choice.name for choice in model.space.choices if choice != SKIP and choice.name not in by_choice]
+    if not networks:
+        raise InputError(
+            f"every uniform network of {model.space.name} is slower than {target_ms:g} ms, with every layer skipped that can be",
+            where="--target-ms",
+            hint="its networks take {:.4g} to {:.4g} ms".format(*model.range_ms()),
+        )
+    if too_slow:
+        note(f"Left out, as slower than {target_ms:g} ms with every layer skipped that can be: {', '.join(too_slow)}")
+    return {f"uniform-{choice}.json": architecture for choice, architecture in by_choice.items()}
+
+
+def _write(drawn: Mapping[str, Architecture], folder: Path) -> None:
     """Writes a file for each, or none at all if one of the files already exists."""
     from profiling.errors import InputError
     from profiling.files import write_text
 
-    width = max(2, len(str(len(drawn))))
-    files = [folder / f"random-{number:0{width}}.json" for number in range(1, len(drawn) + 1)]
-    there = next((file for file in files if file.exists()), None)
+    there = next((folder / name for name in drawn if (folder / name).exists()), None)
     if there is not None:
         raise InputError("the file already exists and is not overwritten", where=str(there), hint="choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, architecture in zip(files, drawn, strict=True):
-            write_text(file, architecture.to_json())
+        for name, architecture in drawn.items():
+            write_text(folder / name, architecture.to_json())
     except OSError as error:
         raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
-    return files

@@ -44,3 +44,53 @@ def test_a_table_for_people_and_one_line_for_what_cannot_be(empty_folder):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "those of imagenet take 30.63 to 131.5 ms" in result.stderr
     assert not (empty_folder / "none").exists()
+
+
+def test_a_target_is_the_one_per_cent_below_it():
+    shown = json.loads(random("--target-ms", "80", "--networks", "3", "-o", "some", "--json").stdout)["networks"]
+    assert len(shown) == 3
+    assert all(79.2 <= row["predicted_ms"] <= 80 for row in shown)
+
+
+def test_uniform_networks_meet_the_target_and_say_by_how_much(empty_folder):
+    result = random("--uniform", "--target-ms", "80", "-o", "some", "--json")
+    shown = json.loads(result.stdout)
+    assert (result.exit_code, shown["target_ms"]) == (0, 80)
+    model = RuntimeModel(published_table("pixel1"))
+    assert [row["file"] for row in shown["networks"]] == [
+        f"some/uniform-{choice}.json" for choice in ("3x3-3", "5x5-3", "3x3-6", "5x5-6")
+    ]
+    for row in shown["networks"]:
+        architecture = load_architecture(row["file"])
+        assert len(set(architecture.choices) - {"skip"}) == 1
+        assert model.predict(architecture).total_ms == row["predicted_ms"] <= 80
+    table = random("--uniform", "--target-ms", "80", "-o", "other").stdout
+    assert "from the target" in table
+    assert "-17.9%" in table, "3x3-3 everywhere"
+
+
+def test_uniform_networks_that_are_too_slow_are_named(empty_folder):
+    result = random("--uniform", "--target-ms", "40", "-o", "some")
+    assert result.exit_code == 0, result.stderr
+    assert "with every layer skipped that can be: 3x3-6, 5x5-6" in result.stderr
+    assert not (empty_folder / "some" / "uniform-5x5-6.json").exists()
+    result = random("--uniform", "--target-ms", "20", "-o", "none")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "every uniform network of imagenet is slower than 20 ms" in result.stderr
+    assert not (empty_folder / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("-o", "some"), "either --between or --target-ms"),
+        (("--between", "75", "80", "--target-ms", "80", "-o", "some"), "either --between or --target-ms"),
+        (("--uniform", "--between", "75", "80", "-o", "some"), "--uniform needs --target-ms"),
+        (("--uniform", "--target-ms", "80", "--networks", "3", "-o", "some"), "--networks is for random networks"),
+        (("--uniform", "--target-ms", "80", "--seed", "1", "-o", "some"), "--seed is for random networks"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments, words):
+    result = random(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr

@@ -33,11 +33,12 @@ class Augmentation(SpecModel):
 
 
 class Distillation(SpecModel):
-    """How much a training listens to its teacher, where it has one (Hinton et al. 2015).
+    """How much a training learns from its teacher, where it has one (Hinton et al. 2015).
 
     Attributes:
         weight: α, the share of the teacher in the loss; the labels have the rest.
-        temperature: T, which the logits of both networks are divided by.
+        temperature: T, which the logits of both networks are divided by. At 1, the default, the teacher's part is cross-entropy
+            with its probabilities, less their entropy.
     """
 
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -48,8 +48,8 @@ SUPERNET = "supernet:"
 @click.option(
     "--teacher",
     metavar="RUN|FILE.pt",
-    help="Distil this trained network: learn its outputs as well as the labels. It must know the same classes; images are "
-    "resized to its resolution.",
+    help="Distil this trained network: learn its outputs as well as the labels, both alike unless the recipe's `distillation` "
+    "says otherwise (weight, temperature). It must know the same classes; images are resized to its resolution.",
 )
 @folder_option
 @training_options(

@@ -27,7 +27,7 @@ test: lint
 	VENV=$(VENV) .ci/test $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
-	failed=; for script in $(filter-out benchmarks/common.py benchmarks/fashion_results.py,$(wildcard benchmarks/*.py)); do \
+	failed=; for script in $(filter-out benchmarks/common.py benchmarks/fashion_results.py benchmarks/study.py,$(wildcard benchmarks/*.py)); do \
 	    echo "== $$script"; $(BIN)/python $$script || failed="$$failed $$script"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 

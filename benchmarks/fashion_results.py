@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
 
 from scipy.stats import spearmanr
+from study import Result
 
 TELLING_LAYER = 8  # searchable layer, from 0: the first of the last stage
 
@@ -17,53 +15,6 @@ LONGER = "longer"
 # the weights of its supernet.
 SEARCH, FOUND, SHARED = "search", "found", "shared"
 CORE, WHOLE = "subset 3x3", "subset 5x5"
-
-
-@dataclass(frozen=True)
-class Result:
-    """One finished run, a line of the results.
-
-    Attributes:
-        name: of the network, or `search`; seed: of the training or search. A run is known by both.
-        choices: of the network, separated by spaces.
-        predicted_ms: its latency.
-        top1: on the 10,000 test images, 0 to 1; of a search: on the 10,000 it compares networks by, with the supernet's weights.
-        images: seen in training, a repeated one counting again.
-        cpu_s: processor seconds of the run, all of it.
-    """
-
-    name: str
-    seed: int
-    choices: str
-    predicted_ms: float
-    top1: float
-    images: int
-    cpu_s: float
-
-
-def read_results(file: Path) -> list[Result]:
-    """The lines of the results, none if there is no file yet."""
-    if not file.exists():
-        return []
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        return [
-            Result(
-                row["name"], int(row["seed"]), row["choices"], float(row["predicted_ms"]),
-                float(row["top1"]), int(row["images"]), float(row["cpu_s"]),
-            )
-            for row in rows
-        ]  # fmt: skip
-
-
-def append_result(result: Result, file: Path) -> None:
-    """Adds a line to the results, with a head if it is the first."""
-    is_new = not file.exists()
-    with file.open("a", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        if is_new:
-            writer.writerow(field.name for field in fields(Result))
-        writer.writerow(vars(result).values())
 
 
 def summary(results: Sequence[Result]) -> str:

@@ -14,18 +14,16 @@ Networks learn from the first 20,000 training images, and so do searches; where 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import itertools
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from fashion_results import CORE, FOUND, LONGER, SEARCH, SHARED, WHOLE, Result, append_result, read_results, summary
+from fashion_results import CORE, FOUND, LONGER, SEARCH, SHARED, WHOLE, summary
+from study import Result, Run, Study, read_results
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -78,9 +76,6 @@ LONGER_SEEDS = range(6)
 
 PARTS = ("search", "networks", "kernels", "longer")
 
-Run = Callable[[Path], list[Result]]
-"""Given an empty folder, the results of one run."""
-
 
 class Last(ImageDataset):
     """The images of a data set from `first` on."""
@@ -125,7 +120,7 @@ class Core(nn.Module):
         return logits
 
 
-class Study:
+class FashionStudy(Study):
     """All runs of the study.
 
     Args:
@@ -134,7 +129,8 @@ class Study:
     """
 
     def __init__(self, model: RuntimeModel, file: Path) -> None:
-        self._model, self._file = model, file
+        super().__init__(file)
+        self._model = model
 
     @cached_property
     def _training_set(self) -> Data:
@@ -156,17 +152,7 @@ class Study:
         last = Last(whole.train, whole.train_images - CHOOSING_IMAGES)
         return replace(self._data, held_out=last, held_out_images=CHOOSING_IMAGES)
 
-    def run(self, parts: Collection[str]) -> None:
-        """Does what is not done yet of these parts, each run by one of the processes that are at it."""
-        while (runs := self._open(parts)) and any(self._try(name, run) for name, run in runs.items()):
-            pass
-
-    def _open(self, parts: Collection[str]) -> dict[str, Run]:
-        """The runs that can be done and are not, most wanted first."""
-        done = {(result.name, result.seed) for result in read_results(self._file)}
-        return {f"{name}-{seed}": run for part, name, seed, run in self._runs() if part in parts and (name, seed) not in done}
-
-    def _runs(self) -> Iterator[tuple[str, str, int, Run]]:
+    def runs(self) -> Iterator[tuple[str, str, int, Run]]:
         """Every run with its part of the study, its name and its seed; those of found networks once they are found."""
         space = self._model.space
         drawn = networks_between(self._model, TARGET_MS * (1 - BAND), TARGET_MS * (1 + BAND), seed=0)
@@ -188,24 +174,6 @@ class Study:
         for seed, (name, network) in itertools.product(LONGER_SEEDS, networks.items()):
             longer = f"{LONGER} {name}"
             yield LONGER, longer, seed, partial(self._train, longer, network, seed, images=LONGER_IMAGES)
-
-    def _try(self, name: str, run: Run) -> bool:
-        """Does a run and writes its results, unless another process is at it or has just done it."""
-        locks = Path(tempfile.gettempdir()) / "spnas-fashion-study"
-        locks.mkdir(exist_ok=True)
-        with (locks / name.replace(" ", "-")).open("w") as lock, tempfile.TemporaryDirectory() as folder:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            if name in {f"{result.name}-{result.seed}" for result in read_results(self._file)}:
-                return False
-            for result in run(Path(folder)):
-                append_result(result, self._file)
-                print(
-                    f"{result.name}, seed {result.seed}: {result.top1:.2%} in {result.cpu_s:.0f} s", file=sys.stderr, flush=True
-                )
-        return True
 
     def _search(self, epochs: int, random: Mapping[str, Architecture], seed: int, folder: Path) -> list[Result]:
         """What a search finds; and random networks with the weights of its supernet, by the images it compares networks on."""
@@ -277,7 +245,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to do; [default: all]")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(RuntimeModel(read_table(arguments.table)), arguments.results)
+    study = FashionStudy(RuntimeModel(read_table(arguments.table)), arguments.results)
     study.run(arguments.parts)
     print(summary(read_results(arguments.results)))
 

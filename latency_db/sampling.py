@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +52,22 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
             f" according to table {model.table.name}"
         )
     return _rejection(model, at_least_ms, at_most_ms, seed)
+
+
+def networks_near(model: RuntimeModel, target_ms: float, within: float, count: int, seed: int) -> list[Architecture]:
+    """So many distinct random architectures near a latency, or as many as there are.
+
+    Args:
+        model: predicts latencies; its space is drawn from.
+        target_ms: in ms.
+        within: how far from it they are at most, as a share of it.
+        count: how many at most.
+        seed: of the draws.
+    """
+    drawn: list[Architecture] = []
+    with suppress(InputError):  # there are no more; `extend` keeps those that came before
+        drawn.extend(islice(networks_between(model, target_ms * (1 - within), target_ms * (1 + within), seed), count))
+    return drawn
 
 
 def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:

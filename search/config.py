@@ -124,7 +124,11 @@ class SearchConfig(TrainingConfig):
         threshold_learning_rate: how far thresholds get in the search phase where their gradients are nothing but noise; they do
             not decay.
         dropout_phase: share of the steps in which subsets are dropped and the runtime term is left out.
-        drop_subset: probability that a subset is dropped in a step of that phase.
+        drop_subset: probability that a subset is dropped in a step of that phase, where there is no target.
+        draw_within: how far from the target, as a share of it, the networks are that this phase trains where there is one; 0
+            drops subsets there too.
+        final_phase: share of the steps at the end in which the network found is trained alone. Searches of versions that did
+            not do this have 0 here, and in `draw_within`.
     """
 
     table: str
@@ -135,13 +139,26 @@ class SearchConfig(TrainingConfig):
     threshold_learning_rate: Positive = 0.3
     dropout_phase: Share = 0.625
     drop_subset: Share = 0.4
+    draw_within: Share = 0.0
+    final_phase: Share = 0.0
 
     @model_validator(mode="after")
     def _one_aim(self) -> Self:
         if (self.target_ms is None) == (self.runtime_weight is None):
             raise ValueError("exactly one of target_ms and runtime_weight must be given")
+        if self.dropout_phase + self.final_phase >= 1:
+            raise ValueError("dropout_phase and final_phase together must leave steps to decide in")
         return self
 
+    @property
+    def decisive(self) -> str:
+        """As `TrainingConfig.decisive`; what earlier versions did not have is left out where it is what they did."""
+        new = {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
+        return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track", *new})
+
+
+# The course of a search: networks near the target are trained, then decisions are learned, then the network found learns alone.
+COURSE = {"dropout_phase": 0.2, "draw_within": 0.25, "final_phase": 0.65}
 
 Config = TypeVar("Config", bound=TrainingConfig)
 

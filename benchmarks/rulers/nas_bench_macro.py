@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row, row_key
 from profiling.conditions import Conditions
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
-from search.finding.additive import ALLOWANCE, BAND, Tally, select_by_fit
+from search.finding.additive import ALLOWANCE, BAND, select_by_fit
 from search.supernet.decode import TOLERANCE
 
 POINTS = (10, 25, 50, 75, 90)  # percentiles of cost
@@ -236,9 +237,11 @@ class Grader:
         """The shares that each way of choosing gains in one repetition, all with the same evaluator."""
         scores = self.log_error + self.noise_sd * self.noise(seed)
 
-        def evaluate(architectures: Sequence[Architecture]) -> list[Tally]:
+        def evaluate(architectures: Sequence[Architecture]) -> list[float]:
             errors = np.exp(np.minimum(scores[self.benchmark.numbers(architectures)], 0))
-            return [Tally(IMAGES - wrong, wrong) for wrong in np.rint(IMAGES * errors).astype(int).tolist()]
+            # Half an image is added to each side, so that no error is 0.
+            shares = (np.rint(IMAGES * errors) + 0.5) / (IMAGES + 1)
+            return [-math.log(share) for share in shares.tolist()]
 
         [selected] = self.benchmark.numbers([select_by_fit(self.model, evaluate, self.target, seed=seed).architecture])
         drawn = np.random.default_rng(seed).permutation(self.band)

@@ -1,8 +1,8 @@
-"""Selection by a fitted model: log error as a sum over layers, fitted on scored networks, and the best network by that sum.
+"""Selection by a fitted model: scores as a sum over layers, fitted on scored networks, and the best network by that sum.
 
-The score of one network with shared weights is mostly noise, so the best of many scores is mostly luck. A sum of one term per
-layer and choice is fitted to all scores at once, which averages the noise, and it is what `within_budget` finds the optimum of.
-Nothing here trains or looks at images: whoever calls says how networks are scored, so that it works on a table of results too.
+The score of one network is partly noise, so the best of many scores is partly luck. A sum of one term per layer and choice is
+fitted to all scores at once, which averages the noise, and it is what `within_budget` finds the optimum of. Nothing here trains
+or looks at images: whoever calls says how networks are scored, so that it works on a table of results too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
 from latency_db.runtime_model import RuntimeModel
-from latency_db.sampling import networks_between
+from latency_db.sampling import networks_near
 from profiling.errors import InputError
 from profiling.space import Architecture, SearchSpace
 from search.supernet.decode import within_budget
@@ -31,46 +30,29 @@ ALLOWANCE = 120
 AT_ONCE = 10
 FEWEST = 20
 FOLDS = 10
-STRENGTHS = np.logspace(0, 3, 13)  # of the ridge; cross-validation chooses
+STRENGTHS = np.logspace(-2, 3, 21)  # of the ridge; cross-validation chooses
 CONFIDENT = 1.96  # standard errors in half of a 95 % interval
 
 
-class Tally(NamedTuple):
-    """How many images a network got right and wrong."""
-
-    right: int
-    wrong: int
-
-    @property
-    def log_error(self) -> float:
-        """The logarithm of the share of wrong images, half an image added to each side so that no error stays finite."""
-        return math.log((self.wrong + 0.5) / (self.right + self.wrong + 1))
-
-
-Evaluate = Callable[[Sequence[Architecture]], Sequence[Tally]]
-"""Scores architectures: one tally for each, in the same order."""
+Evaluate = Callable[[Sequence[Architecture]], Sequence[float]]
+"""Scores architectures, in the same order; higher is better."""
 
 
 @dataclass(frozen=True)
 class AdditiveFit:
-    """A network's log error as a constant and one term per layer.
+    """A network's score as a constant and one term per layer.
 
     Attributes:
         constant: what all networks share.
-        terms: for each searchable layer, by choice; lower is better.
+        terms: for each searchable layer, by choice; higher is better, as `within_budget` takes them.
     """
 
     constant: float
     terms: tuple[Mapping[str, float], ...]
 
-    def log_error(self, architecture: Architecture) -> float:
-        """The logarithm of the error that the fit expects of a network."""
+    def score(self, architecture: Architecture) -> float:
+        """The score that the fit expects of a network."""
         return self.constant + sum(terms[choice] for terms, choice in zip(self.terms, architecture.choices, strict=True))
-
-    @property
-    def scores(self) -> tuple[Mapping[str, float], ...]:
-        """For `within_budget`: the same terms, higher being better."""
-        return tuple({choice: -term for choice, term in terms.items()} for terms in self.terms)
 
 
 @dataclass(frozen=True)
@@ -97,14 +79,14 @@ class Selection:
         architecture: the best within the budget by the last fit.
         fit: the last one.
         agreement: between scores and fits.
-        tallies: every network that was scored, in order.
+        scores: every network that was scored, in order.
         settled: whether the best stopped moving; otherwise the allowance of scores ended it.
     """
 
     architecture: Architecture
     fit: AdditiveFit
     agreement: Agreement
-    tallies: Mapping[Architecture, Tally]
+    scores: Mapping[Architecture, float]
     settled: bool
 
 
@@ -124,47 +106,39 @@ def select_by_fit(
     Raises:
         InputError: the target is out of reach, or there are fewer than 20 networks near it.
     """
-    drawn = _drawn(model, target_ms, seed, min(first, allowance))
-    tallies = dict(zip(drawn, evaluate(drawn), strict=True))
+    drawn = networks_near(model, target_ms, BAND, min(first, allowance), seed)
+    if len(drawn) < FEWEST:
+        problem = f"only {len(drawn)} networks take about {target_ms:g} ms, and a fit needs {FEWEST}"
+        raise InputError(problem, where=model.space.name)
+    scores = dict(zip(drawn, evaluate(drawn), strict=True))
     best = None
     while True:
-        fit = fit_additive(model.space, tallies)
-        ranking = within_budget(model, fit.scores, target_ms)
+        fit = fit_additive(model.space, scores)
+        ranking = within_budget(model, fit.terms, target_ms)
         before, best = best, next(ranking)
-        unseen = (architecture for architecture in chain([best], ranking) if architecture not in tallies)
-        new = list(islice(unseen, min(AT_ONCE, allowance - len(tallies))))
+        unseen = (architecture for architecture in chain([best], ranking) if architecture not in scores)
+        new = list(islice(unseen, min(AT_ONCE, allowance - len(scores))))
         settled = best == before
         if settled or not new:
-            return Selection(best, fit, agreement(model.space, tallies), tallies, settled)
-        tallies.update(zip(new, evaluate(new), strict=True))
+            return Selection(best, fit, agreement(model.space, scores), scores, settled)
+        scores.update(zip(new, evaluate(new), strict=True))
 
 
-def _drawn(model: RuntimeModel, target_ms: float, seed: int, count: int) -> list[Architecture]:
-    drawn: list[Architecture] = []
-    try:
-        for architecture in islice(networks_between(model, target_ms * (1 - BAND), target_ms * (1 + BAND), seed), count):
-            drawn.append(architecture)
-    except InputError:
-        if len(drawn) < FEWEST:
-            raise
-    return drawn
-
-
-def fit_additive(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> AdditiveFit:
-    """Fits log error by ridge regression, its strength chosen by leave-one-out cross-validation.
+def fit_additive(space: SearchSpace, scores: Mapping[Architecture, float]) -> AdditiveFit:
+    """Fits scores by ridge regression, its strength chosen by leave-one-out cross-validation.
 
     Args:
         space: of the architectures.
-        tallies: at least 20.
+        scores: at least 20.
     """
-    ridge = RidgeCV(STRENGTHS).fit(_features(space, tallies), _log_errors(tallies))
+    ridge = RidgeCV(STRENGTHS).fit(_features(space, scores), list(scores.values()))
     terms = iter(ridge.coef_.tolist())
     return AdditiveFit(
         float(ridge.intercept_), tuple({choice: next(terms) for choice in slot.choices} for slot in space.searchable)
     )
 
 
-def agreement(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> Agreement:
+def agreement(space: SearchSpace, scores: Mapping[Architecture, float]) -> Agreement:
     """How well additive fits order these networks: each is predicted by a fit on the nine tenths that it is not in.
 
     The interval is that of Bonett and Wright (2000) for independent pairs. Here the fits share networks, so it holds the truth
@@ -172,10 +146,10 @@ def agreement(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> Agre
 
     Args:
         space: of the architectures.
-        tallies: at least 20.
+        scores: at least 20.
     """
-    features, measured = _features(space, tallies), _log_errors(tallies)
-    expected = np.empty(len(tallies))
+    features, measured = _features(space, scores), np.array(list(scores.values()))
+    expected = np.empty(len(scores))
     for rest, left_out in KFold(FOLDS, shuffle=True, random_state=0).split(features):
         ridge = RidgeCV(STRENGTHS).fit(features[rest], measured[rest])
         # The mean of the rest is high just where what is left out is low; with it, mere chance would correlate at −0.3.
@@ -183,7 +157,7 @@ def agreement(space: SearchSpace, tallies: Mapping[Architecture, Tally]) -> Agre
     # What is all alike has no order to agree with.
     ordered = min(np.ptp(measured), np.ptp(expected)) > 0
     correlation = float(spearmanr(measured, expected).statistic) if ordered else 0.0
-    return Agreement(correlation, *correlation_interval(correlation, len(tallies)), len(tallies))
+    return Agreement(correlation, *correlation_interval(correlation, len(scores)), len(scores))
 
 
 def correlation_interval(correlation: float, count: int) -> tuple[float, float]:
@@ -202,7 +176,3 @@ def _features(space: SearchSpace, architectures: Iterable[Architecture]) -> npt.
         ],
         dtype=np.float64,
     )
-
-
-def _log_errors(tallies: Mapping[Architecture, Tally]) -> npt.NDArray[np.float64]:
-    return np.array([tally.log_error for tally in tallies.values()])

@@ -95,9 +95,12 @@ class Scorer:
 
     def score(self, architectures: Sequence[Architecture]) -> list[Score]:
         """One score per architecture, in the same order."""
+        return self.score_networks(architectures, [extract(self._supernet, architecture) for architecture in architectures])
+
+    def score_networks(self, architectures: Sequence[Architecture], networks: Sequence[Network]) -> list[Score]:
+        """The same of networks of these architectures that have weights of their own; their batch norm is re-estimated."""
         if not architectures:
             return []
-        networks = [extract(self._supernet, architecture) for architecture in architectures]
         together = SideBySide(networks)
         reestimate_batch_norm(together, (images for images, _ in self._training()))
         right = right_guesses(together, self._held_out())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -14,17 +15,20 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
-from profiling.space import SKIP, Architecture, Choice, Slot
+from profiling.space import Architecture
 from search.config import SearchConfig
 from search.convnet.network import Network
-from search.finding.scoring import Scorer
+from search.finding.draws import Draws, DroppedSubsets, NearTarget
+from search.finding.finish import Finish
+from search.finding.rating import rate, rating
+from search.finding.scoring import Score, Scorer
 from search.finding.selection import Candidate, select
 from search.images.data import Data
 from search.run_folder import RunFolder
 from search.supernet import superkernel
-from search.supernet.decode import hard_architecture
+from search.supernet.decode import hard_architecture, log_likelihoods
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
-from search.supernet.supernet import Supernet
+from search.supernet.supernet import Supernet, extract
 from search.supernet.thresholds import RuntimeWeight, ThresholdDescent
 from search.training.engine import Engine, Stateful
 from search.training.optimizers import make_optimizer
@@ -39,7 +43,8 @@ class SearchStep:
 
     Attributes:
         step, steps: from 1, and of how many.
-        phase: `dropout` while subsets are dropped and the runtime term is out, then `search`.
+        phase: `dropout` while subsets are dropped and the runtime term is out, then `search`, then `final` while the network
+            found learns alone.
         cross_entropy: of this batch, in nats.
         runtime_ms: R of the decisions (Eq. 10).
         runtime_weight: λ.
@@ -83,7 +88,7 @@ class Found:
 
     @property
     def network(self) -> Network:
-        """The network found, with the supernet's weights and batch norm re-estimated."""
+        """The network found, with weights that were trained for it, and batch norm re-estimated."""
         return self.chosen.score.network
 
     @property
@@ -140,6 +145,8 @@ class Search:
         self.model, self.config, self._data = model, config, data
         self._engine = engine = Engine[SearchStep](data, config, folder)
         self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
+        self._finish = Finish(config, math.floor(config.final_phase * engine.steps))
+        self._candidates: list[Candidate] = []
         torch.manual_seed(config.seed)
         self._supernet = Supernet(model.space, len(data.classes)).to(engine.device)
         self._runtime = RuntimeTerm(model).to(engine.device)
@@ -148,12 +155,19 @@ class Search:
         rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
+        self._draws: Draws = (
+            NearTarget(model, config.target_ms, config.draw_within, config.seed)
+            if config.draw_within and config.target_ms is not None
+            else DroppedSubsets(model.space, config.drop_subset)
+        )
         parts: dict[str, Stateful] = {
             "supernet": self._supernet,
             "weights": self._weights,
             "thresholds": self._thresholds,
             "runtime_weight": self._runtime_weight,
         }
+        if config.final_phase:
+            parts["finish"] = self._finish
         engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
 
     @property
@@ -163,8 +177,8 @@ class Search:
 
     @property
     def deciding_steps(self) -> int:
-        """In which decisions are learned: those after the dropout phase."""
-        return self.steps - self._dropout_steps
+        """In which decisions are learned: those after the dropout phase and before the final one."""
+        return self.steps - self._dropout_steps - self._finish.steps
 
     @property
     def resumed_at(self) -> int:
@@ -178,12 +192,25 @@ class Search:
             steps=self.steps, batches=batches, most_images=most_images,
         )  # fmt: skip
 
+    def rate(self, architectures: Sequence[Architecture]) -> list[float]:
+        """Rates networks near the target as the search rates those that it chooses from; higher is better.
+
+        Raises:
+            ValueError: the search has no target.
+        """
+        if self.config.target_ms is None:
+            raise ValueError("without a target there is nothing to rate networks near")
+        terms = rate(self.model, log_likelihoods(self._supernet), self.config.target_ms, self.config.seed)
+        return [rating(terms, architecture) for architecture in architectures]
+
     def run(self, on_step: Callable[[SearchStep], None], stop: Callable[[], bool] = lambda: False) -> Found:
         """Trains from the current step to the end, and decides. Arguments and errors as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
-        return self._decide()
+        return self._found()
 
     def _train_step(self, images: Tensor, labels: Tensor) -> SearchStep:
+        if self._engine.step >= self.steps - self._finish.steps:
+            return self._final_step(images, labels)
         engine, config, supernet = self._engine, self.config, self._supernet
         in_dropout = engine.step < self._dropout_steps
         for group in self._weights.param_groups:
@@ -199,7 +226,7 @@ class Search:
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             if in_dropout:
-                logits = supernet(images, limits=self._draw_limits())
+                logits = supernet(images, limits=self._draws.limits(engine.step / self._dropout_steps))
             else:
                 norms = supernet.norms()
                 logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms))
@@ -215,30 +242,36 @@ class Search:
         phase = "dropout" if in_dropout else "search"
         return SearchStep(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
 
-    def _draw_limits(self) -> list[Choice]:
-        """The largest choice left in each layer after each of its subsets has been dropped with the same probability."""
-        return [self._draw_limit(slot) for slot in self._supernet.space.searchable]
+    def _final_step(self, images: Tensor, labels: Tensor) -> SearchStep:
+        engine, finish, chosen = self._engine, self._finish, self._choose()
+        if finish.network is None:
+            finish.begin(extract(self._supernet, chosen.architecture))
+            engine.trains(cast(Network, finish.network))
+        step = engine.step - (self.steps - finish.steps)
+        entropy = finish.train_step(lambda: engine.backward(finish.loss, images, labels), step)
+        return SearchStep(engine.step + 1, engine.steps, "final", entropy, chosen.predicted_ms, 0.0, chosen.architecture.choices)
 
-    def _draw_limit(self, slot: Slot) -> Choice:
-        space, kept = self._supernet.space, 1 - self.config.drop_subset
-        if SKIP.name in slot.choices and torch.rand(()) >= kept:
-            return SKIP
-        kernels, expansions = (
-            next((index for index, value in enumerate(torch.rand(len(sizes) - 1)) if value >= kept), len(sizes) - 1)
-            for sizes in (space.kernels, space.expansions)
-        )
-        return Choice(space.kernels[kernels], space.expansions[expansions])
+    def _choose(self) -> Score:
+        """The network that the search ends with, as the supernet has it; decided once, the supernet being the same ever after."""
+        if not self._candidates:
+            engine, config = self._engine, self.config
+            self._supernet.eval()
+            scorer = self.scorer(batches=min(BATCH_NORM_BATCHES, engine.steps_per_epoch), most_images=MOST_IMAGES)
+            self._candidates = select(self.model, self._supernet, config.target_ms, scorer, config.seed)
+        return next(candidate.score for candidate in self._candidates if candidate.chosen)
 
-    def _decide(self) -> Found:
-        supernet, config, engine = self._supernet, self.config, self._engine
-        supernet.eval()
-        batches = min(BATCH_NORM_BATCHES, engine.steps_per_epoch)
-        scorer = self.scorer(batches=batches, most_images=MOST_IMAGES)
-        seen = [step.choices for step in reversed(engine.metrics) if step.phase == "search"]
-        candidates = select(self.model, supernet, config.target_ms, seen, scorer)
+    def _found(self) -> Found:
+        chosen, supernet, network = self._choose(), self._supernet, self._finish.network
+        if self._finish.steps and network is None:  # the run was finished before
+            network = extract(supernet, chosen.architecture)
+            self._finish.begin(network)
+        if network is not None:
+            scorer = self.scorer(batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
+            [own] = scorer.score_networks([chosen.architecture], [network])
+            self._candidates = [each.trained(own) if each.chosen else each for each in self._candidates]
         thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
         moved = float((thresholds != 0).float().mean())
-        return Found(tuple(candidates), supernet, tuple(engine.metrics), moved)
+        return Found(tuple(self._candidates), supernet, tuple(self._engine.metrics), moved)
 
 
 def make_weight_optimizer(supernet: Supernet, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

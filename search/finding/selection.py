@@ -1,32 +1,25 @@
-"""The end of a search: the decided network, the other candidates near it, and which of them is chosen."""
+"""What a search ends with: the best rated network near the target, and a few others to compare it with."""
 
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from torch import Tensor
-
 from latency_db.runtime_model import RuntimeModel
 from profiling.files import write_text, written_whole
-from profiling.space import Architecture
+from search.finding.rating import rate, rating
 from search.finding.scoring import Score, Scorer
 from search.run_folder import RunFolder
-from search.supernet.decode import TOLERANCE, hard_architecture, log_likelihoods, within_budget
+from search.supernet.decode import hard_architecture, log_likelihoods, within_budget
 from search.supernet.supernet import Supernet
 
 NEAR = 0.03  # of the target: what counts as near it
-LIKELY = 4
-SEEN = 4
-# Standard errors by which another network must be better to be taken instead of the decided one. With eight to compare, chance
-# alone gets there once in twenty searches.
-CLEARLY = 2.5
+OTHERS = 6
 
-Origin = Literal["decided", "likely", "seen"]
+Origin = Literal["best", "decided", "rated"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +27,20 @@ class Candidate:
     """A network that a search may end with.
 
     Attributes:
-        origin: `decided` by the indicators, the next most `likely` within the budget, or `seen` as a decision on the way.
-        score: with the supernet's weights.
+        origin: the `best` rated, the one `decided` by the indicators alone, or another of the best `rated`.
+        rating: see `search.finding.rating`; higher is better.
+        score: with the supernet's weights; for the network that is chosen, with its own after it was trained.
         chosen: whether the search ends with it.
     """
 
     origin: Origin
+    rating: float
     score: Score
     chosen: bool
+
+    def trained(self, score: Score) -> Candidate:
+        """The same with its own weights."""
+        return replace(self, score=score)
 
 
 def near(target_ms: float) -> tuple[float, float]:
@@ -49,67 +48,34 @@ def near(target_ms: float) -> tuple[float, float]:
     return target_ms * (1 - NEAR), target_ms * (1 + NEAR)
 
 
-def select(
-    model: RuntimeModel, supernet: Supernet, target_ms: float | None, seen: Iterable[tuple[str, ...]], scorer: Scorer
-) -> list[Candidate]:
-    """Decides, gathers nearby candidates, scores all of them and chooses.
-
-    The decided network is what the weights were trained for in the end, so another one takes its place only if it is
-    significantly better on the images for choosing, and not slower than this search allows.
+def select(model: RuntimeModel, supernet: Supernet, target_ms: float | None, scorer: Scorer, seed: int) -> list[Candidate]:
+    """Finds the best rated network within 1 % below the target, and others to compare it with.
 
     Args:
         model: the runtime model.
-        supernet: trained.
+        supernet: after decisions were learned.
         target_ms: None with a fixed runtime weight; then the decided network's latency takes its place.
-        seen: choices that the search went through while it decided, the latest first.
         scorer: of this supernet.
+        seed: of the networks that ratings are compared among.
 
     Returns:
-        The candidates, the best on the images for choosing first.
+        The candidates, the best rated first.
     """
-    origins = gather(model, supernet, target_ms, seen)
-    scores = scorer.score(list(origins))
-    decided = scores[0]
-    least_ms = 0.0 if target_ms is None else min(decided.predicted_ms, target_ms * (1 - TOLERANCE))
-    allowed = [score for score in scores if least_ms <= score.predicted_ms <= (target_ms or decided.predicted_ms)]
-    best = max(allowed, key=lambda score: score.choosing_accuracy, default=decided)
-    chosen = best if is_clearly_better(best.choosing, decided.choosing) else decided
-    ranked = sorted(scores, key=lambda score: -score.choosing_accuracy)
-    return [Candidate(origins[score.architecture], score, score is chosen) for score in ranked]
-
-
-def gather(
-    model: RuntimeModel, supernet: Supernet, target_ms: float | None, seen: Iterable[tuple[str, ...]]
-) -> dict[Architecture, Origin]:
-    """The decided network first, then others whose predicted latency is near; arguments as for `select`."""
     likelihoods = log_likelihoods(supernet)
     if target_ms is None:
         decided = hard_architecture(supernet.space, supernet.decide())
         target_ms = model.predict(decided).total_ms
-        likely = within_budget(model, likelihoods, target_ms)
     else:
-        likely = within_budget(model, likelihoods, target_ms)
-        decided = next(likely)
-    found: dict[Architecture, Origin] = {decided: "decided"}
-    _add(found, "likely", likely, LIKELY)
-    at_least_ms, at_most_ms = near(target_ms)
-    passed = (Architecture(space=supernet.space, choices=choices) for choices in dict.fromkeys(seen))
-    _add(found, "seen", (each for each in passed if at_least_ms <= model.predict(each).total_ms <= at_most_ms), SEEN)
-    return found
-
-
-def _add(found: dict[Architecture, Origin], origin: Origin, more: Iterator[Architecture], count: int) -> None:
-    for architecture in islice((each for each in more if each not in found), count):
-        found[architecture] = origin
-
-
-def is_clearly_better(these: Tensor, those: Tensor) -> bool:
-    """Whether a network is significantly better than another on the same images (McNemar): each (images,) of bool.
-
-    Images on which both are right or both wrong say nothing; of the others, chance gives each network half.
-    """
-    wins, losses = int((these & ~those).sum()), int((those & ~these).sum())
-    return wins - losses > CLEARLY * math.sqrt(wins + losses)
+        decided = next(within_budget(model, likelihoods, target_ms))
+    terms = rate(model, likelihoods, target_ms, seed)
+    kept = list(islice(within_budget(model, terms, target_ms), 1 + OTHERS))
+    if decided not in kept:
+        kept.append(decided)
+    origins: list[Origin] = ["best" if rank == 0 else "decided" if each == decided else "rated" for rank, each in enumerate(kept)]
+    return [
+        Candidate(origin, rating(terms, each), score, each == kept[0])
+        for origin, each, score in zip(origins, kept, scorer.score(kept), strict=True)
+    ]
 
 
 def write_candidates(candidates: Sequence[Candidate], folder: RunFolder) -> None:
@@ -126,6 +92,7 @@ def write_candidates(candidates: Sequence[Candidate], folder: RunFolder) -> None
                 "file": folder.relative(file),
                 "origin": candidate.origin,
                 "predicted_ms": score.predicted_ms,
+                "rating": candidate.rating,
                 "choosing_accuracy": score.choosing_accuracy,
                 "accuracy": score.accuracy,
                 "choices": " ".join(score.architecture.choices),

@@ -10,7 +10,7 @@ from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
 from profiling.errors import InputError
 from search import processes
-from search.config import DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_learning_rate, sensible_schedule
+from search.config import COURSE, DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_learning_rate, sensible_schedule
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
 from search.finding.search import Found, Search, SearchStep, check_target, table_digest
@@ -82,10 +82,12 @@ def _config(
     model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions, run: RunFolder
 ) -> SearchConfig:
     settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
-    learning_rate = options.learning_rate
-    if learning_rate is None and options.resume:
-        # What was begun goes on as it was: earlier versions had another default.
-        learning_rate = processes.from_main(run.read_config).get("learning_rate")
+    learning_rate, course = options.learning_rate, COURSE
+    begun = processes.from_main(run.read_config) if options.resume else {}
+    if begun:
+        # What was begun goes on as it was: earlier versions had other defaults.
+        learning_rate = learning_rate or begun.get("learning_rate")
+        course = {name: begun[name] for name in COURSE if name in begun}
     if learning_rate is None:
         learning_rate = sensible_learning_rate(settings["epochs"] * (images.train_images // max(1, settings["batch_size"])))
     return configured(
@@ -97,6 +99,7 @@ def _config(
             "data": data,
             **aim,
             **settings,
+            **course,
             "learning_rate": learning_rate,
         },
     )
@@ -140,7 +143,9 @@ def _leave(found: Found, model: RuntimeModel, classes: tuple[str, ...], config: 
         classes=classes,
         state=found.network.state_dict(),
         top1=found.accuracy,
-        origin="weights of the supernet, batch norm re-estimated",
+        origin="trained by the search that found it"
+        if config.final_phase
+        else "weights of the supernet, batch norm re-estimated",
     ).save(run.network)
     draw_progress(found.metrics, config.target_ms, run.figure("progress"))
     draw_decisions(model.space, found.metrics, config.target_ms, run.figure("decisions"))

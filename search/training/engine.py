@@ -109,9 +109,7 @@ class Engine(Generic[M]):
             InputError: the folder holds a checkpoint of something else.
         """
         self._parts, self._identity = parts, {**identity, "config": self._config.decisive}
-        networks = [part for part in parts.values() if isinstance(part, nn.Module)]
-        self._parameters = [parameter for network in networks for parameter in network.parameters()]
-        self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
+        self.trains(*(part for part in parts.values() if isinstance(part, nn.Module)))
         self._refuse_if_different()
         path = self._folder.checkpoint
         # The folder of the run may not exist on other machines.
@@ -122,6 +120,11 @@ class Engine(Generic[M]):
             part.load_state_dict(state[name])
         self.step = state["step"]
         self.metrics = [kind(**metrics) for metrics in state["metrics"]]
+
+    def trains(self, *networks: nn.Module) -> None:
+        """Declares what learns from here on."""
+        self._parameters = [parameter for network in networks for parameter in network.parameters()]
+        self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
 
     def run(self, train_step: Callable[[Tensor, Tensor], M], on_step: Callable[[M], None], stop: Callable[[], bool]) -> None:
         """Trains from the current step to the end.

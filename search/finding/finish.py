@@ -1,0 +1,74 @@
+"""The last phase of a search: the network that was chosen learns alone, at a learning rate that falls to 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from search.config import SearchConfig
+from search.convnet.network import Network
+from search.training.optimizers import make_optimizer
+
+WARM_UP = 0.05  # share of the phase
+
+
+class Finish:
+    """Trains the network found from the supernet's weights.
+
+    Cut out, it costs what it costs alone; and as nothing else is trained with it, its weights end fitted to it.
+
+    Args:
+        config: settings of the search.
+        steps: of the phase.
+    """
+
+    def __init__(self, config: SearchConfig, steps: int) -> None:
+        self._config, self.steps = config, steps
+        self._state: dict[str, Any] = {}
+        self.network: Network | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    def begin(self, network: Network) -> None:
+        """Takes the network, cut out of the supernet, and continues from a checkpoint if one of this phase was loaded."""
+        self.network = network
+        self._optimizer = make_optimizer("rmsprop", network.parameters(), self._config.rate_at(0), self._config.weight_decay)
+        if self._state:
+            network.load_state_dict(self._state["network"])
+            self._optimizer.load_state_dict(self._state["optimizer"])
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step of the phase: a warm-up, then half a cosine down to 0."""
+        warm_up = max(1, round(WARM_UP * self.steps))
+        falling = (1 + math.cos(math.pi * max(0, step - warm_up) / max(1, self.steps - warm_up))) / 2
+        return self._config.rate_at(0) * min(1.0, (step + 1) / warm_up) * falling
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats, for `Engine.backward`; of images (batch, channels, height, width) and labels (batch,)."""
+        assert self.network is not None
+        self.network.train()
+        entropy = cross_entropy(self.network(images).float(), labels, label_smoothing=self._config.label_smoothing)
+        return entropy, entropy
+
+    def train_step(self, backward: Callable[[], float], step: int) -> float:
+        """One step, the gradients computed by `backward`; returns what that reports."""
+        assert self._optimizer is not None
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.rate_at(step)
+        entropy = backward()
+        self._optimizer.step()
+        return entropy
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state for a checkpoint; nothing before the phase has begun."""
+        if self.network is None or self._optimizer is None:
+            return self._state
+        return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keeps the state of a checkpoint for `begin`."""
+        self._state = state

@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from search.finding.doubts import Doubt
 
 PLAIN_PROGRESS_SECONDS = 15.0
 
@@ -58,6 +61,16 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
         click.echo(f"{name:<{width}}  {value}")
+
+
+def print_doubts(doubts: Sequence[Doubt], *, err: bool = False) -> None:
+    """On stdout, or stderr, what is to be read before a doubtful result; nothing where there is no doubt."""
+    if not doubts:
+        return
+    click.echo("Do not rely on this result:", err=err)
+    for doubt in doubts:
+        click.echo(f"- {doubt.words}\n  What to change: {doubt.advice}", err=err)
+    click.echo(err=err)
 
 
 def printable(value: object) -> str:

@@ -14,12 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import click
 
 from search.config import DEFAULTS, TrainingOptions
 from search.convnet.named import AS_GIVEN, Name, Size
 from search.listener import Listener
-from spnas_cli.output import ProgressLine, duration, note, progress
+from spnas_cli.output import ProgressLine, duration, note, print_doubts, progress
 from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
     from search.runs.run import SearchRun, TrainRun
+
+R = TypeVar("R", "SearchRun", "TrainRun")
 
 
 class Shown(Listener):
@@ -121,9 +125,10 @@ def search(
     from search.runs import search as runs
 
     with Shown("search", stoppable=True, folder=folder) as listener:
-        return runs.search(
+        run = runs.search(
             table, data, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=options, listener=listener
         )
+    return _doubted(run)
 
 
 def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> ExploreResult:
@@ -149,7 +154,15 @@ def train(
     from search.runs import train as runs
 
     with Shown("train", stoppable=True, folder=folder) as listener:
-        return runs.train(network, data, folder, runs.Plan(recipe, init, teacher), size=size, options=options, listener=listener)
+        run = runs.train(network, data, folder, runs.Plan(recipe, init, teacher), size=size, options=options, listener=listener)
+    return _doubted(run)
+
+
+def _doubted(run: R) -> R:
+    """The run, its doubts said on stderr where no command says them before its result."""
+    if click.get_current_context(silent=True) is None:
+        print_doubts(run.result.doubts, err=True)
+    return run
 
 
 def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:

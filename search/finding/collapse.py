@@ -38,6 +38,17 @@ def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
     return None
 
 
+def advice(kind: Kind, target_ms: float | None) -> str:
+    """What to change after a collapse; the target is None with a fixed runtime weight."""
+    if target_ms is None:
+        change = "smaller" if kind != "largest" else "larger"
+        return f"Try a {change} --runtime-weight, by a factor of 3 at a time, or give a --target-ms."
+    return (
+        f"The network found will still be within 1 % below {target_ms:g} ms, if the space has one, but these decisions"
+        " say little about which one. Try more --epochs, or a smaller --batch-size for more steps per epoch."
+    )
+
+
 @dataclass
 class CollapseWatch:
     """Watches the decisions of every step, and warns once.
@@ -70,13 +81,4 @@ class CollapseWatch:
             return None
         self._said = True
         ms = self.model.predict(Architecture(space=self.model.space, choices=choices)).total_ms
-        return f"The decisions have collapsed: {WORDS[kind]}, which takes {ms:.4g} ms. {self._advice(kind)}"
-
-    def _advice(self, kind: Kind) -> str:
-        if self.target_ms is None:
-            change = "smaller" if kind != "largest" else "larger"
-            return f"Try a {change} --runtime-weight, by a factor of 3 at a time, or give a --target-ms."
-        return (
-            f"The network found will still be within 1 % below {self.target_ms:g} ms, if the space has one, but these decisions"
-            " say little about which one. Try more --epochs, or a smaller --batch-size for more steps per epoch."
-        )
+        return f"The decisions have collapsed: {WORDS[kind]}, which takes {ms:.4g} ms. {advice(kind, self.target_ms)}"

@@ -37,6 +37,7 @@ class Data:
 
     Attributes:
         centre_crop: side of the central square crop of a held-out image, as a fraction of its shorter side.
+        train_counts, held_out_counts: the images of each class; empty where they were not counted.
     """
 
     train: ImageDataset
@@ -45,6 +46,8 @@ class Data:
     held_out_images: int
     classes: tuple[str, ...]
     centre_crop: float = 1.0
+    train_counts: tuple[int, ...] = ()
+    held_out_counts: tuple[int, ...] = ()
 
 
 def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | None = None) -> Data:
@@ -91,6 +94,8 @@ def _digits(form: Form, seed: int, augment: Augment | None) -> Data:
         SmallImages(images[held_out], [labels[index] for index in held_out], form, None),
         len(held_out),
         tuple(str(name) for name in digits.target_names),
+        train_counts=_counts([labels[index] for index in train], 10),
+        held_out_counts=_counts([labels[index] for index in held_out], 10),
     )
 
 
@@ -125,6 +130,8 @@ def _downloaded(name: str, form: Form, seed: int, augment: Augment | None) -> Da
         SmallImages(images[1], labels[1], form, None),
         len(labels[1]),
         tuple(train.classes),
+        train_counts=_counts(labels[0], len(train.classes)),
+        held_out_counts=_counts(labels[1], len(train.classes)),
     )
 
 
@@ -165,7 +172,15 @@ def _files(train: Part, val: Part | None, train_name: str, val_name: str, form: 
         len(held_out),
         tuple(classes),
         form.resolution / uncropped(form.resolution),
+        _counts([label for _, label in files], len(classes)),
+        _counts([label for _, label in held_out], len(classes)),
     )
+
+
+def _counts(labels: Sequence[int], classes: int) -> tuple[int, ...]:
+    """The images of each class."""
+    counts = Counter(labels)
+    return tuple(counts[label] for label in range(classes))
 
 
 def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequence[str] = ()) -> tuple[list[int], list[int]]:

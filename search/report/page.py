@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import ValidationError
 
 from latency_db.figures import draw_validation
 from latency_db.runtime_model import RuntimeModel
@@ -22,6 +23,7 @@ from latency_db.table import LatencyTable, Row
 from latency_db.validate import Validation
 from profiling.errors import InputError
 from profiling.specfile import MAX_BYTES
+from search.finding.doubts import Doubt
 from search.run_folder import Figure, RunFolder
 
 # Each figure's description, for screen readers.
@@ -93,7 +95,8 @@ class RunSection:
         name: of the folder.
         kind: `search`, `training` or `comparison`.
         command: that made it; None when it is not known.
-        result: what the command printed with `--json`; rows for a comparison.
+        result: what the command printed with `--json`, without the doubts; rows for a comparison.
+        doubts: why not to rely on it.
         config: the settings as they stand in the folder.
         images: its figures.
     """
@@ -102,6 +105,7 @@ class RunSection:
     kind: str
     command: str | None
     result: Any
+    doubts: list[Doubt]
     config: dict[str, Any]
     images: list[Image]
 
@@ -116,7 +120,12 @@ def read_run(folder: RunFolder) -> RunSection:
     if kind is None:
         raise folder.nothing_finished("search, train or compare")
     images = [_image(folder.figure(name), title) for name, title in FIGURES.items() if folder.figure(name).is_file()]
-    return RunSection(folder.name, kind, folder.read_command(), folder.read_result(), folder.read_config(), images)
+    result = folder.read_result()
+    try:
+        doubts = [Doubt.model_validate(doubt) for doubt in result.pop("doubts", ())] if isinstance(result, dict) else []
+    except (ValidationError, TypeError) as error:
+        raise InputError("the file is damaged", where=str(folder.result)) from error
+    return RunSection(folder.name, kind, folder.read_command(), result, doubts, folder.read_config(), images)
 
 
 def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:

@@ -13,6 +13,7 @@ from profiling.errors import InputError
 from profiling.space import FROM_LIST, Architecture, load_architecture
 from profiling.specfile import SpecModel, read_spec
 from search.config import Positive, SearchConfig
+from search.finding.doubts import Doubt
 from search.run_folder import RunFolder
 from search.training.recipe import TrainConfig
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from search.finding.search import Found, Search
 
 Accuracy = Annotated[float, Field(ge=0, le=1)]
+Doubts = Annotated[tuple[Doubt, ...], FROM_LIST]
 
 
 class SearchResult(SpecModel):
@@ -31,12 +33,14 @@ class SearchResult(SpecModel):
         predicted_ms: its latency predicted from the table.
         target_ms: the latency it must not exceed; None with a fixed runtime weight.
         accuracy: with the supernet's weights, on held-out images that took no part in choosing it, 0 to 1.
+        doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
     """
 
     architecture: Annotated[tuple[str, ...], FROM_LIST]
     predicted_ms: Positive
     target_ms: Positive | None
     accuracy: Accuracy
+    doubts: Doubts = ()
 
 
 class TrainResult(SpecModel):
@@ -48,6 +52,7 @@ class TrainResult(SpecModel):
         epochs: passes over the training images.
         top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
         last_top1, last_top5: of the weights of the last step.
+        doubts: as for `SearchResult`.
     """
 
     network: str
@@ -57,6 +62,7 @@ class TrainResult(SpecModel):
     top5: Accuracy | None
     last_top1: Accuracy
     last_top5: Accuracy | None
+    doubts: Doubts = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from search import processes
 from search.config import COURSE, DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_learning_rate, sensible_schedule
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
+from search.finding.doubts import DecisionFacts, Doubt, TrainingFacts, decision_doubts, training_doubts
 from search.finding.search import Found, Search, SearchStep, check_target, table_digest
 from search.finding.selection import write_candidates
 from search.images.data import Data, load_data
@@ -71,6 +72,7 @@ def search(
         predicted_ms=found.predicted_ms,
         target_ms=target_ms,
         accuracy=found.accuracy,
+        doubts=_doubts(found, begun, images),
     )
     if processes.index() == 0:
         _leave(found, model, images.classes, config, run)
@@ -127,6 +129,20 @@ def _train(begun: Search, images: Data, listener: Listener) -> Found:
     found = begun.run(on_step, listener.stop)
     listener.end()
     return found
+
+
+def _doubts(found: Found, search: Search, images: Data) -> tuple[Doubt, ...]:
+    config, tested = search.config, len(found.chosen.score.right) // 2
+    facts = TrainingFacts(found.accuracy, tested, [step.cross_entropy for step in found.metrics], images, config)
+    deciding = [step for step in found.metrics if step.phase == "search"]
+    decided = [candidate.score.architecture.choices for candidate in found.candidates if candidate.origin == "decided"]
+    if not deciding or not decided:
+        return tuple(training_doubts(facts))
+    last = deciding[-1]
+    decisions = DecisionFacts(
+        search.model.space, deciding[0].choices, last.choices, decided[0], last.runtime_ms, config.target_ms
+    )
+    return (*training_doubts(facts), *decision_doubts(decisions, facts))
 
 
 def _brief(choices: tuple[str, ...]) -> str:

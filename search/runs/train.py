@@ -12,6 +12,7 @@ from search.config import DEFAULTS, TrainingOptions, configured
 from search.convnet.inputs import load_images
 from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
 from search.convnet.saved import SavedNetwork, load_network
+from search.finding.doubts import TrainingFacts, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
@@ -98,7 +99,7 @@ def train(
     processes.from_main(lambda: run.write_config(config.to_yaml()))
     listener.note(_start(config, initial, images))
     trained = _train(training, images, config, listener)
-    result = _result(trained, config)
+    result = _result(trained, config, images)
     if processes.index() == 0:
         trained.saved.save(run.network)
         draw_training(trained.steps, trained.evaluations, run.figure("progress"))
@@ -135,8 +136,9 @@ def _start(config: TrainConfig, initial: SavedNetwork | None, images: Data) -> s
     return text + "."
 
 
-def _result(trained: Trained, config: TrainConfig) -> TrainResult:
+def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
     last = trained.evaluations[-1]
+    facts = TrainingFacts(last.top1, images.held_out_images, [step.loss for step in trained.steps], images, config)
     return TrainResult(
         network=config.network,
         origin=trained.saved.origin,
@@ -145,6 +147,7 @@ def _result(trained: Trained, config: TrainConfig) -> TrainResult:
         top5=last.top5,
         last_top1=last.last_top1,
         last_top5=last.last_top5,
+        doubts=tuple(training_doubts(facts)),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import is_main_process, note, print_facts, print_json
+from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def _show(run: SearchRun) -> None:
         ("thresholds that moved", f"{found.moved:.0%}"),
         ("figures", ", ".join(map(str, figures))),
     ]
+    print_doubts(run.result.doubts)
     click.echo(f"Network found, in {folder.architecture}")
     print_facts(rows)
     note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")

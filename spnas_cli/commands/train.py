@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.options import json_option
-from spnas_cli.output import is_main_process, note, print_facts, print_json
+from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json
 from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def train(
 
 def _show(run: TrainRun) -> None:
     result, network = run.result, run.folder.network
+    print_doubts(result.doubts)
     click.echo(f"Network trained, in {network}")
     print_facts(
         [

@@ -37,7 +37,8 @@ def page(tmp_path_factory) -> Path:
     (run / "config.yaml").write_text("table: pixel1\nepochs: 8\n")
     (run / "architecture.json").write_text("{}")
     (run / "result.json").write_text(
-        '{"architecture": ["3x3-6", "skip"], "predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.9}'
+        '{"architecture": ["3x3-6", "skip"], "predicted_ms": 79.9, "target_ms": 80.0, "accuracy": 0.1,'
+        ' "doubts": [{"kind": "accuracy", "words": "Not above <i>chance</i>.", "advice": "Train for longer."}]}'
     )
     (comparison / "compare.json").write_text(
         '[{"name": "<b>odd & name</b>", "parameters": 3504872, "multiply_adds": 300774272, "predicted_ms": null,'
@@ -69,6 +70,13 @@ def test_what_stands_in_files_is_shown_and_never_taken_for_html(page):
     assert "spnas search --table pixel1 --data digits --target-ms 80 -o run" in text
     assert "73.80 %" in text
     assert "<dd>3x3-6 skip</dd>" in text
+
+
+def test_a_doubtful_result_is_said_before_anything_else(page):
+    text = page.read_text()
+    assert 0 < text.index("Do not rely on the result of the search") < text.index("<nav>")
+    assert "Not above &lt;i&gt;chance&lt;/i&gt;.<br>What to change: Train for longer." in text
+    assert 'href="#run-1">run</a>' in text
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +126,16 @@ def test_the_page_in_a_browser(page, browser, width, scheme):
 def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "result.json").write_text('{"top1": 0.5, "doubts": [{"kind": "weather"}]}')
     other = tmp_path / "thesis.html"
     other.write_text("<h1>mine</h1>")
     for arguments, words in (
         ([], "the folder of a run"),
         ([str(empty)], "no finished run"),
         ([str(tmp_path / "nowhere")], "no such folder"),
+        ([str(broken)], "result.json: the file is damaged"),
         (["--table", "pixel1", "-o", str(other)], "a file of this name exists and is not a report"),
         (["--table", "pixel1", "-o", str(tmp_path / "no" / "folder.html")], "cannot be written"),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from latency_db.campaign import Outcome, Rig
 from latency_db.runtime_model import RuntimeModel
@@ -26,6 +26,23 @@ NAMES_IN_FILES = {"p5_ms": "low_ms", "p95_ms": "high_ms"}
 
 
 @dataclass(frozen=True)
+class Contender:
+    """What a network is in a comparison of accuracies.
+
+    Attributes:
+        role: `found` by a search, or one of its baselines; None for any other network.
+        seed: of its training.
+        held_out_images: that its accuracy was measured on.
+        settings: of its training, those that trainings must share to be compared.
+    """
+
+    role: Literal["found", "random", "uniform"] | None = None
+    seed: int | None = None
+    held_out_images: int | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Entrant:
     """A network that takes part in a comparison.
 
@@ -37,6 +54,7 @@ class Entrant:
         top1: accuracy, 0 to 1; None is unknown.
         top1_from: where the accuracy comes from.
         note: a remark for the reader.
+        contender: what it is beside the others.
     """
 
     name: str
@@ -47,6 +65,7 @@ class Entrant:
     top1: float | None = None
     top1_from: str | None = None
     note: str | None = None
+    contender: Contender = Contender()
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class ComparedNetwork:
     """One row of a comparison; None means unknown.
 
     Attributes:
-        name, top1, top1_from, family, width, note: as for `Entrant`.
+        name, top1, top1_from, family, width, note, contender: as for `Entrant`.
         parameters, multiply_adds: of the network.
         predicted_ms: by the table.
         measured_ms: the lower quartile over the visits of this run.
@@ -62,6 +81,7 @@ class ComparedNetwork:
             under the same conditions, so that nine in ten visits of every run lie between them. Clocks and caches differ more
             between runs than within one, which no single run can know.
         runs: how many runs that is.
+        network: the same for trainings of one network, and for no other.
     """
 
     name: str
@@ -77,10 +97,13 @@ class ComparedNetwork:
     family: str
     width: float
     note: str | None
+    network: str | None = None
+    contender: Contender = Contender()
 
     def to_json(self) -> dict[str, Any]:
-        """The row as files and `--json` have it, where the interval is called `low_ms` and `high_ms`."""
-        return {NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
+        """The row as files and `--json` have it: flat, and the interval is called `low_ms` and `high_ms`."""
+        row = asdict(self)
+        return {NAMES_IN_FILES.get(name, name): value for name, value in (row | row.pop("contender")).items()}
 
 
 @dataclass(frozen=True)
@@ -165,6 +188,8 @@ def _row(
         family=entrant.family,
         width=entrant.width,
         note="; ".join(filter(None, (entrant.note, why_not))) or None,
+        network=None if model is None else hashlib.sha256(model.key.encode()).hexdigest()[:16],
+        contender=entrant.contender,
     )
 
 

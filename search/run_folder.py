@@ -151,6 +151,11 @@ class RunFolder(os.PathLike[str]):
         """The same in CSV."""
         return self.path / "compare.csv"
 
+    @property
+    def advantages(self) -> Path:
+        """What the found networks of a comparison are better by, in JSON."""
+        return self.path / "advantages.json"
+
     def figure(self, name: Figure) -> Path:
         """A figure, a PNG file."""
         return self.path / f"{name}.png"

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latency_db.comparison import Entrant
+from latency_db.comparison import Contender, Entrant
 from profiling.errors import InputError
 from profiling.models.foreign import read_tflite
 from profiling.space import Architecture, SearchSpace
+from search.convnet.contenders import find_contender, role_of
 from search.convnet.named import MEASURABLE, find_architecture, find_trained, resolve
 from search.convnet.zoo import (
     CLASSES,
@@ -95,7 +96,8 @@ def _read(argument: str, scaling: Scaling, space: SearchSpace | None) -> Iterato
 
             saved = find_trained(place)
             source = None if saved.top1 is None else TRAINED
-            yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source)
+            contender = find_contender(Path(place))
+            yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source, contender=contender)
         case _:
             yield from _scaled(argument, None if kind == "zoo" else find_architecture(place, space), scaling)
 
@@ -111,7 +113,8 @@ def _scaled(argument: str, given: Architecture | None, scaling: Scaling) -> Iter
         else:
             architecture = given.scaled(width, resolution=scaling.resolution, classes=scaling.classes)
             network = architecture.network
-        yield Entrant(name, network, architecture, family=argument, width=width)
+        role = None if given is None else role_of(argument, given.choices)
+        yield Entrant(name, network, architecture, family=argument, width=width, contender=Contender(role))
 
 
 def _with_published(entrant: Entrant) -> Entrant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pandas as pd
 import yaml
@@ -10,11 +11,12 @@ import yaml
 from latency_db.comparison import Comparison
 from latency_db.figures import draw_accuracy, draw_widths
 from profiling.files import write_text
+from search.report.advantage import advantages
 from search.run_folder import RunFolder
 
 
 def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
-    """Writes the rows as JSON and CSV, the conditions, and the figures that there are data for.
+    """Writes the rows as JSON and CSV, what found networks are better by, the conditions, and the figures there are data for.
 
     These are accuracy over latency, where accuracies are known, and latency over width, where widths differ.
 
@@ -24,7 +26,10 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     rows = [row.to_json() for row in comparison.rows]
     write_text(folder.comparison, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
     # Whole numbers stay whole beside those that are missing.
-    write_text(folder.comparison_csv, pd.DataFrame(rows).convert_dtypes().to_csv(index=False))
+    flat = pd.DataFrame(rows).drop(columns="settings").convert_dtypes()
+    write_text(folder.comparison_csv, flat.to_csv(index=False))
+    found = [asdict(advantage) for advantage in advantages(rows)]
+    write_text(folder.advantages, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     folder.write_config(yaml.safe_dump(comparison.conditions.model_dump(mode="json"), sort_keys=False))
     measured = [row for row in comparison.rows if row.measured_ms is not None]
     accuracy, width = folder.figure("compare"), folder.figure("width")

@@ -24,6 +24,7 @@ from latency_db.validate import Validation
 from profiling.errors import InputError
 from profiling.specfile import MAX_BYTES
 from search.finding.doubts import Doubt
+from search.report.advantage import Advantage, advantages
 from search.run_folder import Figure, RunFolder
 
 # Each figure's description, for screen readers.
@@ -97,6 +98,7 @@ class RunSection:
         command: that made it; None when it is not known.
         result: what the command printed with `--json`, without the doubts; rows for a comparison.
         doubts: why not to rely on it.
+        advantages: what found networks are better by, of a comparison.
         config: the settings as they stand in the folder.
         images: its figures.
     """
@@ -106,6 +108,7 @@ class RunSection:
     command: str | None
     result: Any
     doubts: list[Doubt]
+    advantages: list[Advantage]
     config: dict[str, Any]
     images: list[Image]
 
@@ -125,7 +128,8 @@ def read_run(folder: RunFolder) -> RunSection:
         doubts = [Doubt.model_validate(doubt) for doubt in result.pop("doubts", ())] if isinstance(result, dict) else []
     except (ValidationError, TypeError) as error:
         raise InputError("the file is damaged", where=str(folder.result)) from error
-    return RunSection(folder.name, kind, folder.read_command(), result, doubts, folder.read_config(), images)
+    better = advantages(result) if kind == "comparison" else []
+    return RunSection(folder.name, kind, folder.read_command(), result, doubts, better, folder.read_config(), images)
 
 
 def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:

@@ -52,6 +52,7 @@ class TrainResult(SpecModel):
         epochs: passes over the training images.
         top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
         last_top1, last_top5: of the weights of the last step.
+        held_out_images: that they were measured on; None in results of earlier versions.
         doubts: as for `SearchResult`.
     """
 
@@ -62,6 +63,7 @@ class TrainResult(SpecModel):
     top5: Accuracy | None
     last_top1: Accuracy
     last_top5: Accuracy | None
+    held_out_images: int | None = None
     doubts: Doubts = ()
 
 

@@ -147,6 +147,7 @@ def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
         top5=last.top5,
         last_top1=last.last_top1,
         last_top5=last.last_top5,
+        held_out_images=images.held_out_images,
         doubts=tuple(training_doubts(facts)),
     )
 

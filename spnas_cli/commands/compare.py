@@ -83,7 +83,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Folder for compare.csv, compare.json and figures; spnas report can show it.",
+    help="Folder for compare.csv, compare.json, advantages.json and figures; spnas report can show it.",
 )
 @measuring_options(rounds=20)
 @db_option
@@ -112,10 +112,16 @@ def compare(
     Nine in ten measurements of a network lie between "low" and "high", in this run and in every earlier one under the same
     conditions in the database: clocks and caches vary most from run to run.
 
+    Give the folders of trainings (spnas train) of a network that a search found, of random and of uniform ones (spnas random),
+    several seeds of each if you can. Then it also says by how much the found network is more accurate than the mean of the random
+    ones and than the best uniform one, with a 95 % interval, and whether that is beyond chance. What a network is, is recognised
+    by its run and by the names of the files of spnas search and spnas random. advantages.json has the figures.
+
     \b
     Examples:
       spnas compare --device host --published -o table1
       spnas compare run/architecture.json mobilenet-v2 model.tflite --table imagenet-host
+      spnas compare trained random-1 random-2 random-3 uniform-1 -o compared
       spnas compare single-path-nas mobilenet-v2 --width 0.5,0.75,1.0,1.25 -o figure8
     """
     from latency_db.comparison import require_comparable
@@ -147,9 +153,17 @@ def compare(
 def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:
     from rich.markup import escape
 
+    from search.report.advantage import advantages
+
     conditions = comparison.conditions
-    columns = ("network", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
-    print_table(f"Networks on {conditions.device}", columns, [[escape(cell) for cell in _cells(row)] for row in comparison.rows])
+    columns = ("network", "role", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
+    cells = [[escape(cell) for cell in _cells(row)] for row in comparison.rows]
+    print_table(f"Networks on {conditions.device}", columns, cells, left=2)
+    better = advantages([row.to_json() for row in comparison.rows])
+    if better:
+        click.echo()
+        for advantage in better:
+            click.echo(advantage.words)
     remarks = [(row.name, row.note) for row in comparison.rows if row.note]
     remarks += [("top-1", source) for source in sorted({row.top1_from for row in comparison.rows if row.top1_from})]
     if remarks:
@@ -163,7 +177,7 @@ def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None
         ]
     )
     if output is not None:
-        note(f"\n{output} contains compare.csv, compare.json and the figures.")
+        note(f"\n{output} contains compare.csv, compare.json, advantages.json and the figures.")
 
 
 def _cells(row: ComparedNetwork) -> tuple[str, ...]:
@@ -172,6 +186,7 @@ def _cells(row: ComparedNetwork) -> tuple[str, ...]:
 
     return (
         row.name,
+        row.contender.role or "",
         text(row.parameters, "{:.2f} M", 1e-6),
         text(row.multiply_adds, "{:.1f} M", 1e-6),
         *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.p5_ms, row.p95_ms)),

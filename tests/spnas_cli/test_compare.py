@@ -116,6 +116,35 @@ def test_every_kind_of_network_side_by_side_and_again(folder):
     assert second["high_ms"] >= max(first["high_ms"], second["measured_ms"])
 
 
+def test_trainings_of_a_found_network_against_those_of_a_uniform_one(folder):
+    """Two seeds of each; what each is comes from the names of the networks that were trained."""
+    path = folder[0]
+    state = Network(MOBILENET.layers, 10).state_dict()
+    for name, network, accuracies in (
+        ("found", "run/architecture.json", (0.91, 0.915)), ("uniform", "base/uniform-5x5-6.json", (0.88, 0.885 - 1 / 359))
+    ):  # fmt: skip
+        for seed, top1 in enumerate(accuracies):
+            run = path / f"{name}-{seed}"
+            run.mkdir()
+            saved = SavedNetwork(network, MOBILENET.layers, tuple(map(str, range(10))), state, top1, "a test")
+            saved.save(run / "network.pt")
+            (run / "config.yaml").write_text(f"network: {network}\nseed: {seed}\nepochs: 8\n")
+            (run / "result.json").write_text('{"top1": 0.9, "held_out_images": 359}')
+    runs = ("found-0", "found-1", "uniform-0", "uniform-1")
+    words = "Found: 3.14 points above the best uniform network, uniform-0"
+    result = compare(*runs, *QUICK, "-o", "seeds")
+    assert result.exit_code == 0, result.stderr
+    assert words in result.stdout
+    [advantage] = json.loads((path / "seeds" / "advantages.json").read_text())
+    assert (advantage["against"], advantage["difference"]) == ("uniform", pytest.approx(3 + 50 / 359))
+    rows = json.loads(compare(*runs, *QUICK, "--json").stdout)
+    assert [(row["role"], row["seed"]) for row in rows] == [("found", 0), ("found", 1), ("uniform", 0), ("uniform", 1)]
+    assert CliRunner().invoke(cli, ["report", "seeds", "-o", "report.html"]).exit_code == 0
+    page = (path / "report.html").read_text()
+    assert words in page
+    assert "uniform-1 <small>(uniform)</small>" in page
+
+
 def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
     """Asked without measuring, which takes minutes at full size."""
     asked = []

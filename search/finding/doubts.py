@@ -22,7 +22,7 @@ END = 0.1
 FEWEST_AT_END = 10
 # A sound search leaves to the budget step what its indicators are split on, at most about a third of the layers.
 FROM_BUDGET = 1 / 3
-FEWEST_FROM_BUDGET = 3
+ALWAYS_FROM_BUDGET = 2
 STAYED = 0.9
 FEW_PER_CLASS = 100
 FEW_STEPS_PER_EPOCH = 10
@@ -101,7 +101,7 @@ def decision_doubts(decisions: DecisionFacts, facts: TrainingFacts) -> Iterator[
     reasons = []
     if is_off:
         reasons.append(f"R ended {abs(off):.0%} {'above' if off > 0 else 'below'} the target")
-    if changed >= max(FEWEST_FROM_BUDGET, FROM_BUDGET * layers + 1):
+    if changed > max(ALWAYS_FROM_BUDGET, FROM_BUDGET * layers):
         reasons.append(f"to meet it, {changed} of {layers} layers were changed from what the search had decided")
     if not reasons:
         return

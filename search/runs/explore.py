@@ -72,12 +72,12 @@ def explore(
     write_front(model, best, run.folder)
     figure = run.folder.figure("front")
     draw_front(scored, best, found.chosen.score, config.target_ms, figure)
-    for doubt in run.result.doubts:
-        listener.note(f"The search that gave the weights is doubtful: {doubt.words}")
     listener.note(
         f"Explored: {len(scored)} networks from {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
         f"{len(best)} of them on the Pareto front, in {run.folder.front} and {figure}"
     )
+    for doubt in run.result.doubts:
+        listener.note(f"The search that gave the weights is doubtful: {doubt.words}")
     return ExploreResult(scored, best)
 
 

@@ -98,7 +98,7 @@ def test_a_sound_search_has_no_doubts(long):
     assert decided(long, last=mixed) == []
     assert decided(long, last=mixed, runtime_ms=1.09) == []
     assert decided(long, last=mixed, runtime_ms=0.91) == []
-    assert decided(long, last=mixed, decided=("3x3-3",) * 3 + mixed[3:]) == [], "the budget step has the last word on a few"
+    assert decided(long, last=mixed, decided=("3x3-3",) * 6 + mixed[6:]) == [], "the budget step has the last word on a few"
     assert decided(long, last=mixed, target_ms=None) == []
     assert decided(long, last="5x5-6", runtime_ms=1.02) == [], "a target near the slowest network"
 

@@ -75,4 +75,4 @@ def test_the_commands_say_it_first(table, tmp_path, monkeypatch):
         assert json.loads(again.stdout)["doubts"][0]["kind"] == "accuracy"
     told = Notes()
     explore("run", networks=3, listener=told)
-    assert "is doubtful: Accuracy is not clearly above chance" in told.notes[0]
+    assert "is doubtful: Accuracy is not clearly above chance" in told.notes[1]

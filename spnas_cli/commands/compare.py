@@ -112,10 +112,10 @@ def compare(
     Nine in ten measurements of a network lie between "low" and "high", in this run and in every earlier one under the same
     conditions in the database: clocks and caches vary most from run to run.
 
-    Give the folders of trainings (spnas train) of a network that a search found, of random and of uniform ones (spnas random),
-    several seeds of each if you can. Then it also says by how much the found network is more accurate than the mean of the random
-    ones and than the best uniform one, with a 95 % interval, and whether that is beyond chance. What a network is, is recognised
-    by its run and by the names of the files of spnas search and spnas random. advantages.json has the figures.
+    Given the folders of trainings (spnas train) of found, random and uniform networks (spnas random), with several seeds of each,
+    it also reports how much more accurate the found network is than the mean of the random ones and than the best uniform one,
+    with a 95 % interval, and whether that is beyond chance. Roles are recognised by the names of the files and runs that spnas
+    search and spnas random leave.
 
     \b
     Examples:

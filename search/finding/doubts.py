@@ -102,7 +102,7 @@ def decision_doubts(decisions: DecisionFacts, facts: TrainingFacts) -> Iterator[
     if is_off:
         reasons.append(f"R ended {abs(off):.0%} {'above' if off > 0 else 'below'} the target")
     if changed > max(ALWAYS_FROM_BUDGET, FROM_BUDGET * layers):
-        reasons.append(f"to meet it, {changed} of {layers} layers were changed from what the search had decided")
+        reasons.append(f"to meet the target, {changed} of {layers} layers were changed from what the search had decided")
     if not reasons:
         return
     stayed = sum(one == other for one, other in zip(decisions.first, decisions.last, strict=True))

@@ -163,8 +163,11 @@ def _notes(found: Sequence[Trainings], others: Sequence[Trainings], difference: 
 
 
 def _unlike(rows: Sequence[Row]) -> str:
-    """The settings that differ between trainings, in words; empty where all were trained alike."""
-    settings = [row["settings"] or {} for row in rows]
-    names = dict.fromkeys(name for each in settings for name in each)
-    values = {name: list(dict.fromkeys(str(each.get(name)) for each in settings)) for name in names}
+    """The settings that differ between trainings, in words; empty where all were trained alike, or nothing is known of any."""
+    known = [row["settings"] for row in rows if row["settings"] is not None]
+    if 0 < len(known) < len(rows):
+        return "of some no training is known"
+    # Trainings of earlier versions lack the settings that came later.
+    names = [name for name in (known[0] if known else ()) if all(name in settings for settings in known)]
+    values = {name: list(dict.fromkeys(str(settings[name]) for settings in known)) for name in names}
     return "; ".join(f"{name} {' or '.join(some)}" for name, some in values.items() if len(some) > 1)

@@ -78,6 +78,10 @@ def test_what_cannot_be_known_is_said():
     [unlike] = advantages(rows("found", [[70.0]]) + rows("random", RANDOM, settings=SETTINGS | {"epochs": 30}))
     assert (unlike.difference, unlike.beyond_chance) == (None, None)
     assert "trained differently (epochs 8 or 30)" in unlike.words
+    [given] = advantages(rows("found", [[70.0]]) + rows("random", RANDOM, settings=None))
+    assert "of some no training is known" in given.words
+    later = SETTINGS | {"added_later": 1}
+    assert advantages(rows("found", [[70.0]]) + rows("random", RANDOM, settings=later))[0].difference is not None
     assert advantages(rows("random", RANDOM)) == []
     assert advantages([{"name": "a", "top1": 0.9}, {"name": "b", "top1": None}]) == [], "rows of earlier versions"
 

@@ -30,7 +30,7 @@ from search.runs.search import search
 STEPS_AN_EPOCH = 25
 CLASSES = 10
 HELD_OUT = 0.2
-WARM_UP = {"dropout": 10, "search": 4}
+WARM_UP = {"dropout": 10, "search": 4, "final": 4}
 FIGURES = ("progress", "network", "kernels")
 SIZE = (320, 256)
 MB = 1e6

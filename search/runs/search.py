@@ -135,12 +135,12 @@ def _doubts(found: Found, search: Search, images: Data) -> tuple[Doubt, ...]:
     config, tested = search.config, len(found.chosen.score.right) // 2
     facts = TrainingFacts(found.accuracy, tested, [step.cross_entropy for step in found.metrics], images, config)
     deciding = [step for step in found.metrics if step.phase == "search"]
-    decided = [candidate.score.architecture.choices for candidate in found.candidates if candidate.origin == "decided"]
-    if not deciding or not decided:
+    if not deciding:
         return tuple(training_doubts(facts))
     last = deciding[-1]
+    decided = next((each for each in found.candidates if each.origin == "decided"), found.chosen).score.architecture
     decisions = DecisionFacts(
-        search.model.space, deciding[0].choices, last.choices, decided[0], last.runtime_ms, config.target_ms
+        search.model.space, deciding[0].choices, last.choices, decided.choices, last.runtime_ms, config.target_ms
     )
     return (*training_doubts(facts), *decision_doubts(decisions, facts))
 

@@ -32,7 +32,7 @@ class SearchResult(SpecModel):
         architecture: of the network found, one choice per searchable layer.
         predicted_ms: its latency predicted from the table.
         target_ms: the latency it must not exceed; None with a fixed runtime weight.
-        accuracy: with the supernet's weights, on held-out images that took no part in choosing it, 0 to 1.
+        accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
         doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
     """
 
@@ -115,7 +115,7 @@ class SearchRun(Run):
 
     @property
     def accuracy(self) -> float:
-        """Top-1 with the supernet's weights, on held-out images not used to choose the network, 0 to 1."""
+        """Top-1 with the weights of `network()`, on held-out images that took no part in choosing it, 0 to 1."""
         return self.result.accuracy
 
     @property

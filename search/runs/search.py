@@ -132,7 +132,7 @@ def _train(begun: Search, images: Data, listener: Listener) -> Found:
 
 
 def _doubts(found: Found, search: Search, images: Data) -> tuple[Doubt, ...]:
-    config, tested = search.config, len(found.chosen.score.right) // 2
+    config, tested = search.config, len(found.chosen.score.right)
     facts = TrainingFacts(found.accuracy, tested, [step.cross_entropy for step in found.metrics], images, config)
     deciding = [step for step in found.metrics if step.phase == "search"]
     if not deciding:

@@ -57,12 +57,12 @@ def search(
 ) -> None:
     """Search for a network that meets a target latency.
 
-    Trains the supernet against a latency table; weights and decisions are learned together in one run. --target-ms adapts the
-    weight λ of the runtime term until the predicted latency reaches the target. The network found is never slower than that,
-    and within 1 % below it if the space has such a network. With --runtime-weight, λ is fixed, as in the paper.
+    Trains the supernet against a latency table, chooses the network, and trains that alone for the rest of the run, so that
+    network.pt is ready to use. The network found is never slower than --target-ms, and within 1 % below it if the space has such
+    a network. With --runtime-weight, the weight λ of the runtime term is fixed, as in the paper.
 
     The run's folder contains the architecture, its weights, the settings, the metrics, a checkpoint and figures; candidates.csv
-    ranks the other networks near the target that the search came across.
+    has the best of the other networks near the target.
 
     --explore scores many networks of the space with the trained supernet's weights and draws the Pareto front of accuracy
     against latency (front.csv, front.png, front/). Add --resume to explore a finished run without training again.
@@ -102,16 +102,16 @@ def _show(run: SearchRun) -> None:
     target = (
         "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {run.predicted_ms / config.target_ms - 1:+.2%})"
     )
-    images = len(found.chosen.score.right) // 2
+    images = len(found.chosen.score.right)
     figures = (folder.figure(name) for name in ("progress", "decisions", "network", "kernels"))
     rows = [
         ("network", " ".join(run.architecture.choices)),
         ("predicted", f"{run.predicted_ms:.4g} ms{target}"),
         (
             "accuracy",
-            f"{run.accuracy:.2%} with the supernet's weights, on {images} held-out images not used to choose it",
+            f"{run.accuracy:.2%} on {images} held-out images, with the weights in {folder.network.name}",
         ),
-        ("chosen", _why(found)),
+        ("chosen", _why(found, config.target_ms)),
         ("thresholds that moved", f"{found.moved:.0%}"),
         ("figures", ", ".join(map(str, figures))),
     ]
@@ -121,12 +121,8 @@ def _show(run: SearchRun) -> None:
     note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")
 
 
-def _why(found: Found) -> str:
+def _why(found: Found, target_ms: float | None) -> str:
     """Why this network and none of the others near it."""
-    origin, images, others = found.chosen.origin, len(found.chosen.score.choosing), len(found.candidates) - 1
-    decided, where = "the network the search decided on", f"on {images} held-out images (candidates.csv)"
-    if not others:
-        return f"{decided}; there is no other candidate nearby"
-    if origin == "decided":
-        return f"{decided}; none of {others} nearby candidates was significantly better {where}"
-    return f"significantly better than {decided}, and the best of {others} nearby candidates {where}"
+    others = len(found.candidates) - 1
+    best = f"the best rated within 1 % below {'the latency that was decided' if target_ms is None else 'the target'}"
+    return f"{best}; {others} others are in candidates.csv" if others else best

@@ -158,10 +158,7 @@ class GlyphStudy(Study):
         some = Every(data.train, TUNED_ON)
         data = replace(data, train=some, train_images=data.train_images // TUNED_ON)
         recipe = load_recipe("finetune")
-        config = TrainConfig(
-            **dict(recipe.adapted(1, None)),
-            epochs=1, batch_size=BATCH, seed=seed, data="glyphs", network="",
-        )  # fmt: skip
+        config = TrainConfig(**dict(recipe.adapted(1)), batch_size=BATCH, seed=seed, data="glyphs", network="")
         folder.mkdir()
         saved = SavedNetwork(SHIPPED, tuple(layers), data.classes, found.network.state_dict(), None, "search")
         trained = Training(layers, data, config, RunFolder(folder), saved).run(on_step=lambda step: None)

@@ -21,7 +21,7 @@ from profiling.space import SKIP, Architecture, SearchSpace
 Terms = tuple[Mapping[str, float], ...]
 """For each searchable layer a number for each of its choices."""
 
-INDICATORS = 0.25  # how much they count, each of the two counts being 1
+INDICATORS = 0.1  # how much they count, each of the two counts being 1: about in proportion to how well each orders networks
 # No indicator is surer than this of a choice, so that none overrules everything else.
 LEAST_LIKELY = math.log(0.01)
 SAMPLE = 256
@@ -29,7 +29,7 @@ BAND = 0.02
 
 
 def rate(model: RuntimeModel, likelihoods: Sequence[Mapping[str, float]], target_ms: float, seed: int) -> Terms:
-    """The terms of the rating: activations + multiply-adds + a quarter of the log-likelihood under the indicators.
+    """The terms of the rating: activations + multiply-adds + a tenth of the log-likelihood under the indicators.
 
     Each of the three is divided by its standard deviation among random networks near the target, so that their units do not
     matter, nor how much of them the space leaves to choose.

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from search.convnet.convolution import WideDepthwise, same_convolution
+from search.convnet.convolution import Depthwise, same_convolution
 
 SIZES = [(14, 14), (7, 7), (4, 4), (13, 10), (3, 9), (2, 5), (1, 1)]
 
@@ -35,7 +35,7 @@ def test_depthwise_convolutions_have_the_values_and_gradients_of_plain_ones(kern
             assert torch.allclose(mine, theirs, atol=1e-11), (size, layout)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(5, 1), (7, 1), (5, 2)])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (7, 1), (5, 2)])
 def test_in_single_precision_they_agree_to_rounding_for_images_weights_and_inner_kernels(kernel, stride):
     torch.manual_seed(0)
     x = torch.randn(32, 48, 14, 14).contiguous(memory_format=torch.channels_last).requires_grad_()
@@ -48,11 +48,12 @@ def test_in_single_precision_they_agree_to_rounding_for_images_weights_and_inner
         assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
 
-def test_the_fast_gradient_is_for_wide_kernels_that_learn():
+def test_the_fast_gradients_are_for_kernels_that_learn():
     x = torch.randn(2, 8, 14, 14)
     wide, narrow = torch.randn(8, 1, 5, 5, requires_grad=True), torch.randn(8, 1, 3, 3, requires_grad=True)
-    assert isinstance(same_convolution(x, wide, 1, 8).grad_fn, WideDepthwise._backward_cls)
-    assert not isinstance(same_convolution(x, narrow, 1, 8).grad_fn, WideDepthwise._backward_cls)
+    kinds = [(wide, 1, True), (wide, 2, True), (narrow, 1, True), (narrow, 2, False), (wide.detach(), 1, False)]
+    for weight, stride, fast in kinds:
+        assert isinstance(same_convolution(x, weight, stride, 8).grad_fn, Depthwise._backward_cls) == fast
     with torch.no_grad():
         assert same_convolution(x, wide, 1, 8).grad_fn is None
     with torch.autocast("cpu", torch.bfloat16):
@@ -60,7 +61,7 @@ def test_the_fast_gradient_is_for_wide_kernels_that_learn():
     assert wide.grad.isfinite().all()
 
 
-def test_gradients_of_wide_kernels_pass_a_numerical_check():
+def test_gradients_of_depthwise_convolutions_pass_a_numerical_check():
     torch.manual_seed(0)
     for stride, size in itertools.product((1, 2), ((6, 5), (2, 3))):
         x = torch.randn(2, 2, *size, dtype=torch.float64, requires_grad=True)

@@ -102,12 +102,16 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """(batch, first channels, h, w) to the same shape; `gate` (1,) is a factor on the output that costs no pass over it."""
-        used = slice(x.shape[1])
-        gamma, beta = self.gamma[used], self.beta[used]
-        if gate is not None:
-            gamma, beta = gamma * gate, beta * gate
-        mean, var = self.running_mean[used], self.running_var[used]
+        gamma, beta, mean, var = self.first(x.shape[1], gate)
         if self.training and processes.count() > 1:
             y: Tensor = GlobalBatchNorm.apply(x, mean, var, gamma, beta, self.momentum)  # type: ignore[no-untyped-call]
             return y
         return F.batch_norm(x, mean, var, gamma, beta, self.training, self.momentum, BN_EPSILON)
+
+    def first(self, channels: int, gate: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scale and bias, times `gate`, and the running mean and variance of the first so many channels."""
+        used = slice(channels)
+        gamma, beta = self.gamma[used], self.beta[used]
+        if gate is not None:
+            gamma, beta = gamma * gate, beta * gate
+        return gamma, beta, self.running_mean[used], self.running_var[used]

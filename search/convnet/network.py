@@ -11,6 +11,7 @@ from profiling.errors import InputError
 from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem
 from search.convnet.batch_norm import BatchDropout, BatchNorm
 from search.convnet.convolution import same_convolution
+from search.convnet.expansion import expanded, is_expansion
 from search.convnet.relu6 import relu6_in_place
 
 
@@ -35,7 +36,10 @@ class ConvBN(nn.Module):
             gate: (1,), a factor on what comes out of batch norm.
         """
         weight = self.weight if weight is None else weight
-        y: Tensor = self.bn(same_convolution(x, weight, self.stride, len(weight) if self.depthwise else 1), gate)
+        if self.stride == 1 and not self.depthwise and is_expansion(x, weight, self.bn):
+            y = expanded(x, weight, self.bn, gate)
+        else:
+            y = self.bn(same_convolution(x, weight, self.stride, len(weight) if self.depthwise else 1), gate)
         return y if self.linear else relu6_in_place(y)
 
 

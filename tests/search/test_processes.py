@@ -59,6 +59,7 @@ def test_a_step_in_parts_differs_by_its_batch_norm_alone(tmp_path, monkeypatch):
         return x * gamma[:, None, None] + beta[:, None, None]
 
     monkeypatch.setattr(BatchNorm, "forward", frozen)
+    monkeypatch.setattr("search.convnet.network.is_expansion", lambda *layer: False)
     whole, parts = (short_search(tmp_path / str(n), accumulate=n, learning_rate=1e-4) for n in (1, 4))
     for step, same in zip(whole["steps"], parts["steps"], strict=True):
         assert same["cross_entropy"] == pytest.approx(step["cross_entropy"], abs=1e-4)

@@ -66,14 +66,14 @@ def short_search(folder: Path, **settings) -> dict:
     return {"steps": steps, "found": found.architecture.choices, "accuracy": found.accuracy}
 
 
-def short_training(folder: Path, *, taught: bool = False) -> dict:
+def short_training(folder: Path, recipe: str = "mnasnet", *, taught: bool = False) -> dict:
     """22 steps on digits from random weights; every step and the evaluation after them."""
     space = small_space()
     layers, larger = (tuple(layer for _, layer in space.uniform(name).placed_layers()) for name in ("5x5-3", "5x5-6"))
     torch.manual_seed(5)
     teacher = SavedNetwork("larger", larger, tuple("0123456789"), Network(larger, 10).state_dict(), None, "a test")
-    recipe = load_recipe("mnasnet").adapted(epochs=1, learning_rate=0.004)
-    config = TrainConfig(**dict(recipe), network="test", data="digits", batch_size=64)
+    settings = load_recipe(recipe).adapted(epochs=1, learning_rate=0.004)
+    config = TrainConfig(**dict(settings), network="test", data="digits", batch_size=64)
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
     training = Training(layers, load_data("digits", space, 0), config, RunFolder(folder), teacher=teacher if taught else None)

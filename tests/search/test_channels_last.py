@@ -29,8 +29,10 @@ def test_a_search_of_grey_images_with_its_scores_computes_channels_last(tmp_path
     assert set(strides) == {1}
 
 
-def test_a_training_on_grey_images_with_its_evaluations_computes_channels_last(tmp_path, strides):
-    short_training(tmp_path)
+@pytest.mark.parametrize("recipe", ["mnasnet", "modern"])
+def test_a_training_on_grey_images_with_its_evaluations_computes_channels_last(tmp_path, strides, recipe):
+    """Also where images are mixed, which leaves them in the other order."""
+    short_training(tmp_path, recipe)
     assert len(strides) > 100
     assert set(strides) == {1}
 

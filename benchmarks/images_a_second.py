@@ -1,0 +1,225 @@
+"""How many images a second does training take in, against another commit?
+
+Both versions run side by side, each in a process of its own with one thread: one of them does a round while the other waits, then
+they change places. A round is a whole short search, with the course that its version gives it, or a whole short training; its
+first and last steps are not counted. Images are noise, as many and as large as those of the ruler or of the paper.
+
+The figures are images a second of processor time, which others on the machine disturb less than the time on the wall; ratios are
+of the rounds that were done one after the other, with the quartiles between which half of them lie. Exits with 1 where a search
+on the ruler's images is not as many times as fast as it should be.
+
+    python benchmarks/images_a_second.py --against COMMIT
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.sampling import networks_between
+from latency_db.table_files import published_table, read_table
+from profiling.space import Architecture
+from search.config import SearchConfig
+from search.finding.search import Search, table_digest
+from search.images.data import Data
+from search.images.one_image import SmallImages
+from search.run_folder import RunFolder
+from search.training.recipe import TrainConfig, load_recipe
+from search.training.train import Training
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "benchmarks" / "results" / "fashion-mnist-table.json"
+BEFORE = "c3e97ac"  # when grey images were still computed channels first
+TARGET = 0.3  # of the way from the fastest network to the slowest
+AT_LEAST = 1.8
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run in a round.
+
+    Attributes:
+        name: in words.
+        table: `ruler` or `paper`.
+        batch, steps: images a step, and steps.
+        classes: of the images.
+        is_search: or a training of one network from scratch.
+    """
+
+    name: str
+    table: str
+    batch: int
+    steps: int
+    classes: int
+    is_search: bool
+
+    def model(self) -> RuntimeModel:
+        """The space that it is about, with latencies."""
+        return RuntimeModel(read_table(TABLE) if self.table == "ruler" else published_table("pixel1"))
+
+
+CASES = {
+    "search": Case("search, 28x28 grey", "ruler", 256, 18, 100, is_search=True),
+    "training": Case("training of a network, 28x28 grey", "ruler", 256, 34, 100, is_search=False),
+    "paper": Case("search, the paper's space at 224x224", "paper", 8, 10, 1000, is_search=True),
+}
+
+
+def noise(case: Case, model: RuntimeModel) -> Data:
+    """As many images as there are in the steps of a round."""
+    space, images = model.space, case.batch * case.steps
+    shape = (images, space.image_channels, space.resolution, space.resolution)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = [index % case.classes for index in range(images)]
+    train, held_out = SmallImages(pixels, labels, space, 0), SmallImages(pixels[: case.batch], labels, space, None)
+    return Data(train, images, held_out, case.batch, tuple(map(str, range(case.classes))))
+
+
+def prepared(case: Case, model: RuntimeModel, data: Data, choices: list[str], folder: RunFolder) -> Search | Training:
+    """A search, or a training of the network with these choices, at its first step."""
+    space = model.space
+    if not case.is_search:
+        recipe = load_recipe("mnasnet").adapted(epochs=1)
+        config = TrainConfig(**dict(recipe), network="noise", data="noise", batch_size=case.batch)
+        placed = Architecture(space=space, choices=tuple(choices)).placed_layers()
+        return Training([layer for _, layer in placed], data, config, folder)
+    fastest, slowest = model.range_ms()
+    settings = SearchConfig(
+        table=model.table.name,
+        space_digest=space.digest,
+        table_digest=table_digest(model.table),
+        data="noise",
+        epochs=1,
+        batch_size=case.batch,
+        target_ms=fastest + TARGET * (slowest - fastest),
+    )
+    return Search(model, data, settings, folder)
+
+
+def images_a_second(start: Callable[[RunFolder], Search | Training], case: Case) -> dict[str, float]:
+    """Of one round: by the time of the processor, and by that on the wall."""
+    clocks = {"processor": time.process_time, "wall": time.perf_counter}
+    ends: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = start(RunFolder(Path(folder)))
+        with suppress(KeyboardInterrupt):  # stopped at its end, so that nothing is decided and scored
+            run.run(lambda step: ends.append({name: clock() for name, clock in clocks.items()}), lambda: len(ends) == case.steps)
+    images = case.batch * (case.steps - 2)
+    return {name: images / (ends[-2][name] - ends[0][name]) for name in clocks}
+
+
+def work() -> None:
+    """What a process of either version does: for each line on stdin a round, for each round a line on stdout."""
+    torch.set_num_threads(1)
+    case, model, data = None, None, None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if case is not CASES[asked["case"]]:
+            case = CASES[asked["case"]]
+            model = case.model()
+            data = noise(case, model)
+        print(json.dumps(images_a_second(partial(prepared, case, model, data, asked["choices"]), case)), flush=True)
+
+
+class Version:
+    """A version of the code, in a process that waits for rounds."""
+
+    def __init__(self, tree: Path) -> None:
+        environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(Path(__file__).resolve()), "--work"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=tree
+        )
+
+    def images_a_second(self, case: str, choices: list[str]) -> dict[str, float]:
+        """Of one round.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps({"case": case, "choices": choices}), file=self.process.stdin, flush=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a version cannot do this round: exit code {self.process.wait()}")
+        measured: dict[str, float] = json.loads(line)
+        return measured
+
+
+@contextmanager
+def versions(commit: str) -> Iterator[Mapping[str, Version]]:
+    """The code as it is here, and as it was at a commit, which is checked out beside it meanwhile."""
+    with ExitStack() as stack:
+        tree = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "tree"
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", str(tree), commit], cwd=ROOT, check=True)
+        stack.callback(subprocess.run, ["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
+        both = {"before": Version(tree), "now": Version(ROOT)}
+        for version in both.values():
+            stack.enter_context(version.process)
+            stack.callback(version.process.terminate)
+        yield both
+
+
+def compare(both: Mapping[str, Version], name: str, rounds: int) -> float:
+    """Prints the images a second of both versions; the median ratio of processor times."""
+    case = CASES[name]
+    model = case.model()
+    fastest, slowest = model.range_ms()
+    target = fastest + TARGET * (slowest - fastest)
+    choices = list(next(networks_between(model, 0.98 * target, 1.02 * target, 0)).choices)
+    measured: dict[str, list[dict[str, float]]] = {version: [] for version in both}
+    for index in range(rounds + 1):
+        for version in sorted(both, reverse=index % 2 == 0):
+            figures = both[version].images_a_second(name, choices)
+            if index:  # the first round only warms up
+                measured[version].append(figures)
+    ratios = {
+        clock: [now[clock] / before[clock] for now, before in zip(measured["now"], measured["before"], strict=True)]
+        for clock in ("processor", "wall")
+    }
+    rates = {version: statistics.median(each["processor"] for each in figures) for version, figures in measured.items()}
+    low, median, high = statistics.quantiles(ratios["processor"], n=4)
+    print(
+        f"{case.name:38} {rates['before']:8.1f} → {rates['now']:8.1f} images/s, ratio {median:.2f} ({low:.2f} to {high:.2f}), "
+        f"on the wall {statistics.median(ratios['wall']):.2f}",
+        flush=True,
+    )
+    return median
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", default=BEFORE, metavar="COMMIT", help=f"the other version [default: {BEFORE}]")
+    parser.add_argument("--rounds", type=int, default=5, help="of each version, at least 2 [default: 5]")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="[default: all]")
+    parser.add_argument("--at-least", type=float, default=AT_LEAST, help=f"for the search on 28x28 [default: {AT_LEAST}]")
+    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.work:
+        work()
+        return
+    print(f"now against {arguments.against}, {arguments.rounds} rounds, one thread, PyTorch {torch.__version__}")
+    with versions(arguments.against) as both:
+        ratios = {name: compare(both, name, arguments.rounds) for name in arguments.cases}
+    ratio = ratios.get("search", arguments.at_least)
+    sys.exit(0 if ratio >= arguments.at_least else f"search: {ratio:.2f} is below {arguments.at_least}")
+
+
+if __name__ == "__main__":
+    main()

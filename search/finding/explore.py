@@ -20,6 +20,7 @@ from profiling.errors import InputError
 from profiling.files import write_text, written_whole
 from profiling.space import Architecture
 from profiling.specfile import SpecModel, read_text
+from search.finding.additive import FEWEST, Agreement, agreement
 from search.finding.scoring import Score, Scorer
 from search.run_folder import RunFolder
 
@@ -174,6 +175,23 @@ def front(networks: Iterable[Explored], latency: Callable[[Explored], float] = l
     """The Pareto front: fastest first, each more accurate (on the images for choosing) than all faster ones."""
     those = list(networks)
     return [those[index] for index in pareto_front([(latency(each), each.choosing_accuracy) for each in those])]
+
+
+def agreement_of(model: RuntimeModel, scored: Sequence[Explored], images: int) -> Agreement | None:
+    """How well additive fits to the scores of some networks order the others; None if there are too few.
+
+    Args:
+        model: the runtime model.
+        scored: the networks.
+        images: that their accuracies for choosing are of; half of one stands for no error at all.
+    """
+    if len(scored) < FEWEST:
+        return None
+    scores = {
+        Architecture(space=model.space, choices=each.choices): -math.log(max(1 - each.choosing_accuracy, 0.5 / images))
+        for each in scored
+    }
+    return agreement(model.space, scores)
 
 
 def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) -> list[Explored]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from latency_db.runtime_model import RuntimeModel
 from profiling.errors import InputError
 from search import processes
-from search.finding.explore import BATCH_NORM_BATCHES, MOST_IMAGES, Explored, Explorer, Way, front, write_front
+from search.finding.additive import Agreement
+from search.finding.explore import BATCH_NORM_BATCHES, MOST_IMAGES, Explored, Explorer, Way, agreement_of, front, write_front
 from search.finding.search import Found, Search
 from search.finding.selection import near
 from search.images.data import load_data
@@ -25,10 +26,12 @@ class ExploreResult:
     Attributes:
         networks: all that were scored, in this and in earlier explorations of the run.
         front: their Pareto front, the fastest first.
+        agreement: how well a sum over layers, fitted to the scores of some, orders the others; None if they are too few.
     """
 
     networks: tuple[Explored, ...]
     front: list[Explored]
+    agreement: Agreement | None = None
 
 
 def explore(
@@ -71,14 +74,22 @@ def explore(
     best = front(scored)
     write_front(model, best, run.folder)
     figure = run.folder.figure("front")
-    draw_front(scored, best, found.chosen.score, config.target_ms, figure)
+    # With the supernet's weights, as the others have them; its own are trained.
+    draw_front(scored, best, scorer.score([found.architecture])[0], config.target_ms, figure)
     listener.note(
         f"Explored: {len(scored)} networks from {band[0]:.4g} to {band[1]:.4g} ms on {scorer.images} held-out images, "
         f"{len(best)} of them on the Pareto front, in {run.folder.front} and {figure}"
     )
+    agreement = agreement_of(model, scored, scorer.images)
+    if agreement is not None:
+        listener.note(
+            f"A sum over layers fitted to these scores orders networks that it was not fitted to with a rank correlation of "
+            f"{agreement.rank_correlation:.2f} ({agreement.low:.2f} to {agreement.high:.2f}). That is how consistent the scores "
+            f"are, not how true: networks of one latency are best compared by training them."
+        )
     for doubt in run.result.doubts:
         listener.note(f"The search that gave the weights is doubtful: {doubt.words}")
-    return ExploreResult(scored, best)
+    return ExploreResult(scored, best, agreement)
 
 
 def require_one_process() -> None:

@@ -68,7 +68,7 @@ def train(
     training: TrainingOptions,
     as_json: bool,
 ) -> None:
-    """Train a network by a recipe, from its own, random or given weights.
+    """Train a network by a recipe, from random or given weights.
 
     ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2, mnasnet,
     proxylessnas-mobile, fbnet-b, single-path-nas). A run's folder, the network.pt in it and the architecture.json that a search

@@ -1,23 +1,21 @@
-"""What a search ends with: candidates near the target, compared fairly; and collapse, noticed once."""
+"""What a search ends with: the best rated network near the target, and others beside it; and collapse, noticed once."""
 
 import csv
-from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from latency_db.sampling import networks_between
 from profiling.space import Architecture, load_architecture
 from search.config import SearchConfig
-from search.finding import selection
 from search.finding.collapse import CollapseWatch, collapsed
 from search.finding.scoring import Score, Scorer, reestimate_batch_norm
 from search.finding.search import Search, table_digest
-from search.finding.selection import LIKELY, SEEN, gather, is_clearly_better, near, select, write_candidates
+from search.finding.selection import OTHERS, select, write_candidates
 from search.images.batches import held_out_batches, training_batches
 from search.images.data import load_data
 from search.run_folder import RunFolder
+from search.supernet.decode import hard_architecture, log_likelihoods, within_budget
 from search.supernet.supernet import Supernet, extract
 from search.training.accuracy import accuracies
 
@@ -66,85 +64,73 @@ def test_networks_side_by_side_score_as_each_alone(model, supernet, config, digi
     assert torch.equal(fewer.score(architectures)[1].right, scores[1].right[::stride]), "every so manieth image, not the first"
 
 
-def test_candidates_are_the_decided_network_the_likeliest_and_those_seen_near_the_target(model, supernet):
-    low, high = model.range_ms()
-    target = (low + high) / 2
-    within = [each.choices for each in islice(networks_between(model, *near(target), 0), 12)]
-    without = next(networks_between(model, low, 0.96 * target, 0)).choices
-    found = gather(model, supernet, target, [without, within[-1], within[-1], *within])
-    origins = list(found.values())
-    assert origins == ["decided"] + ["likely"] * LIKELY + ["seen"] * SEEN
-    assert all(0.99 * target <= model.predict(each).total_ms <= target for each, o in found.items() if o != "seen")
-    seen = [each.choices for each, origin in found.items() if origin == "seen"]
-    assert set(seen) <= set(within)
-    assert within[-1] in {each.choices for each in found}, "the latest is the first to be taken"
-
-
 class FixedScorer:
-    """Gives each architecture in turn the next of these sets of right guesses."""
+    """Gives each architecture in turn the next of these sets of right guesses, the last one to all that follow."""
 
     def __init__(self, model, rights):
-        self.model, self.rights = model, rights
+        self.model, self.rights = model, list(rights)
 
     def score(self, architectures):
+        rights = [*self.rights, *[self.rights[-1]] * len(architectures)]
         return [
             Score(each, self.model.predict(each).total_ms, right, SimpleNamespace())
-            for each, right in zip(architectures, self.rights, strict=False)
+            for each, right in zip(architectures, rights, strict=False)
         ]
 
 
-def guesses(*right, images=200):
-    """Right on every second image given by these numbers; images that do not choose are all wrong."""
+def guesses(right, images=200):
+    """Right on so many of the images that choose; those that do not choose are all wrong."""
     made = torch.zeros(2 * images, dtype=torch.bool)
-    made[[2 * index for group in right for index in group]] = True
+    made[: 2 * right : 2] = True
     return made
 
 
-def test_another_network_is_chosen_only_beyond_chance_and_within_the_target(model, supernet):
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_candidates_are_the_best_rated_within_the_target_and_what_the_indicators_decided(model, supernet, share):
     low, high = model.range_ms()
-    target = (low + high) / 2
-    decided = guesses(range(100))
-    little, much = guesses(range(5, 110)), guesses(range(100), range(100, 150))
-    rest = [decided] * 20
-
-    def chosen(*rights):
-        candidates = select(model, supernet, target, [], FixedScorer(model, [*rights, *rest]))
-        assert [each.chosen for each in candidates].count(True) == 1
-        accuracies = [each.score.choosing_accuracy for each in candidates]
-        assert accuracies == sorted(accuracies, reverse=True)
-        return next(each for each in candidates if each.chosen)
-
-    assert chosen(decided, little).origin == "decided"
-    better = chosen(decided, little, much)
-    assert (better.origin, better.score.choosing_accuracy, better.score.accuracy) == ("likely", 0.75, 0.0)
-    # Only one that was seen, slower than the target, is much better.
-    slower = next(networks_between(model, 1.01 * target, near(target)[1], 0))
-    scorer = FixedScorer(model, [*[decided] * (1 + LIKELY), much])
-    candidates = select(model, supernet, target, [slower.choices], scorer)
-    assert candidates[0].score.architecture == slower
-    assert next(each for each in candidates if each.chosen).origin == "decided"
+    target = low + share * (high - low)
+    candidates = select(model, supernet, target, FixedScorer(model, [guesses(100)]), seed=0)
+    networks = [each.score.architecture for each in candidates]
+    assert len(set(networks)) == len(networks)
+    assert all(0.99 * target <= model.predict(each).total_ms <= target * (1 + 1e-9) for each in networks)
+    decided = next(within_budget(model, log_likelihoods(supernet), target))
+    assert decided in networks
+    assert [each.origin for each in candidates[1:]] == ["decided" if each == decided else "rated" for each in networks[1:]]
+    rated = candidates[: 1 + OTHERS]
+    assert [each.rating for each in rated] == sorted((each.rating for each in rated), reverse=True)
+    assert all(each.rating <= rated[-1].rating for each in candidates[len(rated) :])
+    again = select(model, supernet, target, FixedScorer(model, [guesses(100)]), seed=0)
+    assert [(each.score.architecture, each.rating) for each in again] == list(
+        zip(networks, [each.rating for each in candidates], strict=True)
+    )
 
 
-def test_beyond_chance_counts_only_images_that_the_two_networks_disagree_on():
-    base = torch.arange(1000) < 500
-    ten_more = torch.arange(1000) < 510
-    assert is_clearly_better(ten_more, base), "ten wins to none are beyond chance, however many images there are"
-    mixed = base.clone()
-    mixed[400:500], mixed[500:610] = False, True
-    assert not is_clearly_better(mixed, base), "110 wins to 100 losses are not, though it is also ten more"
-    assert not is_clearly_better(base, base)
-    assert not is_clearly_better(base, ten_more)
-
-
-def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, supernet, tmp_path, monkeypatch):
+def test_the_best_rated_is_chosen_whatever_shared_weights_score(model, supernet):
     low, high = model.range_ms()
-    monkeypatch.setattr(selection, "LIKELY", 4)
-    rights = [guesses(range(n)) for n in (100, 160, 90, 80, 70)]
-    candidates = select(model, supernet, (low + high) / 2, [], FixedScorer(model, rights))
+    candidates = select(model, supernet, (low + high) / 2, FixedScorer(model, [guesses(1), guesses(199)]), seed=0)
+    assert [each.chosen for each in candidates] == [True] + [False] * (len(candidates) - 1)
+    assert (candidates[0].origin, candidates[0].score.choosing_accuracy, candidates[0].score.accuracy) == ("best", 0.005, 0.0)
+
+
+def test_with_a_fixed_runtime_weight_the_decided_latency_is_the_target(model, supernet):
+    decided = hard_architecture(supernet.space, supernet.decide())
+    candidates = select(model, supernet, None, FixedScorer(model, [guesses(100)]), seed=0)
+    assert decided in [each.score.architecture for each in candidates]
+    target = model.predict(decided).total_ms
+    assert all(0.99 * target <= each.score.predicted_ms <= target * (1 + 1e-9) for each in candidates)
+
+
+def test_candidates_are_written_with_the_chosen_one_as_the_architecture(model, supernet, tmp_path):
+    low, high = model.range_ms()
+    candidates = select(model, supernet, (low + high) / 2, FixedScorer(model, map(guesses, range(100, 0, -5))), seed=0)
     write_candidates(candidates, RunFolder(tmp_path))
     rows = list(csv.DictReader((tmp_path / "candidates.csv").open()))
-    assert [row["file"] for row in rows] == ["architecture.json", *(f"candidates/0{n}.json" for n in (2, 3, 4, 5))]
-    assert [float(row["choosing_accuracy"]) for row in rows] == [0.8, 0.5, 0.45, 0.4, 0.35]
+    assert len(rows) == len(candidates) > 1
+    names = ["architecture.json", *(f"candidates/{rank:02}.json" for rank in range(2, 1 + len(rows)))]
+    assert [row["file"] for row in rows] == names
+    assert [int(row["rank"]) for row in rows] == list(range(1, 1 + len(rows)))
+    assert [float(row["choosing_accuracy"]) for row in rows] == [(100 - 5 * rank) / 200 for rank in range(len(rows))]
+    assert [(row["origin"], float(row["rating"])) for row in rows] == [(each.origin, each.rating) for each in candidates]
     for row, candidate in zip(rows, candidates, strict=True):
         assert load_architecture(str(tmp_path / row["file"])) == candidate.score.architecture
 

@@ -125,7 +125,7 @@ def test_a_network_is_trained_on_from_a_search_measured_and_exported(found, tmp_
     assert (told.spans, told.ended) == ([(0, 44)], 1)
     assert "top-1" in told.shown[-1][2]
     assert trained.config.network == str(run.folder.architecture)
-    assert "starting from: weights of the supernet" in trained.result.origin
+    assert trained.result.origin.endswith("starting from: trained by the search that found it")
     assert load_run(trained) == trained
     measured = evaluate(trained, "digits")
     assert (measured.top1, measured.top5) == (trained.accuracy, trained.result.top5)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latency_db.runtime_model import RuntimeModel
-from search.config import COURSE, SearchConfig, sensible_learning_rate, sensible_schedule
+from search.config import SearchConfig, course, sensible_learning_rate, sensible_schedule
 from search.finding.search import Found, Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -51,7 +51,7 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
             "table_digest": table_digest(model.table),
             "data": "digits",
             "batch_size": batch_size,
-            **COURSE,
+            **course(given.get("target_ms")),
             "learning_rate": sensible_learning_rate(given["epochs"] * (data.train_images // batch_size)),
         }
         | given

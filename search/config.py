@@ -157,9 +157,6 @@ class SearchConfig(TrainingConfig):
         return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track", *new})
 
 
-# The course of a search: networks near the target are trained, then decisions are learned, then the network found learns alone.
-COURSE = {"dropout_phase": 0.2, "draw_within": 0.25, "final_phase": 0.65}
-
 Config = TypeVar("Config", bound=TrainingConfig)
 
 
@@ -187,3 +184,14 @@ def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, 
 def sensible_learning_rate(steps: int) -> float:
     """Learning rate of a search of so many steps, for 256 images each: the authors', or twice that if they are few."""
     return LEARNING_RATE if steps >= FEW_STEPS else 2 * LEARNING_RATE
+
+
+def course(target_ms: float | None) -> dict[str, float]:
+    """The phases of a search: fields of `SearchConfig`.
+
+    With a target the network found takes most of the steps, since shared weights are a poor start; without one there is more to
+    decide.
+    """
+    if target_ms is None:
+        return {"dropout_phase": 0.4, "draw_within": 0.0, "final_phase": 0.3}
+    return {"dropout_phase": 0.1, "draw_within": 0.25, "final_phase": 0.8}

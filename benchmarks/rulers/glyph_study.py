@@ -37,7 +37,7 @@ from latency_db.table_files import read_table
 from latency_db.uniform import uniform_networks
 from profiling.errors import InputError
 from profiling.space import Architecture
-from search.config import COURSE, SearchConfig
+from search.config import SearchConfig, course
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
 from search.finding.search import Found, Search, table_digest
@@ -57,14 +57,14 @@ SEARCH_SEEDS = range(5)
 SEEDS = range(3)
 BATCH = 64
 EPOCHS = 4
-RATE = 0.048
+RATE = 0.064  # of searches and trainings, for 256 images
 TUNED_ON = 3  # finetune sees every third image once, less than a tenth of what a search sees
 
 RECIPE = TrainConfig(
     recipe="glyphs",
     epochs=EPOCHS,
     optimizer="rmsprop",
-    learning_rate=0.064,
+    learning_rate=RATE,
     schedule="cosine",
     warmup_epochs=0.05 * EPOCHS,
     weight_decay=1e-5,
@@ -138,7 +138,7 @@ class GlyphStudy(Study):
             batch_size=BATCH,
             learning_rate=RATE,
             seed=seed,
-            **COURSE,
+            **course(self._target_ms),
         )
         data = self._data(seed, choosing=True)
         images = EPOCHS * data.train_images

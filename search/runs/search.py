@@ -10,7 +10,14 @@ from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
 from profiling.errors import InputError
 from search import processes
-from search.config import COURSE, DEFAULTS, SearchConfig, TrainingOptions, configured, sensible_learning_rate, sensible_schedule
+from search.config import (
+    DEFAULTS,
+    SearchConfig,
+    TrainingOptions,
+    configured,
+    sensible_learning_rate,
+    sensible_schedule,
+)
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
 from search.finding.doubts import DecisionFacts, Doubt, TrainingFacts, decision_doubts, training_doubts
@@ -84,12 +91,12 @@ def _config(
     model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions, run: RunFolder
 ) -> SearchConfig:
     settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
-    learning_rate, course = options.learning_rate, COURSE
+    learning_rate, phases = options.learning_rate, course(aim["target_ms"])
     begun = processes.from_main(run.read_config) if options.resume else {}
     if begun:
         # What was begun goes on as it was: earlier versions had other defaults.
         learning_rate = learning_rate or begun.get("learning_rate")
-        course = {name: begun[name] for name in COURSE if name in begun}
+        phases = {name: begun[name] for name in phases if name in begun}
     if learning_rate is None:
         learning_rate = sensible_learning_rate(settings["epochs"] * (images.train_images // max(1, settings["batch_size"])))
     return configured(
@@ -101,7 +108,7 @@ def _config(
             "data": data,
             **aim,
             **settings,
-            **course,
+            **phases,
             "learning_rate": learning_rate,
         },
     )

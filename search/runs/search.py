@@ -15,6 +15,7 @@ from search.config import (
     SearchConfig,
     TrainingOptions,
     configured,
+    course,
     sensible_learning_rate,
     sensible_schedule,
 )

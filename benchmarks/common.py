@@ -44,6 +44,7 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
     data = load_data("digits", model.space, seed=0)
     batch_size, epochs = sensible_schedule(data.train_images)
     given = {"epochs": epochs} | {name: value for name, value in settings.items() if value is not None}
+    steps = given["epochs"] * (data.train_images // batch_size)
     config = SearchConfig(
         **{
             "table": model.table.name,
@@ -51,8 +52,8 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
             "table_digest": table_digest(model.table),
             "data": "digits",
             "batch_size": batch_size,
-            **course(given.get("target_ms")),
-            "learning_rate": sensible_learning_rate(given["epochs"] * (data.train_images // batch_size)),
+            **course(steps, given.get("target_ms")),
+            "learning_rate": sensible_learning_rate(steps),
         }
         | given
     )

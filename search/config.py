@@ -17,6 +17,8 @@ LEAST_STEPS = 300
 # twice the authors' learning rate, which is for 10,000.
 FEW_STEPS = 1000
 LEARNING_RATE = 0.016
+# What R takes to come down to the target.
+DECIDING_STEPS = 60
 # Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
 CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
@@ -186,12 +188,13 @@ def sensible_learning_rate(steps: int) -> float:
     return LEARNING_RATE if steps >= FEW_STEPS else 2 * LEARNING_RATE
 
 
-def course(target_ms: float | None) -> dict[str, float]:
-    """The phases of a search: fields of `SearchConfig`.
+def course(steps: int, target_ms: float | None) -> dict[str, float]:
+    """The phases of a search of so many steps: fields of `SearchConfig`.
 
     With a target the network found takes most of the steps, since shared weights are a poor start; without one there is more to
     decide.
     """
     if target_ms is None:
         return {"dropout_phase": 0.4, "draw_within": 0.0, "final_phase": 0.3}
-    return {"dropout_phase": 0.1, "draw_within": 0.25, "final_phase": 0.8}
+    deciding = max(0.1, min(0.3, DECIDING_STEPS / max(1, steps)))
+    return {"dropout_phase": 0.1, "draw_within": 0.25, "final_phase": round(0.9 - deciding, 3)}

@@ -128,6 +128,8 @@ class GlyphStudy(Study):
     def _search(self, seed: int, folder: Path) -> list[Result]:
         """A search; its network untouched and fine-tuned; and its ratings of the random networks."""
         start = time.process_time()
+        data = self._data(seed, choosing=True)
+        images = EPOCHS * data.train_images
         config = SearchConfig(
             table=self._model.table.name,
             space_digest=self._model.space.digest,
@@ -138,10 +140,8 @@ class GlyphStudy(Study):
             batch_size=BATCH,
             learning_rate=RATE,
             seed=seed,
-            **course(self._target_ms),
+            **course(images // BATCH, self._target_ms),
         )
-        data = self._data(seed, choosing=True)
-        images = EPOCHS * data.train_images
         search = Search(self._model, data, config, RunFolder(folder))
         found = search.run(on_step=lambda step: None)
         shipped = self._result(SHIPPED, seed, found.architecture, self._tested(found.network), images, start)

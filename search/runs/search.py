@@ -92,14 +92,15 @@ def _config(
     model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions, run: RunFolder
 ) -> SearchConfig:
     settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
-    learning_rate, phases = options.learning_rate, course(aim["target_ms"])
+    steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
+    learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
     begun = processes.from_main(run.read_config) if options.resume else {}
     if begun:
         # What was begun goes on as it was: earlier versions had other defaults.
         learning_rate = learning_rate or begun.get("learning_rate")
         phases = {name: begun[name] for name in phases if name in begun}
     if learning_rate is None:
-        learning_rate = sensible_learning_rate(settings["epochs"] * (images.train_images // max(1, settings["batch_size"])))
+        learning_rate = sensible_learning_rate(steps)
     return configured(
         SearchConfig,
         {

@@ -24,8 +24,7 @@ FEWEST_AT_END = 10
 FROM_BUDGET = 1 / 3
 ALWAYS_FROM_BUDGET = 2
 STAYED = 0.9
-# Decisions have a short phase to bring R to the target in: after the few dozen steps of small data even a sound search may be a tenth
-# off.
+# The phase in which decisions bring R to the target is short: on small data even a sound search may end it a tenth off.
 OFF_TARGET = 0.2
 FEW_PER_CLASS = 100
 FEW_STEPS_PER_EPOCH = 10

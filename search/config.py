@@ -156,7 +156,7 @@ class SearchConfig(TrainingConfig):
     def decisive(self) -> str:
         """As `TrainingConfig.decisive`; what earlier versions did not have is left out where it is what they did."""
         new = {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
-        return self.model_dump_json(exclude={"workers", "checkpoint_seconds", "track", *new})
+        return self.model_dump_json(exclude={*CHANGEABLE, *new})
 
 
 Config = TypeVar("Config", bound=TrainingConfig)

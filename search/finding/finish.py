@@ -25,17 +25,23 @@ class Finish:
     Args:
         config: settings of the search.
         steps: of the phase.
+
+    Attributes:
+        steps: as given.
+        network: that is trained; None before the phase has begun.
+        choices: of the network; None before the phase has begun in this run or the one that it continues.
     """
 
     def __init__(self, config: SearchConfig, steps: int) -> None:
         self._config, self.steps = config, steps
         self._state: dict[str, Any] = {}
         self.network: Network | None = None
+        self.choices: tuple[str, ...] | None = None
         self._optimizer: torch.optim.Optimizer | None = None
 
-    def begin(self, network: Network) -> None:
+    def begin(self, choices: tuple[str, ...], network: Network) -> None:
         """Takes the network, cut out of the supernet, and continues from a checkpoint if one of this phase was loaded."""
-        self.network = network
+        self.choices, self.network = choices, network
         self._optimizer = make_optimizer("rmsprop", network.parameters(), self._config.rate_at(0), self._config.weight_decay)
         if self._state:
             network.load_state_dict(self._state["network"])
@@ -65,10 +71,15 @@ class Finish:
 
     def state_dict(self) -> dict[str, Any]:
         """The state for a checkpoint; nothing before the phase has begun."""
-        if self.network is None or self._optimizer is None:
+        if self.network is None or self.choices is None or self._optimizer is None:
             return self._state
-        return {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict()}
+        return {
+            "choices": list(self.choices),
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Keeps the state of a checkpoint for `begin`."""
         self._state = state
+        self.choices = tuple(state["choices"]) if state else None

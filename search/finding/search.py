@@ -15,7 +15,8 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
-from profiling.space import Architecture
+from profiling.space import Architecture, load_architecture
+from search import processes
 from search.config import SearchConfig
 from search.convnet.network import Network
 from search.finding.draws import Draws, DroppedSubsets, NearTarget
@@ -169,6 +170,7 @@ class Search:
         if config.final_phase:
             parts["finish"] = self._finish
         engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
+        self._chosen_before = self._choice_of(folder)
 
     @property
     def steps(self) -> int:
@@ -245,11 +247,20 @@ class Search:
     def _final_step(self, images: Tensor, labels: Tensor) -> SearchStep:
         engine, finish, chosen = self._engine, self._finish, self._choose()
         if finish.network is None:
-            finish.begin(extract(self._supernet, chosen.architecture))
+            finish.begin(chosen.architecture.choices, extract(self._supernet, chosen.architecture))
             engine.trains(cast(Network, finish.network))
         step = engine.step - (self.steps - finish.steps)
         entropy = finish.train_step(lambda: engine.backward(finish.loss, images, labels), step)
         return SearchStep(engine.step + 1, engine.steps, "final", entropy, chosen.predicted_ms, 0.0, chosen.architecture.choices)
+
+    def _choice_of(self, folder: RunFolder) -> Architecture | None:
+        """What the run had chosen before it was interrupted or had ended; another version may rate otherwise."""
+        if self._finish.choices is not None:
+            return Architecture(space=self.model.space, choices=self._finish.choices)
+        if self.resumed_at < self.steps:
+            return None
+        file = folder.architecture
+        return processes.from_main(lambda: load_architecture(str(file)) if file.exists() else None)
 
     def _choose(self) -> Score:
         """The network that the search ends with, as the supernet has it; decided once, the supernet being the same ever after."""
@@ -257,14 +268,14 @@ class Search:
             engine, config = self._engine, self.config
             self._supernet.eval()
             scorer = self.scorer(batches=min(BATCH_NORM_BATCHES, engine.steps_per_epoch), most_images=MOST_IMAGES)
-            self._candidates = select(self.model, self._supernet, config.target_ms, scorer, config.seed)
+            self._candidates = select(self.model, self._supernet, config.target_ms, scorer, config.seed, self._chosen_before)
         return next(candidate.score for candidate in self._candidates if candidate.chosen)
 
     def _found(self) -> Found:
         chosen, supernet, network = self._choose(), self._supernet, self._finish.network
         if self._finish.steps and network is None:  # the run was finished before
             network = extract(supernet, chosen.architecture)
-            self._finish.begin(network)
+            self._finish.begin(chosen.architecture.choices, network)
         if network is not None:
             scorer = self.scorer(batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
             [own] = scorer.score_networks([chosen.architecture], [network])

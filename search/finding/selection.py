@@ -10,6 +10,7 @@ from typing import Literal
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.files import write_text, written_whole
+from profiling.space import Architecture
 from search.finding.rating import rate, rating
 from search.finding.scoring import Score, Scorer
 from search.run_folder import RunFolder
@@ -48,7 +49,14 @@ def near(target_ms: float) -> tuple[float, float]:
     return target_ms * (1 - NEAR), target_ms * (1 + NEAR)
 
 
-def select(model: RuntimeModel, supernet: Supernet, target_ms: float | None, scorer: Scorer, seed: int) -> list[Candidate]:
+def select(
+    model: RuntimeModel,
+    supernet: Supernet,
+    target_ms: float | None,
+    scorer: Scorer,
+    seed: int,
+    before: Architecture | None = None,
+) -> list[Candidate]:
     """Finds the best rated network within 1 % below the target, and others to compare it with.
 
     Args:
@@ -57,6 +65,7 @@ def select(model: RuntimeModel, supernet: Supernet, target_ms: float | None, sco
         target_ms: None with a fixed runtime weight; then the decided network's latency takes its place.
         scorer: of this supernet.
         seed: of the networks that ratings are compared among.
+        before: the network that the run had chosen before; it stays the chosen one, whatever is rated best by now.
 
     Returns:
         The candidates, the best rated first.
@@ -69,11 +78,11 @@ def select(model: RuntimeModel, supernet: Supernet, target_ms: float | None, sco
         decided = next(within_budget(model, likelihoods, target_ms))
     terms = rate(model, likelihoods, target_ms, seed)
     kept = list(islice(within_budget(model, terms, target_ms), 1 + OTHERS))
-    if decided not in kept:
-        kept.append(decided)
+    chosen = before or kept[0]
+    kept += [each for each in dict.fromkeys((decided, chosen)) if each not in kept]
     origins: list[Origin] = ["best" if rank == 0 else "decided" if each == decided else "rated" for rank, each in enumerate(kept)]
     return [
-        Candidate(origin, rating(terms, each), score, each == kept[0])
+        Candidate(origin, rating(terms, each), score, each == chosen)
         for origin, each, score in zip(origins, kept, scorer.score(kept), strict=True)
     ]
 

@@ -77,7 +77,7 @@ def test_activations_and_multiply_adds_are_those_of_the_networks_own_modules(mod
         assert counted == counted_by_modules(architecture).tolist(), architecture.choices
 
 
-def test_a_rating_is_the_two_counts_and_a_quarter_of_the_likelihood_in_standard_deviations(model, target_ms, likelihoods):
+def test_a_rating_is_the_two_counts_and_a_tenth_of_the_likelihood_in_standard_deviations(model, target_ms, likelihoods):
     near = networks_near(model, target_ms, 0.02, 256, seed=3)
     assert len(near) > 20
     counts = np.array([counted_by_modules(each) for each in near]).T
@@ -86,7 +86,7 @@ def test_a_rating_is_the_two_counts_and_a_quarter_of_the_likelihood_in_standard_
         sum(max(layer[name], math.log(0.01)) for layer, name in zip(likelihoods, each.choices, strict=True)) for each in near
     ]
     expected = sum(
-        share * (part - np.mean(part)) / np.std(part) for part, share in zip((*counts, likely), (1, 1, 0.25), strict=True)
+        share * (part - np.mean(part)) / np.std(part) for part, share in zip((*counts, likely), (1, 1, 0.1), strict=True)
     )
     rated = sums(rate(model, likelihoods, target_ms, seed=3), near)
     assert rated - rated.mean() == pytest.approx(expected, abs=1e-9)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import os
 import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -50,14 +51,14 @@ def read_results(file: Path) -> list[Result]:
         ]  # fmt: skip
 
 
-def append_result(result: Result, file: Path) -> None:
-    """Adds a line to the results, with a head if it is the first."""
-    is_new = not file.exists()
+def append_results(results: Sequence[Result], file: Path) -> None:
+    """Adds lines to the results, all at once or none, with a head if they are the first."""
     with file.open("a", newline="", encoding="utf-8") as lines:
+        fcntl.flock(lines, fcntl.LOCK_EX)
         writer = csv.writer(lines, lineterminator="\n")
-        if is_new:
+        if not os.fstat(lines.fileno()).st_size:
             writer.writerow(field.name for field in fields(Result))
-        writer.writerow(vars(result).values())
+        writer.writerows(vars(result).values() for result in results)
 
 
 Run = Callable[[Path], list[Result]]
@@ -100,8 +101,9 @@ class Study(ABC):
                 return False
             if name in {f"{result.name}-{result.seed}" for result in read_results(self._file)}:
                 return False
-            for result in run(Path(folder)):
-                append_result(result, self._file)
+            results = run(Path(folder))
+            append_results(results, self._file)
+            for result in results:
                 print(
                     f"{result.name}, seed {result.seed}: {result.top1:.2%} in {result.cpu_s:.0f} s", file=sys.stderr, flush=True
                 )

@@ -185,6 +185,7 @@ def test_a_search_that_was_interrupted_goes_on_to_its_end(folder):
     steps = rows("stopped-search/metrics.csv")
     assert steps[: len(kept)] == kept
     assert int(steps[-1]["step"]) == int(steps[-1]["steps"]) > int(kept[-1]["step"])
+    assert {step["phase"] for step in steps} == {"dropout", "search"}, "the course that it was begun with"
     found = json.loads(Path("stopped-search/result.json").read_text(encoding="utf-8"))
     assert found["predicted_ms"] <= found["target_ms"]
     assert list(load_architecture("stopped-search/architecture.json").choices) == found["architecture"]

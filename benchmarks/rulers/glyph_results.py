@@ -49,7 +49,7 @@ def summary(results: Sequence[Result]) -> str:
         return "The study has not got far enough for its tables."
     return "\n".join(
         [
-            f"The ruler: {see([each.accuracies for each in random])}",
+            f"The ruler: {see([each.accuracies for each in random]).line()}",
             "",
             *_networks(found, random, uniform),
             "",

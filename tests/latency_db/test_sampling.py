@@ -1,5 +1,6 @@
 """Random networks within a band of latency: within it, spread, and an error instead of an endless search."""
 
+import itertools
 import random
 from collections import Counter
 from itertools import islice
@@ -11,9 +12,9 @@ from scipy.stats import ks_2samp
 from latency_db import sampling
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
-from latency_db.sampling import networks_between, random_choices
+from latency_db.sampling import networks_between, networks_near, random_choices
 from profiling.errors import InputError
-from profiling.space import random_architectures
+from profiling.space import Architecture, random_architectures
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,22 @@ def test_a_band_that_is_empty_out_of_reach_or_exhausted_is_one_clear_error(pixel
     assert len(everything) == 2500
     with pytest.raises(InputError, match=r"draws gave no network between"):
         next(networks_between(small, fastest + 0.0101, fastest + 0.0102, 0))
+
+
+def test_networks_near_are_as_many_as_wanted_or_as_there_are(pixel1, table, monkeypatch):
+    near, again, other = (networks_near(pixel1, 80, 0.25, 50, seed) for seed in (0, 0, 1))
+    assert near == again != other
+    assert len(set(near)) == 50
+    ms = [pixel1.predict(each).total_ms for each in near]
+    assert 60 <= min(ms) < 70
+    assert 90 < max(ms) <= 100
+    monkeypatch.setattr(sampling, "MOST_DRAWS", 2 * sampling.BATCH)
+    small = RuntimeModel(table)
+    fastest, slowest = small.range_ms()
+    target_ms = (fastest + slowest) / 2
+    names = itertools.product(*(slot.choices for slot in small.space.searchable))
+    every = [Architecture(space=small.space, choices=each) for each in names]
+    expected = {each for each in every if abs(small.predict(each).total_ms / target_ms - 1) <= 0.02}
+    assert 10 < len(expected) < 1000
+    assert set(networks_near(small, target_ms, 0.02, 1000, 0)) == expected
+    assert networks_near(small, 2 * slowest, 0.1, 10, 0) == networks_near(small, fastest + 0.01, 1e-6, 10, 0) == []

@@ -12,7 +12,7 @@ from small import small_space, table_from_multiply_adds
 
 from latency_db.runtime_model import RuntimeModel
 from search import processes
-from search.config import SearchConfig
+from search.config import COURSE, SearchConfig
 from search.convnet.batch_norm import BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
@@ -45,7 +45,7 @@ def batch_norm_of_all() -> dict[str, list[float]]:
 
 
 def short_search(folder: Path, **settings) -> dict:
-    """22 steps on digits, 9 of them with subsets dropped; every step and the network found."""
+    """22 steps on digits, by default 8 with subsets dropped and 14 that decide; every step and the network found."""
     model = RuntimeModel(table_from_multiply_adds(small_space()))
     low, high = model.range_ms()
     config = SearchConfig(
@@ -56,8 +56,7 @@ def short_search(folder: Path, **settings) -> dict:
         epochs=1,
         batch_size=64,
         target_ms=(low + high) / 2,
-        dropout_phase=0.4,
-        **({"learning_rate": 0.001} | settings),
+        **({"dropout_phase": 0.4, "learning_rate": 0.001} | settings),
     )
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
@@ -85,6 +84,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     processes.state()
     results = {"batch norm": batch_norm_of_all(), "search": short_search(folder / "run")}
+    results["course"] = short_search(folder / "course", **COURSE)
     results["training"] = short_training(folder / "training")
     results["taught"] = short_training(folder / "taught", taught=True)
     if processes.index() == 0:

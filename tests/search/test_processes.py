@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -14,29 +15,34 @@ from one_of_several import batch_norm_of_all, short_search, short_training
 from small import small_space, table_from_multiply_adds
 from terminal import Terminal
 
+from search.config import COURSE
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
-    """Through both phases: subsets dropped, then decisions sampled, thresholds moved and the runtime weight led to a target."""
+    """Through all phases: subsets dropped or networks drawn; decisions sampled, thresholds moved and the runtime weight led to a
+    target; the network found alone."""
     script = Path(__file__).with_name("one_of_several.py")
     subprocess.run([*TORCHRUN, str(script), str(tmp_path)], env=ENVIRONMENT, check=True)
     two = json.loads((tmp_path / "results.json").read_text())
     for name, values in batch_norm_of_all().items():
         assert two["batch norm"][name] == pytest.approx(values, rel=1e-9, abs=1e-12), name
 
-    one = short_search(tmp_path / "one")
-    assert len(one["steps"]) == len(two["search"]["steps"]) == 22
-    assert {step["phase"] for step in one["steps"]} == {"dropout", "search"}
-    assert len({step["choices"] for step in one["steps"]}) > 1, "no decision changed: nothing was compared"
-    for step, same in zip(one["steps"], two["search"]["steps"], strict=True):
-        assert same["cross_entropy"] == pytest.approx(step["cross_entropy"], abs=1e-4)
-        assert same["runtime_ms"] == pytest.approx(step["runtime_ms"], rel=1e-3)
-        assert same["runtime_weight"] == pytest.approx(step["runtime_weight"], abs=1e-3)
-        assert tuple(same["choices"]) == step["choices"]
-    assert tuple(two["search"]["found"]) == one["found"]
-    assert two["search"]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
+    searches = {"search": (short_search(tmp_path / "one"), {"dropout": 8, "search": 14})}
+    searches["course"] = short_search(tmp_path / "one-course", **COURSE), {"dropout": 4, "search": 4, "final": 14}
+    for name, (one, phases) in searches.items():
+        assert len(one["steps"]) == len(two[name]["steps"]) == 22
+        assert Counter(step["phase"] for step in one["steps"]) == phases
+        assert len({step["choices"] for step in one["steps"]}) > 1, "no decision changed: nothing was compared"
+        for step, same in zip(one["steps"], two[name]["steps"], strict=True):
+            assert same["cross_entropy"] == pytest.approx(step["cross_entropy"], abs=1e-4)
+            assert same["runtime_ms"] == pytest.approx(step["runtime_ms"], rel=1e-3)
+            assert same["runtime_weight"] == pytest.approx(step["runtime_weight"], abs=1e-3)
+            assert tuple(same["choices"]) == step["choices"]
+        assert tuple(two[name]["found"]) == one["found"]
+        assert two[name]["accuracy"] == pytest.approx(one["accuracy"], abs=0.01)
 
     trainings = [
         (short_training(tmp_path / f"one-{name}", taught=name == "taught"), two[name]) for name in ("training", "taught")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
 from terminal import Terminal
@@ -17,6 +18,7 @@ from waiting import started, until
 from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.space import SearchSpace, load_architecture
+from search.convnet.saved import load_network
 from spnas_cli.main import cli
 
 SETTINGS_OF_SPACE = {
@@ -89,7 +91,7 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
 
 
 def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, tmp_path):
-    """Ctrl-C once, kill -9 once; the metrics are those of a run that nothing happened to, bit for bit."""
+    """Ctrl-C once, kill -9 once; metrics and network are those of a run that nothing happened to, bit for bit."""
     command = ["--table", table, *SETTINGS, "--runtime-weight", "0.1"]
     assert run(*command, "-o", tmp_path / "whole").exit_code == 0
     folder = tmp_path / "run"
@@ -107,6 +109,9 @@ def test_interrupted_and_killed_the_same_command_goes_on_to_the_same_end(table, 
     assert last.exit_code == 0, last.stderr
     assert 10 <= int(re.search(r"from step (\d+)", last.stderr)[1]) < 50
     assert (folder / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+    mine, other = (load_network(tmp_path / name / "network.pt") for name in ("run", "whole"))
+    assert mine.layers == other.layers
+    assert all(torch.equal(mine.state[name], weights) for name, weights in other.state.items())
 
 
 @pytest.mark.parametrize(

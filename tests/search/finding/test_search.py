@@ -1,13 +1,14 @@
 """Whole searches on real digits: they answer, they meet their target, and they go on exactly where they stopped."""
 
-import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from profiling.errors import InputError, TrainingError
 from search import checkpoint
-from search.config import LEAST_STEPS, SearchConfig, sensible_learning_rate, sensible_schedule
+from search.config import COURSE, LEAST_STEPS, SearchConfig, sensible_learning_rate, sensible_schedule
+from search.finding import rating
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -35,12 +36,19 @@ def start(model, tmp_path):
     return make
 
 
+# Searches of earlier versions have no final phase and drop subsets whatever the target is; begun ones go on so.
+COURSES = pytest.mark.parametrize("course", [{}, COURSE], ids=["course before", "course of today"])
+
+
 def ignore(step):
     pass
 
 
-def test_latency_falls_as_the_runtime_weight_rises_and_every_threshold_moves(start):
-    found = [start(f"weight-{weight}", epochs=6, runtime_weight=weight).run(ignore) for weight in (0.03, 0.3, 3.0)]
+@pytest.mark.parametrize(
+    ("course", "weights"), [({}, (0.03, 0.3, 3.0)), (COURSE, (0.003, 0.03, 0.3))], ids=["before", "of today"]
+)
+def test_latency_falls_as_the_runtime_weight_rises_and_every_threshold_moves(start, course, weights):
+    found = [start(f"weight-{weight}", epochs=6, runtime_weight=weight, **course).run(ignore) for weight in weights]
     latencies = [each.predicted_ms for each in found]
     assert latencies[0] > latencies[1] > latencies[2]
     assert all(each.moved == 1 for each in found)
@@ -56,47 +64,82 @@ def test_weights_move_with_their_thresholds(start, tmp_path):
             assert not torch.equal(learned[name], after_one_step[name]), name
 
 
+@COURSES
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_a_target_is_met_from_below(start, model, share):
+def test_a_target_is_met_from_below(start, model, share, course):
     low, high = model.range_ms()
     target = low + share * (high - low)
-    found = start(f"share-{share}", target_ms=target).run(ignore)
+    found = start(f"share-{share}", target_ms=target, **course).run(ignore)
     assert found.predicted_ms <= target
     assert found.predicted_ms == pytest.approx(target, rel=0.02)
     assert model.predict(found.architecture).total_ms == found.predicted_ms
 
 
-def test_a_search_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path, model):
-    """Stopped in both phases, and once by an error between checkpoints, as a kill would do."""
-    low, high = model.range_ms()
-    aim = {"target_ms": (low + high) / 2, "epochs": 2}
-    whole = start("whole", **aim).run(ignore)
-    steps = start("parts", **aim).steps
+class KilledError(Exception):
+    """As a kill would do, between checkpoints."""
 
-    class KilledError(Exception):
-        pass
+
+@pytest.mark.parametrize(
+    ("course", "stops", "killed_at"),
+    [({}, (14, 31), 40), (COURSE, (4, 8, 12, 16, 30), 40), (COURSE, (), 3), (COURSE, (), 13)],
+    ids=["course before", "in and between all phases", "killed in the first", "killed in the second"],
+)
+def test_a_search_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path, model, course, stops, killed_at):
+    """44 steps; by the course of today 8 of the dropout phase, 8 that decide and 28 with the network alone."""
+    low, high = model.range_ms()
+    aim = {"target_ms": (low + high) / 2, "epochs": 2, **course}
+    whole = start("whole", **aim).run(ignore)
 
     def kill(step):
-        if step.step == math.ceil(0.9 * steps):
+        if step.step == killed_at:
             raise KilledError
 
-    for at in (steps // 3, math.ceil(0.7 * steps)):
+    for at in stops:
         taken = []
         with pytest.raises(KeyboardInterrupt):
             start("parts", **aim).run(taken.append, lambda at=at, taken=taken: taken[-1].step == at)
     with pytest.raises(KilledError):
         start("parts", **aim).run(kill)
     last = start("parts", **aim)
-    assert 0 < last.resumed_at < steps
-    found = last.run(ignore)
-    assert found.architecture == whole.architecture
-    assert found.accuracy == whole.accuracy
-    assert [(each.origin, each.score.choosing_accuracy) for each in found.candidates] == [
-        (each.origin, each.score.choosing_accuracy) for each in whole.candidates
-    ]
+    assert last.resumed_at == killed_at - 1
+    for found in (last.run(ignore), start("parts", **aim).run(ignore)):
+        assert_same(found, whole)
     assert RunFolder(tmp_path / "parts").metrics.read_bytes() == RunFolder(tmp_path / "whole").metrics.read_bytes()
-    for name, value in whole.supernet.state_dict().items():
-        assert torch.equal(found.supernet.state_dict()[name], value), name
+
+
+def assert_same(found, other):
+    assert found.architecture == other.architecture
+    assert found.accuracy == other.accuracy
+    assert [(each.origin, each.rating, each.score.choosing_accuracy, each.chosen) for each in found.candidates] == [
+        (each.origin, each.rating, each.score.choosing_accuracy, each.chosen) for each in other.candidates
+    ]
+    for mine, its in ((found.supernet, other.supernet), (found.network, other.network)):
+        for name, value in its.state_dict().items():
+            assert torch.equal(mine.state_dict()[name], value), name
+
+
+def test_a_network_that_was_chosen_stays_whatever_a_later_version_rates_best(start, model, monkeypatch):
+    low, high = model.range_ms()
+    aim = {"target_ms": (low + high) / 2, "epochs": 2, **COURSE}
+    taken = []
+    with pytest.raises(KeyboardInterrupt):
+        start(**aim).run(taken.append, lambda: taken[-1].step == 20)
+    # Now the worst is best.
+    for name in ("activations", "multiply_adds"):
+        terms = [{choice: -count for choice, count in layer.items()} for layer in getattr(rating, name)(model.space)]
+        monkeypatch.setattr(rating, name, lambda space, terms=terms: terms)
+    other = start("other", **aim).run(ignore)
+    for found in (start(**aim).run(ignore), start(**aim).run(ignore)):
+        assert found.architecture.choices == taken[-1].choices != other.architecture.choices
+
+
+def test_the_settings_of_a_search_of_earlier_versions_are_the_text_in_its_checkpoint():
+    folder = RunFolder(Path(__file__).parents[2] / "made_before" / "stopped-search")
+    config = SearchConfig(**folder.read_config())
+    assert checkpoint.load(folder.checkpoint, {})["config"] == config.decisive
+    assert (config.draw_within, config.final_phase) == (0, 0)
+    for name, value in COURSE.items():
+        assert config.model_copy(update={name: value}).decisive != config.decisive, name
 
 
 def test_a_checkpoint_of_something_else_is_refused(start, tmp_path, model):

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from small import table_from_multiply_adds
 
+from latency_db.runtime_model import RuntimeModel
 from profiling.errors import InputError
 from search import checkpoint
 from search.config import TrainingOptions
@@ -87,6 +88,30 @@ def test_a_search_goes_on_at_the_learning_rate_that_it_was_begun_with(found, tab
     assert search(table, "digits", tmp_path, runtime_weight=0.1, options=QUICK).config.learning_rate == 0.016
     with pytest.raises(InputError, match="belongs to another config"):
         search(table, "digits", tmp_path, runtime_weight=0.1, options=replace(QUICK, learning_rate=0.02))
+
+
+def test_a_search_interrupted_in_and_between_all_phases_leaves_what_a_whole_one_leaves(table, tmp_path):
+    fastest, slowest = RuntimeModel(table).range_ms()
+
+    def begin(name, stop_after=None):
+        told = Notebook(stop_after)
+        return search(table, "digits", tmp_path / name, target_ms=(fastest + slowest) / 2, options=QUICK, listener=told), told
+
+    whole, told = begin("whole")
+    assert [step.phase for step in told.steps] == ["dropout"] * 8 + ["search"] * 8 + ["final"] * 28
+    for steps in (3, 5, 4, 4, 14):
+        with pytest.raises(KeyboardInterrupt):
+            begin("parts", stop_after=steps)
+    for stop in (14, 0):
+        parts, told = begin("parts")
+        assert len(told.steps) == stop, "the first of the two ends it; a finished one is not trained again"
+        assert parts.result == whole.result
+        for name in ("architecture.json", "candidates.csv", "metrics.csv", "result.json"):
+            assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        mine, other = (load_network(run.folder.network) for run in (parts, whole))
+        assert (mine.top1, mine.origin, mine.layers) == (other.top1, "trained by the search that found it", other.layers)
+        assert mine.state.keys() == other.state.keys()
+        assert same(mine.state, other.state)
 
 
 def test_a_finished_search_is_read_again_and_its_network_guesses_as_it_should(found, capfd):

@@ -1,0 +1,65 @@
+"""The last phase of a search: the network found starts from the supernet's weights and learns alone at a rate that falls to 0."""
+
+import pytest
+import torch
+
+from search import checkpoint
+from search.config import COURSE, SearchConfig
+from search.finding.finish import Finish
+from search.finding.search import Search, table_digest
+from search.images.data import load_data
+from search.run_folder import RunFolder
+from search.supernet.supernet import extract
+
+
+@pytest.fixture
+def config(model):
+    fastest, slowest = model.range_ms()
+    return SearchConfig(
+        table="test", space_digest=model.space.digest, table_digest=table_digest(model.table), data="digits", epochs=2,
+        batch_size=64, learning_rate=0.032, target_ms=(fastest + slowest) / 2, **COURSE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def start(model, config, tmp_path):
+    data = load_data("digits", model.space, 0)
+    return lambda: Search(model, data, config, RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("steps", [2, 19, 20, 1000])
+def test_the_rate_warms_up_and_falls_to_nothing(config, steps):
+    finish, most = Finish(config, steps), config.rate_at(0)
+    rates = [finish.rate_at(step) for step in range(steps + 1)]
+    warm_up = max(1, round(steps / 20))
+    assert rates[:warm_up] == pytest.approx([most * (step + 1) / warm_up for step in range(warm_up)])
+    assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    if steps == 1000:
+        assert rates[525] == pytest.approx(most / 2)
+
+
+def test_the_network_starts_from_the_supernets_weights_and_alone_learns(start, tmp_path):
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        start().run(steps.append, lambda: steps[-1].step == 16)
+    supernet = checkpoint.load(RunFolder(tmp_path).checkpoint, {})["supernet"]
+    found = start().run(steps.append)
+    assert [step.phase for step in steps] == ["dropout"] * 8 + ["search"] * 8 + ["final"] * 28
+    for name, value in found.supernet.state_dict().items():
+        assert torch.equal(value, supernet[name]), f"{name} of the supernet moved"
+    cut_out = dict(extract(found.supernet, found.architecture).named_parameters())
+    for name, value in found.network.named_parameters():
+        assert not torch.equal(value, cut_out[name]), f"{name} did not learn"
+    final = steps[16:]
+    assert {step.choices for step in final} == {found.architecture.choices}
+    assert {step.runtime_ms for step in final} == {found.predicted_ms}
+    assert sum(step.cross_entropy for step in final[-10:]) < sum(step.cross_entropy for step in final[:10])
+
+
+def test_at_a_rate_of_nothing_it_stays_as_it_was_cut_out(start, monkeypatch):
+    monkeypatch.setattr(Finish, "rate_at", lambda self, step: 0.0)
+    found = start().run(lambda step: None)
+    cut_out = dict(extract(found.supernet, found.architecture).named_parameters())
+    for name, value in found.network.named_parameters():
+        assert torch.equal(value, cut_out[name]), name

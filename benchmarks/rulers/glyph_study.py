@@ -115,13 +115,13 @@ class GlyphStudy(Study):
         """As `Study.runs`; trainings of found networks once they are found."""
         for seed in SEARCH_SEEDS:
             yield "search", SHIPPED, seed, partial(self._search, seed)
-        networks = self._random | {
-            f"uniform {name}": each for name, each in uniform_networks(self._model, self._target_ms).items()
-        }
-        for result in read_results(self._file):
-            if result.name == SHIPPED:
-                found = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
+        networks: dict[str, Architecture] = {}
+        for result in sorted(read_results(self._file), key=lambda result: result.seed):
+            found = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
+            if result.name == SHIPPED and found not in networks.values():  # searches may end with the same
                 networks[f"{FOUND} {result.seed}"] = found
+        networks |= {f"uniform {name}": each for name, each in uniform_networks(self._model, self._target_ms).items()}
+        networks |= self._random
         for seed, (name, network) in itertools.product(SEEDS, networks.items()):
             yield "networks", name, seed, partial(self._train, name, network, seed)
 

@@ -97,24 +97,26 @@ def _networks(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequ
 def _found_against_others(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequence[Trained]) -> list[str]:
     mine, others = np.array([each.mean for each in found]), np.array([each.mean for each in random])
     gain, spread = mine.mean() - others.mean(), others.std(ddof=1)
-    p = ttest_ind(mine, others, equal_var=False, alternative="greater").pvalue
+    # Were networks found by chance, they would be draws like the random ones.
+    p = ttest_ind(mine, others, alternative="greater").pvalue
     best = max(uniform, key=lambda each: each.mean)
     paired = np.array([each.accuracies for each in found]) - np.array(best.accuracies)
     return [
         f"Found against random: {gain:+.2f} points, {gain / spread:.1f} standard deviations of the random networks' means "
-        f"(p = {p:.2g}, Welch, one-sided, {len(mine)} against {len(others)} networks).",
+        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} different networks against {len(others)}).",
         f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=1))} points, "
         "in pairs of the same seed.",
     ]
 
 
 def _shipped(results: Sequence[Result], found: Sequence[Trained]) -> list[str]:
-    scratch = {each.name: each.mean for each in found}
+    scratch = {each.choices: each.mean for each in found}
+    architecture = {result.seed: result.choices for result in results if result.name == SHIPPED}
     rows = ["| search | untouched % | after finetune % | the same network from scratch % |", "|---|---|---|---|"]
     differences: dict[str, list[float]] = {SHIPPED: [], TUNED: []}
     accuracy = {(result.name, result.seed): 100 * result.top1 for result in results}
     for (name, seed), untouched in sorted(accuracy.items()):
-        if name == SHIPPED and (own := scratch.get(f"{FOUND} {seed}")) is not None:
+        if name == SHIPPED and (own := scratch.get(architecture[seed])) is not None:
             tuned = accuracy[TUNED, seed]
             rows.append(f"| {seed} | {untouched:.2f} | {tuned:.2f} | {own:.2f} |")
             differences[SHIPPED].append(untouched - own)

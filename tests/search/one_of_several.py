@@ -12,7 +12,7 @@ from small import small_space, table_from_multiply_adds
 
 from latency_db.runtime_model import RuntimeModel
 from search import processes
-from search.config import COURSE, SearchConfig
+from search.config import SearchConfig, course
 from search.convnet.batch_norm import BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
@@ -84,7 +84,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     processes.state()
     results = {"batch norm": batch_norm_of_all(), "search": short_search(folder / "run")}
-    results["course"] = short_search(folder / "course", **COURSE)
+    results["course"] = short_search(folder / "course", **course(22, 1.0))
     results["training"] = short_training(folder / "training")
     results["taught"] = short_training(folder / "taught", taught=True)
     if processes.index() == 0:

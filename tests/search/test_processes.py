@@ -15,7 +15,7 @@ from one_of_several import batch_norm_of_all, short_search, short_training
 from small import small_space, table_from_multiply_adds
 from terminal import Terminal
 
-from search.config import COURSE
+from search.config import course
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -31,7 +31,7 @@ def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
         assert two["batch norm"][name] == pytest.approx(values, rel=1e-9, abs=1e-12), name
 
     searches = {"search": (short_search(tmp_path / "one"), {"dropout": 8, "search": 14})}
-    searches["course"] = short_search(tmp_path / "one-course", **COURSE), {"dropout": 4, "search": 4, "final": 14}
+    searches["course"] = short_search(tmp_path / "one-course", **course(22, 1.0)), {"dropout": 2, "search": 7, "final": 13}
     for name, (one, phases) in searches.items():
         assert len(one["steps"]) == len(two[name]["steps"]) == 22
         assert Counter(step["phase"] for step in one["steps"]) == phases

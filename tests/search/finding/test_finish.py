@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from search import checkpoint
-from search.config import COURSE, SearchConfig
+from search.config import SearchConfig, course
 from search.finding.finish import Finish
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
@@ -17,7 +17,7 @@ def config(model):
     fastest, slowest = model.range_ms()
     return SearchConfig(
         table="test", space_digest=model.space.digest, table_digest=table_digest(model.table), data="digits", epochs=2,
-        batch_size=64, learning_rate=0.032, target_ms=(fastest + slowest) / 2, **COURSE,
+        batch_size=64, learning_rate=0.032, target_ms=fastest + 0.35 * (slowest - fastest), **course(44, 1.0),
     )  # fmt: skip
 
 
@@ -42,16 +42,16 @@ def test_the_rate_warms_up_and_falls_to_nothing(config, steps):
 def test_the_network_starts_from_the_supernets_weights_and_alone_learns(start, tmp_path):
     steps = []
     with pytest.raises(KeyboardInterrupt):
-        start().run(steps.append, lambda: steps[-1].step == 16)
+        start().run(steps.append, lambda: steps[-1].step == 18)
     supernet = checkpoint.load(RunFolder(tmp_path).checkpoint, {})["supernet"]
     found = start().run(steps.append)
-    assert [step.phase for step in steps] == ["dropout"] * 8 + ["search"] * 8 + ["final"] * 28
+    assert [step.phase for step in steps] == ["dropout"] * 4 + ["search"] * 14 + ["final"] * 26
     for name, value in found.supernet.state_dict().items():
         assert torch.equal(value, supernet[name]), f"{name} of the supernet moved"
     cut_out = dict(extract(found.supernet, found.architecture).named_parameters())
     for name, value in found.network.named_parameters():
         assert not torch.equal(value, cut_out[name]), f"{name} did not learn"
-    final = steps[16:]
+    final = steps[18:]
     assert {step.choices for step in final} == {found.architecture.choices}
     assert {step.runtime_ms for step in final} == {found.predicted_ms}
     assert sum(step.cross_entropy for step in final[-10:]) < sum(step.cross_entropy for step in final[:10])

@@ -101,6 +101,19 @@ def test_networks_as_shipped_are_compared_with_the_same_from_scratch(study):
     assert f"After finetune, against from scratch: {interval(np.subtract(TUNED, scratch))}" in printed
 
 
+def test_searches_that_end_with_the_same_network_are_each_compared_with_its_trainings(glyph_results):
+    lines, accuracies = made_up(glyph_results.Result)
+    twin = [
+        glyph_results.Result(name, 3, "choices 1", 1.25, top1, 96, 8.0) for name, top1 in (("shipped", 0.708), ("tuned", 0.719))
+    ]
+    rated = [glyph_results.Result(f"rated random {index}", 3, "3x3-3", 1.25, index, 96, 0.5) for index in range(6)]
+    printed, scratch = glyph_results.summary([*lines, *twin, *rated]), means(accuracies, "found")
+    assert f"| 3 | 70.80 | 71.90 | {scratch[1]:.2f} |" in printed
+    against = np.subtract((*UNTOUCHED, 70.8), (*scratch, scratch[1]))
+    assert f"Untouched, against from scratch: {interval(against)}" in printed
+    assert "3 different networks against 6" in printed, "it counts once among those found"
+
+
 def test_ratings_are_ranked_against_trainings_with_what_the_ruler_allows(study, ruler):
     printed, accuracies = study
     random = means(accuracies, "random")

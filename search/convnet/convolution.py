@@ -28,7 +28,7 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
         groups: as for `torch.nn.functional.conv2d`.
     """
     kernel, padding = weight.shape[-1], 0
-    is_slow = groups == len(weight) and _is_slow_to_learn(x, weight, stride)
+    is_slow = groups == len(weight) and kernel > FAST_WIDTH and _is_slow_to_learn(x, weight, stride)
     if stride == 1 and kernel % 2 == 1:
         padding = kernel // 2
     else:
@@ -37,28 +37,28 @@ def same_convolution(x: Tensor, weight: Tensor, stride: int, groups: int = 1) ->
             total = max((same_padding_resolution(size, stride) - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         if is_slow:
-            pads[1] += -kernel % stride  # columns that no output sees, and `Depthwise` needs
+            pads[1] += -kernel % stride  # columns that no output sees, and `WideDepthwise` needs
         x = F.pad(x, pads)
     if is_slow:
-        y: Tensor = Depthwise.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+        y: Tensor = WideDepthwise.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return y
     return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
 
 
 def _is_slow_to_learn(x: Tensor, weight: Tensor, stride: int) -> bool:
-    """Whether `Depthwise` is for this depthwise convolution."""
+    """Whether `WideDepthwise` is for this depthwise convolution of a wide kernel."""
     kernel = weight.shape[-1]
-    known = kernel % 2 == 1 if stride == 1 else FAST_WIDTH < kernel <= FAST_WIDTH * stride
+    known = kernel % 2 == 1 if stride == 1 else kernel <= FAST_WIDTH * stride
     learning = torch.is_grad_enabled() and weight.requires_grad and not torch.compiler.is_compiling()
     return known and learning and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
-class Depthwise(torch.autograd.Function):
-    """A depthwise convolution whose gradients are fast on a CPU.
+class WideDepthwise(torch.autograd.Function):
+    """A depthwise convolution whose kernel is wider than `FAST_WIDTH`, with gradients that are fast on a CPU.
 
-    For that of the weights of kernels wider than `FAST_WIDTH` oneDNN takes ten times as long as it should, which is most of a
-    training step. It is quick again where several pixels that lie side by side in memory count as one of so many times the
-    channels, which makes the kernel narrower. That of x takes it twice as long as the convolution that it is at stride 1.
+    For that of the weights oneDNN takes ten times as long as it should, which is most of a training step. It is quick again where
+    several pixels that lie side by side in memory count as one of so many times the channels, which makes the kernel narrower.
+    That of x takes it twice as long as the convolution that it is at stride 1.
     """
 
     @staticmethod
@@ -74,15 +74,13 @@ class Depthwise(torch.autograd.Function):
         """The gradients of x and of the weights."""
         x, weight = ctx.saved_tensors
         stride, padding = [ctx.stride] * 2, [ctx.padding] * 2
-        dx, kernel = None, weight.shape[-1]
-        if ctx.stride == 1:
-            if ctx.needs_input_grad[0]:
-                dx = F.conv2d(dy, weight.flip(2, 3), padding=padding, groups=len(weight))
-            is_wide = kernel > FAST_WIDTH
-            dw = _gradient_at_stride_1(dy, x, kernel) if is_wide else _gradient(dy, x, weight, stride, padding, 1)
-        else:
-            dx = _gradient(dy, x, weight, stride, padding, 0) if ctx.needs_input_grad[0] else None
-            dw = _gradient_at_stride(dy, x, kernel, ctx.stride)
+        dx = None
+        if ctx.needs_input_grad[0] and ctx.stride == 1:
+            dx = F.conv2d(dy, weight.flip(2, 3), padding=padding, groups=len(weight))
+        elif ctx.needs_input_grad[0]:
+            dx = _gradient(dy, x, weight, stride, padding, 0)
+        kernel = weight.shape[-1]
+        dw = _gradient_at_stride_1(dy, x, kernel) if ctx.stride == 1 else _gradient_at_stride(dy, x, kernel, ctx.stride)
         return dx, dw, None, None
 
 

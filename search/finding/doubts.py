@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from profiling.space import SearchSpace
 from profiling.specfile import SpecModel
-from search.finding.collapse import WORDS, advice, collapsed
+from search.finding.collapse import ON_TARGET, WORDS, advice, collapsed
 
 if TYPE_CHECKING:
     from search.config import TrainingConfig
@@ -93,22 +93,21 @@ def decision_doubts(decisions: DecisionFacts, facts: TrainingFacts) -> Iterator[
     """Doubts about what was decided: a collapse, or a network that comes from the budget step instead of the search."""
     target_ms, layers = decisions.target_ms, len(decisions.last)
     off = 0.0 if target_ms is None else decisions.runtime_ms / target_ms - 1
-    is_off = abs(off) > OFF_TARGET
+    changed = sum(one != other for one, other in zip(decisions.last, decisions.decided, strict=True))
+    stayed = sum(one == other for one, other in zip(decisions.first, decisions.last, strict=True))
+    is_changed, has_stayed = changed > max(ALWAYS_FROM_BUDGET, FROM_BUDGET * layers), stayed >= STAYED * layers
+    is_off = abs(off) > (ON_TARGET if is_changed or has_stayed else OFF_TARGET)
     kind = collapsed(decisions.space, decisions.last) if target_ms is None or is_off else None
     if kind is not None:
         words = f"The decisions have collapsed: at the end of the search {WORDS[kind]}"
         yield Doubt(kind="collapsed", words=f"{words}.", advice=advice(kind, target_ms))
         return
-    changed = sum(one != other for one, other in zip(decisions.last, decisions.decided, strict=True))
-    reasons = []
-    if is_off:
-        reasons.append(f"R ended {abs(off):.0%} {'above' if off > 0 else 'below'} the target")
-    if changed > max(ALWAYS_FROM_BUDGET, FROM_BUDGET * layers):
-        reasons.append(f"to meet the target, {changed} of {layers} layers were changed from what the search had decided")
-    if not reasons:
+    if not is_off:
         return
-    stayed = sum(one == other for one, other in zip(decisions.first, decisions.last, strict=True))
-    if stayed >= STAYED * layers:
+    reasons = [f"R ended {abs(off):.0%} {'above' if off > 0 else 'below'} the target"]
+    if is_changed:
+        reasons.append(f"to meet the target, {changed} of {layers} layers were changed from what the search had decided")
+    if has_stayed:
         reasons.append(f"{stayed} of {layers} decisions are as they were at first")
     words = f"The search has not decided on this network: {'; '.join(reasons)}."
     yield Doubt(kind="undecided", words=words, advice=_longer(facts))

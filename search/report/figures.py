@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float, float]
 
-PHASES = {"dropout": "subsets dropped at random", "search": "decisions learned", "final": "the network found, alone"}
+PHASES = {"dropout": "dropout", "search": "decisions", "final": "the network found, alone"}
 GREY = "0.75"
 KERNELS_A_ROW = 7
 

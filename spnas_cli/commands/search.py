@@ -122,7 +122,11 @@ def _show(run: SearchRun) -> None:
 
 
 def _why(found: Found, target_ms: float | None) -> str:
-    """Why this network and none of the others near it."""
-    others = len(found.candidates) - 1
+    """Why this network and none of the others near it, and how far it is what the indicators decided."""
     best = f"the best rated within 1 % below {'the latency that was decided' if target_ms is None else 'the target'}"
-    return f"{best}; {others} others are in candidates.csv" if others else best
+    decided = next((each for each in found.candidates if each.origin == "decided"), None)
+    if decided is None:
+        return f"{best}, and the one that the indicators decided"
+    mine, theirs = found.architecture.choices, decided.score.architecture.choices
+    differ = sum(one != other for one, other in zip(mine, theirs, strict=True))
+    return f"{best}; the indicators alone would have decided {differ} of {len(mine)} layers otherwise (candidates.csv)"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr, t, ttest_ind
+from scipy.stats import spearmanr, t
 from seeing import see
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -97,14 +97,14 @@ def _networks(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequ
 def _found_against_others(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequence[Trained]) -> list[str]:
     mine, others = np.array([each.mean for each in found]), np.array([each.mean for each in random])
     gain, spread = mine.mean() - others.mean(), others.std(ddof=1)
-    # Were networks found by chance, they would be draws like the random ones.
-    p = ttest_ind(mine, others, alternative="greater").pvalue
+    # Were networks found by chance, they would be draws like the random ones; the searches may all have found the same one.
+    p = t.sf(gain / (spread * (1 / len(mine) + 1 / len(others)) ** 0.5), len(others) - 1)
     best = max(uniform, key=lambda each: each.mean)
     paired = np.array([each.accuracies for each in found]) - np.array(best.accuracies)
     return [
         f"Found against random: {gain:+.2f} points, {gain / spread:.1f} standard deviations of the random networks' means "
-        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} different networks against {len(others)}).",
-        f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=1))} points, "
+        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} {'different networks' if len(mine) > 1 else 'network'} against {len(others)}).",
+        f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=0))} points, "
         "in pairs of the same seed.",
     ]
 

@@ -36,7 +36,7 @@ from latency_db.sampling import networks_between
 from latency_db.table_files import read_table
 from latency_db.uniform import uniform_networks
 from profiling.errors import InputError
-from profiling.space import Architecture
+from profiling.space import SKIP, Architecture
 from search.config import SearchConfig, course
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
@@ -179,7 +179,16 @@ class GlyphStudy(Study):
     def _result(self, name: str, seed: int, network: Architecture, top1: float, images: int, start: float) -> Result:
         predicted_ms = round(self._model.predict(network).total_ms, 5)
         seconds = round(time.process_time() - start, 1)
-        return Result(name, seed, " ".join(network.choices), predicted_ms, round(top1, 4), images, seconds)
+        return Result(name, seed, " ".join(in_order(network).choices), predicted_ms, round(top1, 4), images, seconds)
+
+
+def in_order(network: Architecture) -> Architecture:
+    """The same network with its skips last among layers with equal choices, where it does not matter which of them is skipped."""
+    choices: list[str] = []
+    slots = zip(network.space.searchable, network.choices, strict=True)
+    for _, alike in itertools.groupby(slots, key=lambda each: each[0].layers):
+        choices += sorted((name for _, name in alike), key=lambda name: name == SKIP.name)
+    return Architecture(space=network.space, choices=tuple(choices))
 
 
 def work(table: Path, results: Path, images: Path) -> None:

@@ -103,7 +103,8 @@ def _found_against_others(found: Sequence[Trained], random: Sequence[Trained], u
     paired = np.array([each.accuracies for each in found]) - np.array(best.accuracies)
     return [
         f"Found against random: {gain:+.2f} points, {gain / spread:.1f} standard deviations of the random networks' means "
-        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} {'different networks' if len(mine) > 1 else 'network'} against {len(others)}).",
+        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} {'different networks' if len(mine) > 1 else 'network'} "
+        f"against {len(others)}).",
         f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=0))} points, "
         "in pairs of the same seed.",
     ]

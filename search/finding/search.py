@@ -35,6 +35,8 @@ from search.training.engine import Engine, Stateful
 from search.training.optimizers import make_optimizer
 
 BATCH_NORM_BATCHES = 50
+# For candidates, whose accuracies with shared weights are there to be looked at and decide nothing.
+CANDIDATE_BATCHES = 10
 MOST_IMAGES = 10_000
 
 
@@ -265,9 +267,9 @@ class Search:
     def _choose(self) -> Score:
         """The network that the search ends with, as the supernet has it; decided once, the supernet being the same ever after."""
         if not self._candidates:
-            engine, config = self._engine, self.config
+            config = self.config
             self._supernet.eval()
-            scorer = self.scorer(batches=min(BATCH_NORM_BATCHES, engine.steps_per_epoch), most_images=MOST_IMAGES)
+            scorer = self.scorer(batches=CANDIDATE_BATCHES, most_images=MOST_IMAGES)
             self._candidates = select(self.model, self._supernet, config.target_ms, scorer, config.seed, self._chosen_before)
         return next(candidate.score for candidate in self._candidates if candidate.chosen)
 

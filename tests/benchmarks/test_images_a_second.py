@@ -23,7 +23,7 @@ def test_phases_count_by_their_steps_and_their_first_steps_do_not(script):
 
 
 def test_rounds_of_a_search_and_of_a_training_are_measured(script, monkeypatch):
-    small = {name: script.Case(name, "ruler", 4, 16, 3, is_search=name == "search") for name in ("search", "training")}
+    small = {name: script.Case(name, "ruler", 4, 24, 3, is_search=name == "search") for name in ("search", "training")}
     monkeypatch.setattr(script, "CASES", small)
     for case in small.values():
         model = case.model()

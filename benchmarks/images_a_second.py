@@ -1,9 +1,8 @@
 """How many images a second does training take in, against another commit?
 
-Both versions run side by side, each in a process of its own with one thread: one of them does a round while the other waits, then
-they change places. A round is a whole short search, with the course that its version gives it, or a whole short training. Steps
-are averaged over each phase without its first, in which a network may be chosen, and phases by their share of the course. Images
-are noise, as large as those of the ruler or of the paper.
+Both versions run in turn, in pairs of rounds. A round is a process of its own with one thread, and runs a short search with the
+course that its version gives it, or a short training. Steps are averaged over each phase without its first, in which a network
+may be chosen, and phases by their share of the course. Images are noise, as large as those of the ruler or of the paper.
 
 The figures are images a second of processor time, which others on the machine disturb less than the time on the wall; ratios are
 of the rounds that were done one after the other, with the quartiles between which half of them lie. Exits with 1 where a search
@@ -24,7 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,7 +44,7 @@ from search.training.train import Training
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks" / "results" / "fashion-mnist-table.json"
-BEFORE = "c3e97ac"  # when grey images were still computed channels first
+BEFORE = "c3e97ac"  # before the gradients of our own
 LONG = 10_000  # steps
 TARGET = 0.3  # of the way from the fastest network to the slowest
 AT_LEAST = 1.8
@@ -141,43 +140,13 @@ def images_a_second(start: Callable[[RunFolder], Search | Training], case: Case)
     return {name: case.batch / seconds_a_step(ends[name]) for name in clocks}
 
 
-def work() -> None:
-    """What a process of either version does: for each line on stdin a round, for each round a line on stdout."""
-    torch.set_num_threads(1)
-    case, model, data = None, None, None
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if case is not CASES[asked["case"]]:
-            case = CASES[asked["case"]]
-            model = case.model()
-            data = noise(case, model)
-        print(json.dumps(images_a_second(partial(prepared, case, model, data, asked["choices"]), case)), flush=True)
-
-
-class Version:
-    """A version of the code, in a process that waits for rounds."""
-
-    def __init__(self, tree: Path) -> None:
-        environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(Path(__file__).resolve()), "--work"]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=tree
-        )
-
-    def images_a_second(self, case: str, choices: list[str]) -> dict[str, float]:
-        """Of one round.
-
-        Raises:
-            RuntimeError: the process has ended.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(json.dumps({"case": case, "choices": choices}), file=self.process.stdin, flush=True)
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a version cannot do this round: exit code {self.process.wait()}")
-        measured: dict[str, float] = json.loads(line)
-        return measured
+def round_of(tree: Path, name: str, choices: list[str]) -> dict[str, float]:
+    """One round of a case by the code in a tree."""
+    environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).resolve()), "--cases", name, "--round", *choices]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=tree, check=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 @contextmanager
@@ -192,30 +161,17 @@ def trees(commit: str) -> Iterator[dict[str, Path]]:
             subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
 
 
-@contextmanager
-def started(code: Mapping[str, Path]) -> Iterator[dict[str, Version]]:
-    """A new process for each."""
-    with ExitStack() as stack:
-        versions = {name: Version(tree) for name, tree in code.items()}
-        for version in versions.values():
-            stack.enter_context(version.process)
-            stack.callback(version.process.terminate)
-        yield versions
-
-
-def compare(both: Mapping[str, Version], name: str, rounds: int) -> float:
+def compare(code: Mapping[str, Path], name: str, rounds: int) -> float:
     """Prints the images a second of both versions; the median ratio of processor times."""
     case = CASES[name]
     model = case.model()
     fastest, slowest = model.range_ms()
     target = fastest + TARGET * (slowest - fastest)
     choices = list(next(networks_between(model, 0.98 * target, 1.02 * target, 0)).choices)
-    measured: dict[str, list[dict[str, float]]] = {version: [] for version in both}
-    for index in range(rounds + 1):
-        for version in sorted(both, reverse=index % 2 == 0):
-            figures = both[version].images_a_second(name, choices)
-            if index:  # the first round only warms up
-                measured[version].append(figures)
+    measured: dict[str, list[dict[str, float]]] = {version: [] for version in code}
+    for index in range(rounds):
+        for version in sorted(code, reverse=index % 2 == 0):
+            measured[version].append(round_of(code[version], name, choices))
     ratios = {
         clock: [now[clock] / before[clock] for now, before in zip(measured["now"], measured["before"], strict=True)]
         for clock in ("processor", "wall")
@@ -237,17 +193,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of each version, at least 2 [default: 5]")
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="[default: all]")
     parser.add_argument("--at-least", type=float, default=AT_LEAST, help=f"for the search on 28x28 [default: {AT_LEAST}]")
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--round", nargs="+", metavar="CHOICE", help=argparse.SUPPRESS)  # what `round_of` runs
     arguments = parser.parse_args()
-    if arguments.work:
-        work()
+    if arguments.round:
+        torch.set_num_threads(1)
+        case = CASES[arguments.cases[0]]
+        model = case.model()
+        print(json.dumps(images_a_second(partial(prepared, case, model, noise(case, model), arguments.round), case)))
         return
     print(f"now against {arguments.against}, {arguments.rounds} rounds, one thread, PyTorch {torch.__version__}")
-    ratios = {}
     with trees(arguments.against) as code:
-        for name in arguments.cases:
-            with started(code) as both:  # what a case leaves in memory must not slow the next one
-                ratios[name] = compare(both, name, arguments.rounds)
+        ratios = {name: compare(code, name, arguments.rounds) for name in arguments.cases}
     ratio = ratios.get("search", arguments.at_least)
     sys.exit(0 if ratio >= arguments.at_least else f"search: {ratio:.2f} is below {arguments.at_least}")
 

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -158,11 +159,6 @@ class Search:
         rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
         self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
-        self._draws: Draws = (
-            NearTarget(model, config.target_ms, config.draw_within, config.seed)
-            if config.draw_within and config.target_ms is not None
-            else DroppedSubsets(model.space, config.drop_subset)
-        )
         parts: dict[str, Stateful] = {
             "supernet": self._supernet,
             "weights": self._weights,
@@ -173,6 +169,14 @@ class Search:
             parts["finish"] = self._finish
         engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
         self._chosen_before = self._choice_of(folder)
+
+    @cached_property
+    def _draws(self) -> Draws:
+        """Made when the dropout phase needs it: a search that goes on in a later phase, or is explored, draws nothing."""
+        config = self.config
+        if config.draw_within and config.target_ms is not None:
+            return NearTarget(self.model, config.target_ms, config.draw_within, config.seed)
+        return DroppedSubsets(self.model.space, config.drop_subset)
 
     @property
     def steps(self) -> int:

@@ -14,12 +14,14 @@ from latency_db.store import Store
 from latency_db.table import LatencyTable
 from profiling.errors import InputError, TableError
 from profiling.files import write_text
-from profiling.specfile import parse_spec, read_text
+from profiling.specfile import MAX_BYTES, parse_spec, read_text
+from profiling.syntax import MAX_DIGITS
 
 CSV_MARK = "# spnas latency table: "
 CSV_COLUMNS = ("layer", "ms", "spread_ms", "visits", "flag")
 NEEDED_COLUMNS = {"layer", "ms"}
 WORDS = {"layer", "flag"}
+MAX_ROWS = 50_000
 
 
 def to_json(table: LatencyTable) -> str:
@@ -74,6 +76,7 @@ def read_table(path: Path) -> LatencyTable:
 
 def _json_of_csv(text: str, where: str) -> str:
     """The table as JSON, each row on its line of the CSV file, so that one validation serves both and names the line."""
+    csv.field_size_limit(MAX_BYTES)  # the first cell holds the calibration
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         head = "".join(next(reader, [])[:1])
@@ -83,10 +86,12 @@ def _json_of_csv(text: str, where: str) -> str:
         columns = next(reader, [])
         if not NEEDED_COLUMNS <= set(columns) <= set(CSV_COLUMNS) or len(set(columns)) < len(columns):
             raise InputError(f"the columns must be {', '.join(CSV_COLUMNS)}; layer and ms are needed", where=f"{where}:2")
-        rows = []
+        rows: list[str] = []
         for cells in reader:
             if len(cells) != len(columns):
                 raise InputError(f"{len(cells)} cells for {len(columns)} columns", where=f"{where}:{reader.line_num}")
+            if len(rows) == MAX_ROWS:
+                raise InputError(f"more than the {MAX_ROWS} rows that a table may have", where=f"{where}:{reader.line_num}")
             rows.append(_json_of_row(dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
         raise InputError(f"not valid CSV: {error}", where=f"{where}:{reader.line_num}") from error
@@ -101,7 +106,7 @@ def _json_of_row(cells: dict[str, str]) -> str:
 def _number(cell: str) -> Any:
     """The number in a cell; anything else is left for the validation to refuse."""
     try:
-        return json.loads(cell)
+        return json.loads(cell) if len(cell) <= MAX_DIGITS else cell
     except ValueError:
         return cell
 

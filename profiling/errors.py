@@ -32,8 +32,13 @@ class SpnasError(Exception):
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.problem}" if self.where else self.problem
-        return f"{text}; {self.hint}" if self.hint else text
+        return describe(self.problem, self.where, self.hint)
+
+
+def describe(problem: str, where: str | None, hint: str | None) -> str:
+    """An error in one line: `where: problem; hint`."""
+    text = f"{where}: {problem}" if where else problem
+    return f"{text}; {hint}" if hint else text
 
 
 class InputError(SpnasError):

@@ -14,6 +14,8 @@ from typing_extensions import override
 
 from profiling.errors import InputError
 
+MOST_DIGITS = 10  # of a field in a key
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -96,7 +98,7 @@ class LayerSpec:
         """
         kind, *words = key.split("-")
         layer_class = LAYER_KINDS.get(kind)
-        if layer_class is not None and all(word[1:].isdecimal() for word in words):
+        if layer_class is not None and all(word[1:].isdecimal() and len(word) <= MOST_DIGITS for word in words):
             names = {letter: name for name, letter in cls.LETTERS.items()}
             values = {names.get(word[0], word): int(word[1:]) for word in words}
             if list(values) == [field.name for field in fields(layer_class)]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
 from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
+from profiling.space_limits import require_convertible, require_few
 from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
 
 Spec = TypeVar("Spec", bound=SpecModel)
@@ -159,6 +161,13 @@ class SearchSpace(SpecModel):
     def _has_something_to_search(self) -> Self:
         if all(stage.is_fixed for stage in self.stages):
             raise ValueError("every stage is fixed, so there is nothing to search")
+        return self
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        searchable = sum(stage.layers for stage in self.stages if not stage.is_fixed)
+        require_few(sum(stage.layers for stage in self.stages), searchable * len(self.choices))
+        require_convertible([list(slot.layers.values())[-1] for slot in self.slots])
         return self
 
     @cached_property
@@ -382,7 +391,7 @@ def _built_in(name: str, model: type[SpecModel], folder: Folder, ending: str) ->
 def _load(name_or_file: str, model: type[Spec], folder: Folder, ending: str) -> Spec:
     if name_or_file in built_in_names(folder):
         return cast("Spec", _built_in(name_or_file, model, folder, ending))
-    if Path(name_or_file).is_file():
+    if os.path.lexists(name_or_file):
         return read_spec(Path(name_or_file), model)
     names = ", ".join(built_in_names(folder))
     raise InputError(f"no such file, and no {folder[:-1]} of that name ships with spnas ({names})", where=name_or_file)

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from profiling.errors import InputError
+from profiling.outside import read_bytes
+from profiling.syntax import check_json, line_of, read_yaml
 
 MAX_BYTES = 16 * 2**20
+MOST_SHOWN = 80  # characters of a value that is wrong
 
 
 class FieldError(ValueError):
@@ -42,7 +44,8 @@ def read_spec(path: Path, model: type[Spec]) -> Spec:
     """Reads a YAML or JSON file (by its suffix) into a validated model.
 
     Raises:
-        InputError: the file cannot be read, is over 16 MiB, is not well formed, or does not fit the model; with file and line.
+        InputError: the file cannot be read, is not a regular file of at most 16 MiB, is not well formed, or does not fit the
+            model; with file and line.
     """
     return parse_spec(read_text(path), model, where=str(path), is_json=path.suffix == ".json")
 
@@ -51,14 +54,10 @@ def read_text(path: Path) -> str:
     """The text of a file given by the user.
 
     Raises:
-        InputError: it cannot be read, is over 16 MiB, or is not UTF-8.
+        InputError: it cannot be read, is not a regular file of at most 16 MiB, or is not UTF-8.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"the file is larger than {MAX_BYTES // 2**20} MiB", where=str(path))
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(error.strerror or str(error), where=str(path)) from error
+        return read_bytes(path, MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError("the file is not UTF-8 text", where=str(path)) from error
 
@@ -69,27 +68,12 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
     Raises:
         InputError: as for `read_spec`.
     """
-    try:
-        if is_json:
-            json.loads(text)  # locates errors better than YAML
-            # A tab is white space in JSON and an error in YAML, of which JSON is otherwise a part.
-            text = text.replace("\t", " ")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise InputError("aliases (*name) are not allowed here; write the value out", where=where)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except json.JSONDecodeError as error:
-        raise InputError(f"not valid JSON: {error.msg}", where=f"{where}:{error.lineno}:{error.colno}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
-        raise InputError(f"not valid YAML: {error.problem}", where=place) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"not valid YAML: {error}".splitlines()[0], where=where) from error
-    if root is None:
-        raise InputError("the file is empty", where=where)
-    _refuse_duplicate_keys(root, where)
-    # By way of JSON a YAML list may become a tuple although types are exact.
-    data = text if is_json else json.dumps(yaml.safe_load(text), default=str)
+    data = text
+    if is_json:
+        check_json(text, where)
+    else:
+        # By way of JSON a YAML list may become a tuple although types are exact.
+        data = json.dumps(read_yaml(text, where))
     try:
         return model.model_validate_json(data, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -97,47 +81,27 @@ def parse_spec(text: str, model: type[Spec], *, where: str, is_json: bool) -> Sp
         # A misspelt field is also missing; the misspelling is the more useful message.
         first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         location = first["loc"] + getattr(first.get("ctx", {}).get("error"), "location", ())
-        raise InputError(_explain(first, location, model), where=f"{where}:{_line_of(root, location)}") from error
-
-
-def _refuse_duplicate_keys(node: yaml.Node, where: str) -> None:
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise InputError(f"{key.value} is given twice", where=f"{where}:{key.start_mark.line + 1}")
-            seen.add(key.value)
-            _refuse_duplicate_keys(value, where)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicate_keys(value, where)
-
-
-def _line_of(node: yaml.Node, location: Sequence[str | int]) -> int:
-    """The line of the innermost part of `location` that stands in the file."""
-    line: int = node.start_mark.line + 1
-    for step in location:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == step), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
-    return line
+        line = line_of(text, location, is_json=is_json)
+        raise InputError(_explain(first, location, model), where=f"{where}:{line}") from error
 
 
 def _explain(error: Any, location: Sequence[str | int], model: type[BaseModel]) -> str:
     name = ".".join(str(step) for step in location)
+    if error["type"] == "json_invalid":  # such as half of a surrogate pair
+        return f"not valid JSON: {error['ctx']['error']}"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"unknown field {name}; allowed fields: {', '.join(_fields_at(model, location[:-1]))}"
     if error["type"] == "missing":
         return f"the field {name} is missing"
     if error["type"] != "value_error":
-        message = f"{message[0].lower()}{message[1:]}, not {error['input']!r}"
+        message = f"{message[0].lower()}{message[1:]}, not {_brief(error['input'])}"
     return f"{name}: {message}" if name else message
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def _fields_at(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:

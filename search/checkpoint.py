@@ -1,17 +1,23 @@
-"""Checkpoints: written by rename, read without running any code in them."""
+"""Checkpoints: written by rename, read without running any code in them, and used only if they fit."""
 
 from __future__ import annotations
 
-import pickle
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from pydantic import ValidationError
 
 from profiling.errors import InputError
 from profiling.files import written_whole
+from profiling.outside import open_regular
 
 FORMAT = "spnas-checkpoint-1"
+# What a state raises that does not fit what loads it.
+MISFITS = (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError, InputError)
 
 
 def save(state: dict[str, Any], path: Path, kind: str = FORMAT) -> None:
@@ -29,16 +35,55 @@ def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, 
         kind: the type that it must have.
 
     Raises:
-        InputError: it is missing, cut off, of another kind, or does not have the expected entries.
+        InputError: it is missing, not a regular file, damaged, of another kind, or does not have the expected entries.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged, cut off, or not a checkpoint"
-        raise InputError(f"the checkpoint cannot be read: {reason}", where=str(path)) from error
+    with open_regular(path) as file:
+        try:
+            _require_intact(file)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise InputError(f"the checkpoint cannot be read: {error.strerror}", where=str(path)) from error
+        except Exception as error:  # there is nothing that a pickle cannot make its reader raise
+            reason = "it is damaged, cut off, or not a checkpoint"
+            raise InputError(f"the checkpoint cannot be read: {reason}", where=str(path)) from error
     if not isinstance(state, dict) or state.get("format") != kind:
         raise InputError("this is not a checkpoint that this version of spnas can read", where=str(path))
     for name, value in expected.items():
         if state.get(name) != value:
             raise InputError(f"the checkpoint belongs to another {name}: {state.get(name)}, not {value}", where=str(path))
     return state
+
+
+@contextmanager
+def fitting(path: Path, misfit: str = "the checkpoint does not fit this run") -> Iterator[None]:
+    """Around the use of what a checkpoint contains.
+
+    Raises:
+        InputError: it raised something that shows that it does not fit; `misfit` is what that means to the user.
+    """
+    try:
+        yield
+    except MISFITS as error:
+        raise InputError(f"{misfit}: {_reason(error)}", where=str(path)) from error
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case KeyError():
+            return f"{error} is missing"
+        case ValidationError():
+            first = error.errors(include_url=False)[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error).partition("\n")[0]
+
+
+def _require_intact(file: BinaryIO) -> None:
+    """Checks the sums that the file has of its parts, which PyTorch leaves unread, and that nothing in it is compressed.
+
+    Raises:
+        ValueError: a part is damaged, or larger than the file; others of `zipfile`: it is damaged otherwise.
+    """
+    with zipfile.ZipFile(file) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()) or archive.testzip() is not None:
+            raise ValueError("damaged")
+    file.seek(0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from profiling.errors import InputError
 from profiling.specfile import SpecModel
@@ -157,6 +157,21 @@ class SearchConfig(TrainingConfig):
         """As `TrainingConfig.decisive`; what earlier versions did not have is left out where it is what they did."""
         new = {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
         return self.model_dump_json(exclude={*CHANGEABLE, *new})
+
+
+class Settings(SpecModel):
+    """The settings of a run of whatever kind and version, where they are only shown or compared.
+
+    Attributes:
+        network, seed, init: as in `search.training.recipe.TrainConfig`; None also where a run has no such setting.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    network: str | None = None
+    seed: int | None = None
+    init: str | None = None
 
 
 Config = TypeVar("Config", bound=TrainingConfig)

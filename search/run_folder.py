@@ -11,16 +11,17 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
-import yaml
+from pydantic import BaseModel
 
 from latency_db.table import LatencyTable
 from latency_db.table_files import read_table
 from profiling.errors import InputError
 from profiling.files import write_text
-from profiling.specfile import read_text
+from profiling.specfile import read_spec, read_text
 
+Spec = TypeVar("Spec", bound=BaseModel)
 Kind = Literal["search", "training", "comparison"]
 Figure = Literal["progress", "decisions", "network", "kernels", "front", "compare", "width"]
 
@@ -217,13 +218,13 @@ class RunFolder(os.PathLike[str]):
         """
         self._write(self.result, json.dumps(result, indent=2) + "\n")
 
-    def read_config(self) -> dict[str, Any]:
-        """The settings in the folder, empty if it has no such file.
+    def read_config(self, kind: type[Spec]) -> Spec | None:
+        """The settings in the folder, None if it has no such file.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or does not hold settings of this kind.
         """
-        return dict(self._read(self.config)) if self.config.is_file() else {}
+        return read_spec(self.config, kind) if os.path.lexists(self.config) else None
 
     def read_command(self) -> str | None:
         """The command that made the run, None where it is not known.
@@ -231,15 +232,15 @@ class RunFolder(os.PathLike[str]):
         Raises:
             InputError: the file cannot be read.
         """
-        return read_text(self.command).strip() if self.command.is_file() else None
+        return read_text(self.command).strip() if os.path.lexists(self.command) else None
 
-    def read_result(self) -> Any:
-        """The result: an object, or the rows of a comparison.
+    def read_result(self, kind: type[Spec]) -> Spec:
+        """The result of a search or training.
 
         Raises:
-            InputError: the file is missing or cannot be read.
+            InputError: the file is missing, cannot be read, or does not hold a result of this kind.
         """
-        return self._read(self.comparison if self.kind == "comparison" else self.result)
+        return read_spec(self.result, kind)
 
     def read_table(self) -> LatencyTable | None:
         """The latency table of a search, None where there is none.
@@ -247,18 +248,12 @@ class RunFolder(os.PathLike[str]):
         Raises:
             InputError: it cannot be read.
         """
-        return read_table(self.table) if self.table.is_file() else None
+        return read_table(self.table) if os.path.lexists(self.table) else None
 
     def nothing_finished(self, commands: str) -> InputError:
         """The error that this folder has no finished run of these commands."""
         problem = f"this folder has no finished run of spnas {commands}" if self.path.is_dir() else "no such folder"
         return InputError(problem, where=str(self.path), hint="give the folder that such a command wrote (its -o)")
-
-    def _read(self, file: Path) -> Any:
-        try:
-            return json.loads(read_text(file)) if file.suffix == ".json" else yaml.safe_load(read_text(file))
-        except (ValueError, yaml.YAMLError) as error:
-            raise InputError("the file is damaged", where=str(file)) from error
 
     def _write(self, file: Path, text: str) -> None:
         try:

@@ -17,7 +17,7 @@ from profiling.errors import (
     TableError,
 )
 from spnas_cli import __version__
-from spnas_cli.output import is_main_process
+from spnas_cli.output import is_main_process, print_error, printable
 
 COMMANDS = (
     "devices", "profile", "table", "predict", "search", "random", "train", "evaluate", "validate", "export", "compare", "report",
@@ -58,6 +58,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc]
             if is_main_process():
                 raise
             raise click.exceptions.Exit(error.exit_code) from error
@@ -73,10 +74,9 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.params["debug"]:
                 raise
-            text = f"{type(error).__name__}: {error} (unexpected; run spnas --debug COMMAND to see where)"
             # When several processes fail for the same reason, only one reports it.
             if is_main_process() or isinstance(error, ProcessError) or not isinstance(error, SpnasError):
-                click.echo("Error: " + " ".join((str(error) if isinstance(error, SpnasError) else text).split()), err=True)
+                print_error(error)
             code = next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAILED)
             raise click.exceptions.Exit(code) from error
 

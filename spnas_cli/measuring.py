@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from spnas_cli.options import MOST_SECONDS, Count, Number, Seed
 from spnas_cli.output import note, progress
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
 
 def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ...]:
     return (
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Number of threads of the runtime."),
+        click.option("--threads", type=Count(1, 1024), default=1, show_default=True, help="Number of threads of the runtime."),
         click.option(
             "--cores",
             metavar="MASK",
@@ -127,30 +128,32 @@ def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ..
             "--delegate", type=click.Choice(DELEGATES), default="xnnpack", show_default=True, help="Delegate that runs the model."
         ),
         click.option(
-            "--rounds", type=click.IntRange(2), default=rounds, show_default=True, help="Benchmark processes per model, at least."
+            "--rounds", type=Count(2, 10_000), default=rounds, show_default=True, help="Benchmark processes per model, at least."
         ),
         click.option(
-            "--runs", type=click.IntRange(1), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process, at least."
+            "--runs", type=Count(1, 10**6), default=DEFAULT_RUNS, show_default=True, help="Timed runs per process, at least."
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(1),
+            type=Number(1, MOST_SECONDS),
             default=DEFAULT_TIMEOUT_S,
             show_default=True,
             help="Time limit of one process, in seconds.",
         ),
-        click.option("--seed", type=int, default=seed, show_default=True, help="Seed for the random networks and their order."),
+        click.option(
+            "--seed", type=Seed(), default=seed, show_default=True, help="Seed for the random networks and their order."
+        ),
         click.option("--via", type=click.Choice(ROUTES), default="auto", show_default=True, help="How to reach a phone."),
         click.option("--benchmark-tool", metavar="FILE|VERSION", help=TOOL_HELP),
         click.option(
             "--max-temp",
-            type=float,
+            type=Number(0, 200, above=True),
             metavar="°C",
             help="Highest skin temperature of a phone, in °C; measuring waits until it is below.",
         ),
         click.option(
             "--reconnect",
-            type=click.FloatRange(0),
+            type=Number(0, MOST_SECONDS),
             default=DEFAULT_RECONNECT_S,
             show_default=True,
             help="How long a phone may stay disconnected before the run ends, in seconds; run the command again to continue.",

@@ -1,14 +1,74 @@
-"""Options that several commands share, so that one thing has one name and one help text."""
+"""Options that several commands share, and the types of numbers, so that one thing has one name, one help text and one range."""
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
+from typing import Any
 
 import click
+from typing_extensions import override
+
+from profiling.errors import InputError
+from profiling.outside import require_file_or_nothing
+
+MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
+MOST_MS = 10**6
+MOST_SECONDS = 10**6
+
+
+class Count(click.IntRange):
+    """A whole number within bounds, both of them included."""
+
+    def __init__(self, least: int, most: int) -> None:
+        super().__init__(least, most)
+
+
+class Number(click.FloatRange):
+    """A finite number within bounds; `above` leaves out the lower one."""
+
+    def __init__(self, least: float, most: float, *, above: bool = False) -> None:
+        super().__init__(least, most, min_open=above)
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Seed(click.types.IntParamType):
+    """Any whole number of 64 bits, which is what PyTorch can start from."""
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        seed: int = super().convert(value, param, ctx)
+        if not -(2**63) <= seed < 2**63:
+            self.fail("a seed is a whole number of 64 bits", param, ctx)
+        return seed
+
+
+class Database(click.Path):
+    """A file that can be a database, or is not there yet."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            require_file_or_nothing(path)
+        except InputError as error:
+            self.fail(f"{path}: {error.problem}", param, ctx)
+        return path
+
 
 db_option = click.option(
     "--db",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Database(),
     default=Path("spnas.db"),
     show_default=True,
     envvar="SPNAS_DB",

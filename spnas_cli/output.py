@@ -14,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from profiling.errors import SpnasError, describe
+
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from search.finding.doubts import Doubt
 
 PLAIN_PROGRESS_SECONDS = 15.0
+MOST_CHARACTERS = 400
+MOST_OF_A_FACT = 10_000
+JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # some scripts need them
 
 
 def is_main_process() -> bool:
@@ -31,35 +38,66 @@ def verbosity() -> int:
     return context.find_root().obj or 0 if context else 0
 
 
+def printable(value: object, most: int = MOST_CHARACTERS) -> str:
+    """Text that somebody else may have written, on one line, without what controls a terminal or the direction of writing.
+
+    Args:
+        value: a name, path or message, with parts from files, devices or command lines.
+        most: how many characters of it are shown; of a longer one the middle is left out.
+    """
+    text = str(value)
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} […] {text[-most // 3 :]}"
+    shown = (each if each.isprintable() or each in JOINERS else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text.split()))
+    return "".join(shown)
+
+
+def print_error(error: Exception) -> None:
+    """One line on stderr: where, what is wrong, and what to do, each of which may be long without the others being lost."""
+    text = f"{type(error).__name__}: {error} (unexpected; run spnas --debug COMMAND to see where)"
+    if isinstance(error, SpnasError):
+        where, hint = (part and printable(part) for part in (error.where, error.hint))
+        text = describe(printable(error.problem), where, hint)
+    click.echo(f"Error: {printable(text, 3 * MOST_CHARACTERS)}", err=True)
+
+
 def note(text: str) -> None:
-    """Prints a line on stderr, except after `--quiet`."""
+    """Prints a line on stderr, after an empty one if it begins with a line break; nothing after `--quiet`."""
     if verbosity() >= 0:
-        click.echo(text, err=True)
+        click.echo("\n" * text.startswith("\n") + printable(text, 2 * MOST_CHARACTERS), err=True)
 
 
 def print_json(value: Any) -> None:
-    """One JSON object or list on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON object or list on stdout; characters that are not printable are escaped, which changes nothing for programs."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    escaped = (each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+    click.echo(text if text.isascii() else "".join(escaped))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> None:
-    """A table on stdout; the first `left` columns hold words and the others numbers."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, left: int = 1) -> None:
+    """A table on stdout; the first `left` columns hold words and the others numbers. Square brackets in words are no mark-up."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    def plain(cell: str | Text, style: str = "") -> Text:
+        return cell if isinstance(cell, Text) else Text(printable(cell, MOST_OF_A_FACT), style)
+
+    heading = Text("\n" * title.startswith("\n")) + plain(title, "table.title")
+    table = Table(title=heading, title_justify="left", header_style="bold", pad_edge=False, box=None)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+        table.add_column(plain(column), justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(table)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Names and values on stdout, one pair a line, none cut short."""
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
+    """Names and values on stdout, one pair a line, none cut short but what nobody can have meant."""
+    shown = [(printable(name), printable(value, MOST_OF_A_FACT)) for name, value in facts]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
         click.echo(f"{name:<{width}}  {value}")
 
 
@@ -69,13 +107,8 @@ def print_doubts(doubts: Sequence[Doubt], *, err: bool = False) -> None:
         return
     click.echo("Do not rely on this result:", err=err)
     for doubt in doubts:
-        click.echo(f"- {doubt.words}\n  What to change: {doubt.advice}", err=err)
+        click.echo(f"- {printable(doubt.words)}\n  What to change: {printable(doubt.advice)}", err=err)
     click.echo(err=err)
-
-
-def printable(value: object) -> str:
-    """Text that came from a file, without characters that would control a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(value))
 
 
 class ProgressLine:
@@ -88,29 +121,29 @@ class ProgressLine:
     """
 
     def __init__(self, label: str, bar: Any | None, every_s: float = PLAIN_PROGRESS_SECONDS) -> None:
-        self._label, self._bar, self._every_s = label, bar, every_s
-        self._task = None if bar is None else bar.add_task(label, total=None, text="", remaining="")
+        self._label, self._bar, self._every_s = printable(label), bar, every_s
+        self._task = None if bar is None else bar.add_task(self._label, total=None, text="", remaining="")
         self._last_plain = time.monotonic()
 
     def update(self, done: float, total: float, text: str, remaining_s: float | None) -> None:
         """Shows `done` of `total`, a short text and the seconds that remain (None: not known yet)."""
         remaining = "" if remaining_s is None else f"{duration(remaining_s)} left"
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, text=text, remaining=remaining)
+            self._bar.update(self._task, completed=done, total=total, text=printable(text), remaining=remaining)
         else:
             self._plain(f"{done:g}/{total:g}", text, remaining)
 
     def say(self, text: str) -> None:
         """Shows another text while nothing progresses."""
         if self._bar is not None:
-            self._bar.update(self._task, text=text, remaining="")
+            self._bar.update(self._task, text=printable(text), remaining="")
         else:
             self._plain(text)
 
     def _plain(self, *words: str) -> None:
         if time.monotonic() - self._last_plain >= self._every_s:
             self._last_plain = time.monotonic()
-            click.echo("  " + " ".join(filter(None, (self._label, *words))), err=True)
+            click.echo("  " + " ".join(filter(None, (self._label, *map(printable, words)))), err=True)
 
 
 @contextmanager
@@ -123,8 +156,8 @@ def progress(*labels: str) -> Iterator[list[ProgressLine]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
-    texts = (TextColumn("{task.fields[remaining]}"), TextColumn("[dim]{task.fields[text]}"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
+    texts = (TextColumn("{task.fields[remaining]}"), TextColumn("{task.fields[text]}", style="dim", markup=False))
     with Progress(*columns, *texts, console=Console(stderr=True), transient=True) as bar:
         yield [ProgressLine(label, bar) for label in labels]
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from spnas_cli.options import Count, Number, Seed
 from spnas_cli.output import is_main_process
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +33,7 @@ folder_option = click.option(
 
 workers_option = click.option(
     "--workers",
-    type=click.IntRange(0),
+    type=Count(0, 1024),
     default=0,
     show_default=True,
     help="Processes that load images; 0 loads them in the main process.",
@@ -42,11 +43,11 @@ workers_option = click.option(
 def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
     """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
-        click.option("--epochs", type=click.IntRange(1), help=f"Passes over the images. [default: {epochs}]"),
-        click.option("--batch-size", type=click.IntRange(2), help="Images per step. [default: 1024, fewer on small data]"),
+        click.option("--epochs", type=Count(1, 10**6), help=f"Passes over the images. [default: {epochs}]"),
+        click.option("--batch-size", type=Count(2, 2**20), help="Images per step. [default: 1024, fewer on small data]"),
         click.option(
             "--accumulate",
-            type=click.IntRange(1),
+            type=Count(1, 2**20),
             default=1,
             show_default=True,
             metavar="N",
@@ -54,12 +55,12 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         ),
         click.option(
             "--learning-rate",
-            type=click.FloatRange(0, min_open=True),
+            type=Number(0, 1000, above=True),
             help=f"Learning rate for 256 images per step; scaled with the batch size. [default: {learning_rate}]",
         ),
         click.option(
             "--seed",
-            type=int,
+            type=Seed(),
             default=0,
             show_default=True,
             help="Seed for weights, image order, augmentation, dropout and the held-out images of a folder without `val`.",

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from profiling.device import BuiltModel
 from profiling.errors import InputError
+from profiling.outside import read_bytes
+from profiling.space_limits import TFLITE_BYTES
 
 if TYPE_CHECKING:
     from profiling.models.operators import Operator
@@ -50,10 +52,7 @@ def read_tflite(path: Path) -> TfliteFile:
 
     from profiling.models.operators import operators
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(error.strerror or str(error), where=str(path)) from error
+    content = read_bytes(path, TFLITE_BYTES)
     try:
         # Inspecting a file needs no delegate.
         resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

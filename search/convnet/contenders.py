@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
 
 from latency_db.comparison import Contender
 from latency_db.uniform import uniform_name
 from profiling.space import load_architecture
+from profiling.specfile import SpecModel
+from search.config import Settings
 from search.run_folder import RunFolder
 
 Role = Literal["found", "random", "uniform"]
@@ -18,6 +22,14 @@ Role = Literal["found", "random", "uniform"]
 BY_NAME: dict[str, Role] = {"random-[0-9]*.json": "random", "uniform-*.json": "uniform"}
 # Where a network or its run may differ and its training still be like that of others.
 ITS_OWN = {"network", "seed", "init", "workers", "checkpoint_seconds", "track"}
+
+
+class _Result(SpecModel):
+    """The result of a training, of which one figure matters here."""
+
+    model_config = ConfigDict(extra="allow")
+
+    held_out_images: Annotated[int, Field(ge=1)] | None = None
 
 
 def role_of(name: str, choices: Sequence[str] | None = None) -> Role | None:
@@ -33,7 +45,8 @@ def role_of(name: str, choices: Sequence[str] | None = None) -> Role | None:
     path, passed = Path(name), set[Path]()
     while path not in passed and _is_network_of(run := _run(path), path) and run.kind == "training":
         passed.add(path)
-        path = Path(str(run.read_config().get("network")))
+        settings = run.read_config(Settings)
+        path = path if settings is None or settings.network is None else Path(settings.network)
     by_name = next((role for pattern, role in BY_NAME.items() if fnmatch(path.name, pattern)), None)
     if by_name is not None:
         return by_name
@@ -61,7 +74,7 @@ def find_contender(network: Path) -> Contender:
     run = RunFolder(network.parent)
     if run.kind != "training" or network != run.network:
         return Contender(role_of(str(network)))
-    config = run.read_config()
-    settings = {name: value for name, value in config.items() if name not in ITS_OWN}
-    settings["init"] = "random" if config.get("init") is None else "given"
-    return Contender(role_of(str(network)), config.get("seed"), run.read_result().get("held_out_images"), settings)
+    config, images = run.read_config(Settings) or Settings(), run.read_result(_Result).held_out_images
+    settings = config.model_dump(mode="json", exclude=ITS_OWN, exclude_unset=True)
+    settings["init"] = "random" if config.init is None else "given"
+    return Contender(role_of(str(network)), config.seed, images, settings)

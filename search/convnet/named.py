@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from profiling.errors import InputError
 from profiling.layers import LayerSpec
+from profiling.outside import is_folder
 from profiling.space import SKIP, Architecture, SearchSpace, built_in_names, load_architecture
 from search.convnet.zoo import RESOLUTION, UNAVAILABLE, load_zoo_network, zoo_names
 from search.run_folder import RunFolder
@@ -76,7 +77,7 @@ def _refusal(given: str, found: Kind | None, takes: Collection[Kind], space: Sea
     }
     if found is not None:
         problem = f"this is {_words(found)}"
-    elif Path(given).is_dir():
+    elif is_folder(given):
         problem = "this folder has no finished run with such a network"
     else:
         problem = "no such file, and no network of this name"
@@ -99,11 +100,11 @@ def _found(given: str, takes: Collection[Kind], space: SearchSpace | None) -> tu
         return "zoo", given
     if is_architecture:
         return "architecture", given
-    if path.is_dir():
+    if is_folder(given):
         run = RunFolder(path)
         files: tuple[tuple[Kind, Path], ...] = (("architecture", run.architecture), ("trained", run.network))
         return next(((kind, str(file)) for kind, file in files if kind in takes and file.is_file()), None)
-    if path.is_file():
+    if os.path.lexists(given):
         return ENDINGS.get(path.suffix, "trained" if "trained" in takes else "architecture"), given
     return None
 

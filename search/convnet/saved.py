@@ -5,18 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from profiling.errors import InputError
 from profiling.layers import LayerSpec, NetworkSpec
+from profiling.space_limits import MAX_LAYERS, require_convertible
+from profiling.specfile import SpecModel
 from search import checkpoint
 from search.convnet.network import Network
+from search.fitting import require_weights
 
 FORMAT = "spnas-network-1"
 # What maps 8-bit pixels divided by 255 to the numbers from −1 to 1 that every network here is trained on.
 MEAN = STD = 0.5
+
+
+class _Content(SpecModel):
+    """What is in the file of a network; see `SavedNetwork`."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    format: str
+    name: str
+    layers: Annotated[list[str | None], Field(max_length=2 * MAX_LAYERS)]
+    classes: Annotated[list[str], Field(min_length=1)]
+    network: dict[str, Tensor]
+    top1: Annotated[float, Field(ge=0, le=1)] | None
+    origin: str
 
 
 @dataclass(frozen=True)
@@ -74,18 +93,21 @@ def load_network(path: Path) -> SavedNetwork:
         InputError: it is missing, damaged, another kind of file, or its weights do not fit its layers.
     """
     state = checkpoint.load(path, {}, FORMAT)
-    try:
+    with checkpoint.fitting(path, "this is not the file of a network"):
+        content = _Content.model_validate(state)
         saved = SavedNetwork(
-            name=str(state["name"]),
-            layers=tuple(key and LayerSpec.from_key(key) for key in state["layers"]),
-            classes=tuple(map(str, state["classes"])),
-            state=state["network"],
-            top1=state["top1"],
-            origin=str(state["origin"]),
+            name=content.name,
+            layers=tuple(None if key is None else LayerSpec.from_key(key) for key in content.layers),
+            classes=tuple(content.classes),
+            state=content.network,
+            top1=content.top1,
+            origin=content.origin,
         )
-        saved.build()
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise InputError("the weights in this file do not fit the layers in it", where=str(path)) from error
+        require_convertible(NetworkSpec(saved.present_layers).layers)
+    with checkpoint.fitting(path, "the weights in this file do not fit the layers in it"):
+        with torch.device("meta"):  # which takes no memory, however large the layers are
+            network = Network(saved.layers, len(saved.classes))
+        require_weights(saved.state, network.state_dict())
     return saved
 
 

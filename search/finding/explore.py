@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from latency_db.sampling import networks_between
 from profiling.errors import InputError
 from profiling.files import write_text, written_whole
 from profiling.space import Architecture
-from profiling.specfile import SpecModel, read_text
+from profiling.specfile import SpecModel, read_spec
 from search.finding.additive import FEWEST, Agreement, agreement
 from search.finding.scoring import Score, Scorer
 from search.run_folder import RunFolder
@@ -144,15 +145,17 @@ class Explorer:
         return None
 
     def _read(self) -> tuple[Explored, ...]:
-        if not self.file.exists():
+        if not os.path.lexists(self.file):
             return ()
         hint = "move it away to start a new exploration"
         try:
-            kept = Exploration.model_validate_json(read_text(self.file))
+            kept = read_spec(self.file, Exploration)
             for network in kept.networks:
                 Architecture(space=self.model.space, choices=network.choices)
-        except ValidationError as error:
-            raise InputError("this is not the file of an exploration of this space", where=str(self.file), hint=hint) from error
+        except (InputError, ValidationError) as error:
+            reason = f": {error}" if isinstance(error, InputError) else ""
+            problem = f"this is not the file of an exploration of this space{reason}"
+            raise InputError(problem, where=str(self.file), hint=hint) from error
         if kept.run != self.run:
             raise InputError("it was scored with the weights of another run", where=str(self.file), hint=hint)
         return kept.networks

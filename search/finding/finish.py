@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from profiling.layers import LayerSpec
 from search.config import SearchConfig
 from search.convnet.network import Network
-from search.training.optimizers import make_optimizer
+from search.fitting import require_weights
+from search.training.optimizers import make_optimizer, require_fitting
 
 WARM_UP = 0.05  # share of the phase
 
@@ -42,10 +44,24 @@ class Finish:
     def begin(self, choices: tuple[str, ...], network: Network) -> None:
         """Takes the network, cut out of the supernet, and continues from a checkpoint if one of this phase was loaded."""
         self.choices, self.network = choices, network
-        self._optimizer = make_optimizer("rmsprop", network.parameters(), self._config.rate_at(0), self._config.weight_decay)
+        self._optimizer = self._optimizer_of(network)
         if self._state:
             network.load_state_dict(self._state["network"])
             self._optimizer.load_state_dict(self._state["optimizer"])
+
+    def _optimizer_of(self, network: Network) -> torch.optim.Optimizer:
+        return make_optimizer("rmsprop", network.parameters(), self._config.rate_at(0), self._config.weight_decay)
+
+    def require_fitting(self, layers: Sequence[LayerSpec | None], classes: int) -> None:
+        """Checks that the state of a checkpoint is one of this network.
+
+        Raises:
+            ValueError and others of `search.checkpoint.MISFITS`: it is not.
+        """
+        with torch.device("meta"):
+            network = Network(layers, classes)
+        require_weights(self._state["network"], network.state_dict())
+        require_fitting(self._optimizer_of(network), self._state["optimizer"])
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step of the phase: a warm-up, then half a cosine down to 0."""

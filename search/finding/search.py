@@ -17,7 +17,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
 from profiling.space import Architecture, load_architecture
-from search import processes
+from search import checkpoint, processes
 from search.config import SearchConfig
 from search.convnet.network import Network
 from search.finding.draws import Draws, DroppedSubsets, NearTarget
@@ -168,6 +168,8 @@ class Search:
         if config.final_phase:
             parts["finish"] = self._finish
         engine.resume(parts, {"space": config.space_digest, "table": config.table_digest}, SearchStep)
+        with checkpoint.fitting(folder.checkpoint):
+            self._require_in_step()
         self._chosen_before = self._choice_of(folder)
 
     @cached_property
@@ -258,6 +260,15 @@ class Search:
         step = engine.step - (self.steps - finish.steps)
         entropy = finish.train_step(lambda: engine.backward(finish.loss, images, labels), step)
         return SearchStep(engine.step + 1, engine.steps, "final", entropy, chosen.predicted_ms, 0.0, chosen.architecture.choices)
+
+    def _require_in_step(self) -> None:
+        """Checks what a checkpoint said of the last phase; raises one of `search.checkpoint.MISFITS` if it does not fit."""
+        choices, begun = self._finish.choices, self._engine.step > self.steps - self._finish.steps
+        if (choices is not None) != begun:
+            raise ValueError(f"a network is {'not ' if begun else ''}decided at step {self._engine.step}")
+        if choices is not None:
+            architecture = Architecture(space=self.model.space, choices=choices)
+            self._finish.require_fitting([layer for _, layer in architecture.placed_layers()], self._supernet.classes)
 
     def _choice_of(self, folder: RunFolder) -> Architecture | None:
         """What the run had chosen before it was interrupted or had ended; another version may rate otherwise."""

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from pydantic import ValidationError
 
 from latency_db.figures import draw_validation
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row
 from latency_db.validate import Validation
-from profiling.errors import InputError
-from profiling.specfile import MAX_BYTES
+from profiling.outside import read_bytes
+from profiling.specfile import MAX_BYTES, read_spec
+from search.config import Settings
 from search.finding.doubts import Doubt
 from search.report.advantage import Advantage, advantages
+from search.results import ComparedRows, SearchResult, TrainResult
 from search.run_folder import Figure, RunFolder
 
 # Each figure's description, for screen readers.
@@ -107,7 +108,7 @@ class RunSection:
     kind: str
     command: str | None
     result: Any
-    doubts: list[Doubt]
+    doubts: Sequence[Doubt]
     advantages: list[Advantage]
     config: dict[str, Any]
     images: list[Image]
@@ -123,13 +124,17 @@ def read_run(folder: RunFolder) -> RunSection:
     if kind is None:
         raise folder.nothing_finished("search, train or compare")
     images = [_image(folder.figure(name), title) for name, title in FIGURES.items() if folder.figure(name).is_file()]
-    result = folder.read_result()
-    try:
-        doubts = [Doubt.model_validate(doubt) for doubt in result.pop("doubts", ())] if isinstance(result, dict) else []
-    except (ValidationError, TypeError) as error:
-        raise InputError("the file is damaged", where=str(folder.result)) from error
-    better = advantages(result) if kind == "comparison" else []
-    return RunSection(folder.name, kind, folder.read_command(), result, doubts, better, folder.read_config(), images)
+    doubts: Sequence[Doubt] = ()
+    better: list[Advantage] = []
+    if kind == "comparison":
+        shown: Any = read_spec(folder.comparison, ComparedRows).model_dump(mode="json")
+        better = advantages(shown)
+    else:
+        result = folder.read_result(SearchResult) if kind == "search" else folder.read_result(TrainResult)
+        doubts, shown = result.doubts, result.model_dump(mode="json", exclude={"doubts"})
+    config = folder.read_config(Settings)
+    settings = {} if config is None else config.model_dump(mode="json", exclude_unset=True)
+    return RunSection(folder.name, kind, folder.read_command(), shown, doubts, better, settings, images)
 
 
 def describe_table(table: LatencyTable, validation: Validation | None) -> TableSection:
@@ -163,9 +168,7 @@ def describe_table(table: LatencyTable, validation: Validation | None) -> TableS
 
 
 def _image(file: Path, title: str) -> Image:
-    if file.stat().st_size > MAX_BYTES:
-        raise InputError("the figure is too large for a page", where=str(file))
-    return Image(title, "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode("ascii"))
+    return Image(title, "data:image/png;base64," + base64.b64encode(read_bytes(file, MAX_BYTES)).decode("ascii"))
 
 
 def render(tables: Sequence[TableSection], runs: Sequence[RunSection], *, made_at: str) -> str:

@@ -4,67 +4,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
-from profiling.space import FROM_LIST, Architecture, load_architecture
-from profiling.specfile import SpecModel, read_spec
-from search.config import Positive, SearchConfig
-from search.finding.doubts import Doubt
+from profiling.space import Architecture, load_architecture
+from profiling.specfile import read_spec
+from search.config import SearchConfig
+from search.results import SearchResult, TrainResult
 from search.run_folder import RunFolder
 from search.training.recipe import TrainConfig
 
 if TYPE_CHECKING:
     from search.convnet.network import Network
     from search.finding.search import Found, Search
-
-Accuracy = Annotated[float, Field(ge=0, le=1)]
-Doubts = Annotated[tuple[Doubt, ...], FROM_LIST]
-
-
-class SearchResult(SpecModel):
-    """What `spnas search --json` prints and `result.json` holds.
-
-    Attributes:
-        architecture: of the network found, one choice per searchable layer.
-        predicted_ms: its latency predicted from the table.
-        target_ms: the latency it must not exceed; None with a fixed runtime weight.
-        accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
-        doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
-    """
-
-    architecture: Annotated[tuple[str, ...], FROM_LIST]
-    predicted_ms: Positive
-    target_ms: Positive | None
-    accuracy: Accuracy
-    doubts: Doubts = ()
-
-
-class TrainResult(SpecModel):
-    """What `spnas train --json` prints and `result.json` holds; accuracies on held-out images, 0 to 1.
-
-    Attributes:
-        network: the network, as the user named it.
-        origin: where its weights come from, in words.
-        epochs: passes over the training images.
-        top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
-        last_top1, last_top5: of the weights of the last step.
-        held_out_images: that they were measured on; None in results of earlier versions.
-        doubts: as for `SearchResult`.
-    """
-
-    network: str
-    origin: str
-    epochs: int
-    top1: Accuracy
-    top5: Accuracy | None
-    last_top1: Accuracy
-    last_top5: Accuracy | None
-    held_out_images: int | None = None
-    doubts: Doubts = ()
 
 
 @dataclass(frozen=True)

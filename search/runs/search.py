@@ -27,8 +27,9 @@ from search.finding.selection import write_candidates
 from search.images.data import Data, load_data
 from search.listener import SILENT, Listener
 from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
+from search.results import SearchResult
 from search.run_folder import RunFolder
-from search.runs.run import SearchResult, SearchRun
+from search.runs.run import SearchRun
 
 
 def search(
@@ -94,11 +95,11 @@ def _config(
     settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
     steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
-    begun = processes.from_main(run.read_config) if options.resume else {}
-    if begun:
+    begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
+    if begun is not None:
         # What was begun goes on as it was: earlier versions had other defaults.
-        learning_rate = learning_rate or begun.get("learning_rate")
-        phases = {name: begun[name] for name in phases if name in begun}
+        learning_rate = learning_rate or begun.learning_rate
+        phases = {name: getattr(begun, name) for name in phases}
     if learning_rate is None:
         learning_rate = sensible_learning_rate(steps)
     return configured(

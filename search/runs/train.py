@@ -16,8 +16,9 @@ from search.finding.doubts import TrainingFacts, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
+from search.results import TrainResult
 from search.run_folder import RunFolder
-from search.runs.run import TrainResult, TrainRun
+from search.runs.run import TrainRun
 from search.training.recipe import TrainConfig, load_recipe
 from search.training.train import Trained, Training, TrainStep, augmentation, sensible_training
 
@@ -113,7 +114,8 @@ def _source(network: str, layers: Layers, plan: Plan, resumed: RunFolder | None)
         return None
     if plan.init is not None:
         return _file_of(plan.init)
-    if resumed is not None and processes.from_main(resumed.read_config).get("init", "") is None:
+    begun = None if resumed is None else processes.from_main(lambda: resumed.read_config(TrainConfig))
+    if begun is not None and begun.init is None:
         # What was begun goes on as it was: earlier versions started from random weights.
         return None
     # Its weights are of the size that it is given in.

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from search.fitting import require_number
+
 # Weight of the past in the common scale of the thresholds' gradients.
 SCALE_DECAY = 0.98
 SMALLEST_SCALE = 1e-30
@@ -43,6 +45,7 @@ class ThresholdDescent:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a checkpoint."""
+        require_number(state["mean_square"], 0)
         self._mean_square = state["mean_square"]
 
 
@@ -78,4 +81,5 @@ class RuntimeWeight:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a checkpoint."""
+        require_number(state["multiplier"])
         self._multiplier = state["multiplier"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib.util import find_spec
@@ -32,17 +32,31 @@ from profiling.files import written_whole
 from search import checkpoint, processes
 from search.config import TrainingConfig
 from search.convnet.batch_norm import BatchDropout
+from search.fitting import fitting_records, require_weights
 from search.images.batches import on_device, training_batches
 from search.images.data import Data
 from search.images.one_image import mixed
 from search.run_folder import RunFolder
+from search.training.optimizers import require_fitting
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    class Step(DataclassInstance, Protocol):
+        """The metrics of one step."""
+
+        @property
+        def step(self) -> int:
+            """The number of the step, from 1."""
+
+        @property
+        def steps(self) -> int:
+            """Of the whole run."""
+
+
 METRICS_EVERY = 10
 
-M = TypeVar("M", bound="DataclassInstance")
+M = TypeVar("M", bound="Step")
 
 
 class Stateful(Protocol):
@@ -116,10 +130,25 @@ class Engine(Generic[M]):
         state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
         if state is None:
             return
-        for name, part in parts.items():
+        with checkpoint.fitting(path):
+            self._continue_from(state, kind)
+
+    def _continue_from(self, state: Mapping[str, Any], kind: type[M]) -> None:
+        """Takes over a checkpoint of this training, or raises what shows that it is none."""
+        step, metrics = state["step"], fitting_records(kind, state["metrics"])
+        if type(step) is not int or not 0 <= step <= self.steps:
+            raise ValueError(f"step {step!r} is not one of the {self.steps} of this run")
+        kept = [number for number in range(1, step + 1) if number % METRICS_EVERY == 0 or number == self.steps]
+        if [(each.step, each.steps) for each in metrics] != [(number, self.steps) for number in kept]:
+            raise ValueError(f"the metrics are not those of the first {step} steps")
+        for name, part in self._parts.items():
+            match part:
+                case nn.Module():
+                    require_weights(state[name], part.state_dict())
+                case torch.optim.Optimizer():
+                    require_fitting(part, state[name])
             part.load_state_dict(state[name])
-        self.step = state["step"]
-        self.metrics = [kind(**metrics) for metrics in state["metrics"]]
+        self.step, self.metrics = step, metrics
 
     def trains(self, *networks: nn.Module) -> None:
         """Declares what learns from here on."""
@@ -264,7 +293,7 @@ class Engine(Generic[M]):
             write_metrics(self.metrics, self._folder.metrics)
 
 
-def write_metrics(metrics: list[M], path: Path) -> None:
+def write_metrics(metrics: Sequence[DataclassInstance], path: Path) -> None:
     """Writes a CSV file with a line per kept step; several words in one field are separated by spaces."""
     with written_whole(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[field.name for field in fields(metrics[0])])

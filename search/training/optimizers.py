@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from search.fitting import require_number, require_weights
+
+SETTINGS = {"weight_decay", "momentum", "decay", "epsilon", "betas", "eps"}
 
 
 class RMSprop(torch.optim.Optimizer):
@@ -84,6 +88,37 @@ class RMSprop(torch.optim.Optimizer):
                         "momentum": old["momentum_buffer"] * group["lr"],
                     }
         return {"state": states, "param_groups": groups}
+
+
+# What each keeps of a parameter; the second of RMSProp is what `torch.optim.RMSprop` kept, which was used here before.
+KEPT: dict[type[torch.optim.Optimizer], tuple[set[str], ...]] = {
+    RMSprop: ({"mean_square", "momentum"}, {"square_avg", "momentum_buffer", "step"}),
+    torch.optim.SGD: ({"momentum_buffer"},),
+    torch.optim.AdamW: ({"exp_avg", "exp_avg_sq", "step"},),
+}
+
+
+def require_fitting(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Checks that a state is one of this optimizer with these parameters and settings.
+
+    Raises:
+        ValueError: it is not; KeyError, TypeError, AttributeError: something is missing or of another type.
+    """
+    groups, given = optimizer.state_dict()["param_groups"], state["param_groups"]
+    if [group["params"] for group in groups] != [group["params"] for group in given]:
+        raise ValueError("the optimizer is of other parameters")
+    for group, other in zip(groups, given, strict=True):
+        require_number(other["lr"], 0)
+        odd = [name for name in SETTINGS & set(group) & set(other) if group[name] != other[name]]
+        if odd:
+            raise ValueError(f"{odd[0]} of the optimizer is {other[odd[0]]!r}, not {group[odd[0]]!r}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, kept in state["state"].items():
+        if number not in range(len(parameters)) or set(kept) not in KEPT[type(optimizer)]:
+            raise ValueError(f"the optimizer keeps {', '.join(map(str, kept))} of parameter {number}")
+        for name, value in kept.items():
+            shape = torch.Size() if name == "step" else parameters[number].shape
+            require_weights({name: torch.as_tensor(value)}, {name: torch.empty(shape)})
 
 
 def make_optimizer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -147,6 +148,6 @@ def load_recipe(name_or_file: str) -> Recipe:
     if name_or_file in recipe_names():
         file = resources.files("search").joinpath("recipes", f"{name_or_file}.yaml")
         return parse_spec(file.read_text(encoding="utf-8"), Recipe, where=file.name, is_json=False)
-    if Path(name_or_file).is_file():
+    if os.path.lexists(name_or_file):
         return read_spec(Path(name_or_file), Recipe)
     raise InputError(f"neither a file nor a recipe that ships with spnas ({', '.join(recipe_names())})", where=name_or_file)

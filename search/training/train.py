@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from profiling.layers import LayerSpec
-from search import processes
+from search import checkpoint, processes
 from search.config import sensible_schedule
 from search.convnet.batch_norm import BN_MOMENTUM, BatchDropout, BatchNorm
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork, require_layers
+from search.fitting import fitting_records
 from search.images.batches import channels_last, held_out_batches, on_device
 from search.images.data import Data
 from search.images.vision import transforms
@@ -81,7 +82,7 @@ class Evaluations(list[Evaluation]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a checkpoint."""
-        self[:] = [Evaluation(**evaluation) for evaluation in state["evaluations"]]
+        self[:] = fitting_records(Evaluation, state["evaluations"])
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ class Training:
             "evaluations": self._evaluations,
         }
         engine.resume(parts, self._identity(), TrainStep)
+        with checkpoint.fitting(folder.checkpoint):
+            self._require_in_step()
 
     @property
     def steps(self) -> int:
@@ -190,6 +193,23 @@ class Training:
         )
         return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
 
+    def _require_in_step(self) -> None:
+        """Checks that evaluations and average are those of the present step.
+
+        Raises:
+            ValueError: they are not.
+        """
+        engine = self._engine
+        evaluated = [step for step in range(1, engine.step + 1) if self._is_evaluated(step)]
+        if [evaluation.step for evaluation in self._evaluations] != evaluated:
+            raise ValueError(f"the evaluations are not those of the first {engine.step} steps")
+        if int(self._average.n_averaged) != engine.step:
+            raise ValueError(f"the average is of {int(self._average.n_averaged)} steps, not of {engine.step}")
+
+    def _is_evaluated(self, step: int) -> bool:
+        epoch, remainder = divmod(step, self._engine.steps_per_epoch)
+        return remainder == 0 and (epoch % self._evaluate_every == 0 or step == self._engine.steps)
+
     def _train_step(self, images: Tensor, labels: Tensor) -> TrainStep:
         engine = self._engine
         rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
@@ -205,9 +225,8 @@ class Training:
         self._average.update_parameters(self._network)
 
         step = engine.step + 1
-        epoch, remainder = divmod(step, engine.steps_per_epoch)
-        if remainder == 0 and (epoch % self._evaluate_every == 0 or step == engine.steps):
-            self._evaluations.append(self._evaluate(epoch, step))
+        if self._is_evaluated(step):
+            self._evaluations.append(self._evaluate(step // engine.steps_per_epoch, step))
         return TrainStep(step, engine.steps, loss, rate)
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options
-from spnas_cli.options import db_option, json_option
-from spnas_cli.output import duration, note, print_facts, print_json, print_table
+from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, db_option, json_option
+from spnas_cli.output import duration, note, print_facts, print_json, print_table, printable
 from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def _widths(context: click.Context, parameter: click.Parameter, text: str) -> tu
         widths = tuple(float(word) for word in text.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a list of factors such as 0.5,0.75,1.0") from None
-    if not all(0 < width <= 16 for width in widths):
-        raise click.BadParameter("factors must be above 0 and at most 16")
+    if not all(0 < width <= MOST_WIDTH for width in widths):
+        raise click.BadParameter(f"factors must be above 0 and at most {MOST_WIDTH}")
     if len(set(widths)) < len(widths):
         raise click.BadParameter("a factor is given twice")
     return widths
@@ -58,13 +58,13 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 )
 @click.option(
     "--resolution",
-    type=click.IntRange(1),
+    type=Count(1, MOST_PIXELS),
     metavar="PIXELS",
     help="Input height and width of zoo networks and architectures. [default: the architecture's own; 224 for the zoo]",
 )
 @click.option(
     "--classes",
-    type=click.IntRange(2),
+    type=Count(2, MOST_CLASSES),
     metavar="N",
     help="Classes of zoo networks and architectures. [default: the architecture's own; 1000 for the zoo]",
 )
@@ -151,19 +151,16 @@ def compare(
 
 
 def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:
-    from rich.markup import escape
-
     from search.report.advantage import advantages
 
     conditions = comparison.conditions
     columns = ("network", "role", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
-    cells = [[escape(cell) for cell in _cells(row)] for row in comparison.rows]
-    print_table(f"Networks on {conditions.device}", columns, cells, left=2)
+    print_table(f"Networks on {conditions.device}", columns, [_cells(row) for row in comparison.rows], left=2)
     better = advantages([row.to_json() for row in comparison.rows])
     if better:
         click.echo()
         for advantage in better:
-            click.echo(advantage.words)
+            click.echo(printable(advantage.words))
     remarks = [(row.name, row.note) for row in comparison.rows if row.note]
     remarks += [("top-1", source) for source in sorted({row.top1_from for row in comparison.rows if row.top1_from})]
     if remarks:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.options import json_option
-from spnas_cli.output import print_facts, print_json, printable
+from spnas_cli.options import Count, Seed, json_option
+from spnas_cli.output import print_facts, print_json
 from spnas_cli.runs import NO_TOP5, data_option, workers_option
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ HARDEST = 3
 @data_option
 @click.option(
     "--seed",
-    type=int,
+    type=Seed(),
     default=0,
     show_default=True,
     help="As in training: decides which images of a folder without `val` are held out.",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=256, show_default=True, help="Images per batch.")
+@click.option("--batch-size", type=Count(1, 2**20), default=256, show_default=True, help="Images per batch.")
 @workers_option
 @json_option
 def evaluate(network: Path, data_name: str, seed: int, batch_size: int, workers: int, as_json: bool) -> None:
@@ -53,10 +53,10 @@ def evaluate(network: Path, data_name: str, seed: int, batch_size: int, workers:
 
 def _show(found: Evaluated) -> None:
     seen = [(share, name) for name, share in found.top1_by_class.items() if share is not None]
-    hardest = ", ".join(f"{printable(name)} {share:.2%}" for share, name in sorted(seen)[:HARDEST])
+    hardest = ", ".join(f"{name} {share:.2%}" for share, name in sorted(seen)[:HARDEST])
     print_facts(
         [
-            ("network", printable(found.origin)),
+            ("network", found.origin),
             ("images", f"{found.images} in {len(found.classes)} classes"),
             ("top-1", f"{found.top1:.2%}"),
             ("top-5", NO_TOP5 if found.top5 is None else f"{found.top5:.2%}"),

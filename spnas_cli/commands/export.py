@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from spnas_cli.options import json_option
+from spnas_cli.options import Count, Seed, json_option
 from spnas_cli.output import note, print_facts, print_json
 from spnas_cli.runs import workers_option
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--representative-images",
-    type=click.IntRange(1),
+    type=Count(1, 10**6),
     default=200,
     show_default=True,
     help="Number of training images to estimate int8 ranges on, spread evenly over the classes.",
 )
 @click.option(
     "--check-images",
-    type=click.IntRange(1),
+    type=Count(1, 10**6),
     default=1000,
     show_default=True,
     help="Largest number of held-out images to compare the file with the network on.",
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     help="The file to write. [default: beside NETWORK, with its name and .tflite, -fp16.tflite, -int8.tflite or .onnx]",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the split of --data, as in training.")
+@click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed for the split of --data, as in training.")
 @workers_option
 @json_option
 def export(

@@ -52,13 +52,11 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
 
 
 def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
-    from rich.markup import escape
-
     rows = [
         (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
     ]
-    print_table(f"{escape(arch)} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
+    print_table(f"{arch} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
     calibration = model.calibration
     if calibration.interval is None:
         line, interval = "none: the prediction is the sum of the layers", "none (no calibration networks)"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device
-from spnas_cli.options import db_option, json_option
-from spnas_cli.output import duration, note, print_facts, print_json
+from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
+from spnas_cli.output import duration, note, print_error, print_facts, print_json
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     help="Search space to measure, or its YAML file.",
 )
 @click.option(
-    "--resolution", type=click.IntRange(1), metavar="PIXELS", help="Height and width of the input. [default: the space's]"
+    "--resolution", type=Count(1, MOST_PIXELS), metavar="PIXELS", help="Height and width of the input. [default: the space's]"
 )
 @click.option(
-    "--width", type=click.FloatRange(0, min_open=True), metavar="FACTOR", help="Width multiplier. [default: the space's]"
+    "--width", type=Number(0, MOST_WIDTH, above=True), metavar="FACTOR", help="Width multiplier. [default: the space's]"
 )
-@click.option("--classes", type=click.IntRange(2), metavar="N", help="Outputs of the classifier. [default: the space's]")
+@click.option("--classes", type=Count(2, MOST_CLASSES), metavar="N", help="Outputs of the classifier. [default: the space's]")
 @click.option(
     "--name", metavar="NAME", help="Name of the table. [default: SPACE-DEVICE, plus every setting that is not the default]"
 )
 @click.option(
     "--calibrate",
-    type=click.IntRange(0),
+    type=Count(0, 10_000),
     metavar="N",
     default=20,
     show_default=True,
@@ -112,7 +112,7 @@ def profile(
             _show(table, outcome, db)
             note(f"\nNext: spnas validate --table {table.name} {again}{_db_hint(db)}")
     for error in errors[1:]:
-        click.echo(f"Error: {error}", err=True)
+        print_error(error)
     if errors:
         raise errors[0]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.options import MOST_MS, Count, Number, Seed, db_option, json_option, table_option
 from spnas_cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @table_option
-@click.option("--between", nargs=2, type=float, metavar="LOW HIGH", help="Range of predicted latency, in ms.")
+@click.option("--between", nargs=2, type=Number(0, MOST_MS), metavar="LOW HIGH", help="Range of predicted latency, in ms.")
 @click.option(
     "--target-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, MOST_MS, above=True),
     metavar="MS",
     help="Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it.",
 )
 @click.option("--uniform", is_flag=True, help="Write the uniform networks of --target-ms instead: one for each kernel and ratio.")
-@click.option("--networks", type=click.IntRange(1), default=10, show_default=True, help="How many networks to draw.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed for the draws; the same seed gives the same networks.")
+@click.option("--networks", type=Count(1, 10**6), default=10, show_default=True, help="How many networks to draw.")
+@click.option(
+    "--seed", type=Seed(), default=0, show_default=True, help="Seed for the draws; the same one gives the same networks."
+)
 @click.option(
     "-o",
     "--output",
@@ -103,6 +105,8 @@ def random(
 def _check(between: tuple[float, float] | None, target_ms: float | None, uniform: bool) -> None:
     if (between is None) == (target_ms is None):
         raise click.UsageError("give either --between or --target-ms")
+    if between is not None and between[0] >= between[1]:
+        raise click.BadParameter(f"LOW must be below HIGH, not {between[0]:g} {between[1]:g}", param_hint="--between")
     if not uniform:
         return
     if target_ms is None:

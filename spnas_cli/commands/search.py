@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.options import db_option, json_option, table_option
-from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json
+from spnas_cli.options import MOST_MS, Count, Number, db_option, json_option, table_option
+from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @click.command()
 @table_option
 @data_option
-@click.option("--target-ms", type=click.FloatRange(0, min_open=True), metavar="MS", help="Target latency, in ms.")
+@click.option("--target-ms", type=Number(0, MOST_MS, above=True), metavar="MS", help="Target latency, in ms.")
 @click.option(
     "--runtime-weight",
-    type=click.FloatRange(0),
+    type=Number(0, 10**6),
     metavar="λ",
     help="Fixed weight of the runtime term, as in the paper (Eq. 9), instead of a target.",
 )
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "latency.",
 )
 @click.option(
-    "--explore-networks", type=click.IntRange(1), default=100, show_default=True, help="How many networks --explore scores."
+    "--explore-networks", type=Count(1, 10**6), default=100, show_default=True, help="How many networks --explore scores."
 )
 @db_option
 @json_option
@@ -116,7 +116,7 @@ def _show(run: SearchRun) -> None:
         ("figures", ", ".join(map(str, figures))),
     ]
     print_doubts(run.result.doubts)
-    click.echo(f"Network found, in {folder.architecture}")
+    click.echo(f"Network found, in {printable(folder.architecture)}")
     print_facts(rows)
     note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from spnas_cli.options import db_option, json_option
-from spnas_cli.output import note, print_facts, print_json, print_table, printable
+from spnas_cli.output import note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.text import Text
 
     from latency_db.table import LatencyTable, Row
     from profiling.space import Slot
@@ -66,7 +68,7 @@ def list_tables(db: Path, as_json: bool) -> None:
         print_json(rows)
         return
     columns = ("name", "space", "device", "precision", "threads", "rows", "calibration networks", "created")
-    print_table("Latency tables", columns, [[_plain(value) for value in row.values()] for row in rows], left=4)
+    print_table("Latency tables", columns, [[str(value) for value in row.values()] for row in rows], left=4)
 
 
 @table.command()
@@ -103,13 +105,15 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
         ("source", found.source),
     ]
     click.echo()
-    print_facts([(name, printable(value)) for name, value in facts])
+    print_facts(facts)
 
 
-def _place(table: LatencyTable, slot: Slot, choices: Sequence[str]) -> list[str]:
+def _place(table: LatencyTable, slot: Slot, choices: Sequence[str]) -> list[str | Text]:
     rows = {choice: _row_at(table, slot, choice) for choice in slot.layers}
     everything = [row.ms for row in table.rows.values()]
-    cells = {choice: _cell(row, min(everything), max(everything)) if row else "?" for choice, row in rows.items()}
+    cells: dict[str, str | Text] = {
+        choice: _cell(row, min(everything), max(everything)) if row else "?" for choice, row in rows.items()
+    }
     if "skip" in slot.choices:
         cells["skip"] = "0"
     if not slot.is_searchable and table.fixed is not None:
@@ -133,19 +137,14 @@ def _row_at(table: LatencyTable, slot: Slot, choice: str) -> Row | None:
         return None
 
 
-def _cell(row: Row, least_ms: float, most_ms: float) -> str:
+def _cell(row: Row, least_ms: float, most_ms: float) -> Text:
     """The ms, coloured on a logarithmic scale from the table's fastest to its slowest layer."""
     from math import log
 
+    from rich.text import Text
+
     share = log(row.ms / least_ms) / log(most_ms / least_ms) if most_ms > least_ms else 0.0
-    return f"[{COLOURS[round(share * (len(COLOURS) - 1))]}]{row.ms:#.4g}{'*' if row.flag else ''}[/]"
-
-
-def _plain(value: object) -> str:
-    """Text from a file for a cell, with square brackets escaped, which would be mark-up."""
-    from rich.markup import escape
-
-    return escape(printable(value))
+    return Text(f"{row.ms:#.4g}{'*' if row.flag else ''}", COLOURS[round(share * (len(COLOURS) - 1))])
 
 
 @table.command()
@@ -224,7 +223,7 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
         (row.key, *("" if value is None else f"{value:.4f}" for value in (row.first_ms, row.second_ms, row.ratio)))
         for row in difference.rows
     ]
-    print_table("Layers, in ms", ("layer", _plain(one.name), _plain(other.name), "ratio"), cells)
+    print_table("Layers, in ms", ("layer", one.name, other.name, "ratio"), cells)
     conditions = [(name, f"{then}, {now}") for name, (then, now) in difference.conditions.items()]
     facts = [
         *conditions,
@@ -235,7 +234,7 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
         facts.append(("sum of layers", f"{ours:.3f} ms, {theirs:.3f} ms: {(theirs / ours - 1) * 100:+.2f} %"))
         facts.append(("ratio", f"median {median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}, {len(ratios)} layers"))
     click.echo()
-    print_facts([(name, printable(value)) for name, value in facts])
+    print_facts(facts)
 
 
 @table.command()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.options import json_option
-from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json
+from spnas_cli.options import MOST_PIXELS, MOST_WIDTH, Count, Number, json_option
+from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ SUPERNET = "supernet:"
 @data_option
 @click.option(
     "--resolution",
-    type=click.IntRange(1),
+    type=Count(1, MOST_PIXELS),
     metavar="PIXELS",
     help="Height and width of the images. [default: the network's own, 224 for the zoo]",
 )
 @click.option(
     "--width",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, MOST_WIDTH, above=True),
     default=1.0,
     show_default=True,
     help="Width multiplier for the network.",
@@ -103,7 +103,7 @@ def train(
 def _show(run: TrainRun) -> None:
     result, network = run.result, run.folder.network
     print_doubts(result.doubts)
-    click.echo(f"Network trained, in {network}")
+    click.echo(f"Network trained, in {printable(network)}")
     print_facts(
         [
             ("top-1", f"{result.top1:.2%} on held-out images ({result.last_top1:.2%} without weight averaging)"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options
-from spnas_cli.options import db_option, json_option, table_option
+from spnas_cli.options import Count, Number, db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
 
 @click.command()
 @table_option
-@click.option("--networks", type=click.IntRange(2), default=100, show_default=True, help="Random networks to measure.")
+@click.option("--networks", type=Count(2, 10_000), default=100, show_default=True, help="Random networks to measure.")
 @click.option(
     "--architecture",
     "architectures",
@@ -31,7 +31,7 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
 )
 @click.option(
     "--max-error",
-    type=click.FloatRange(0),
+    type=Number(0, 10**6),
     metavar="PCT",
     help="Fail (exit code 5) if the mean error with the stored calibration is above PCT %.",
 )

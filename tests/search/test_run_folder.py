@@ -3,11 +3,20 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 
 from profiling.errors import InputError
+from profiling.specfile import SpecModel
+from search.config import TrainingConfig
 from search.run_folder import RunFolder
+
+
+class Kept(SpecModel):
+    accuracy: Annotated[float, Field(le=1)]
+    target_ms: float | None
 
 
 @pytest.fixture
@@ -21,17 +30,19 @@ def test_what_is_written_comes_back(folder):
     folder.write_config("data: digits\nepochs: 8\n")
     folder.write_command(["spnas", "search", "--data", "my images", "-o", "run"])
     folder.write_result({"accuracy": 0.5, "target_ms": None})
-    assert folder.read_config() == {"data": "digits", "epochs": 8}
+    assert folder.read_config(TrainingConfig) == TrainingConfig(data="digits", epochs=8)
     assert folder.read_command() == "spnas search --data 'my images' -o run"
-    assert folder.read_result() == {"accuracy": 0.5, "target_ms": None}
+    assert folder.read_result(Kept) == Kept(accuracy=0.5, target_ms=None)
     assert sorted(path.name for path in folder.path.iterdir()) == ["command.txt", "config.yaml", "result.json"]
 
 
 def test_what_was_not_kept_is_none_and_what_is_damaged_is_named(folder):
-    assert (folder.read_config(), folder.read_command(), folder.read_table()) == ({}, None, None)
-    folder.result.write_text('{"accuracy": 0.')
-    with pytest.raises(InputError, match=r"result\.json: the file is damaged"):
-        folder.read_result()
+    assert (folder.read_config(TrainingConfig), folder.read_command(), folder.read_table()) == (None, None, None)
+    half, whole = '{"accuracy": 0.', '{"accuracy": 1, "target_ms": NaN}'
+    for damaged in (half, "[]", '{"accuracy": 2, "target_ms": 1}', '{"accuracy": 1}', whole):
+        folder.result.write_text(damaged)
+        with pytest.raises(InputError, match=r"result\.json:1:"):
+            folder.read_result(Kept)
 
 
 def test_the_files_in_it_say_what_finished(folder):

@@ -138,7 +138,7 @@ def test_a_network_that_was_chosen_stays_whatever_a_later_version_rates_best(sta
 
 def test_the_settings_of_a_search_of_earlier_versions_are_the_text_in_its_checkpoint():
     folder = RunFolder(Path(__file__).parents[2] / "made_before" / "stopped-search")
-    config = SearchConfig(**folder.read_config())
+    config = folder.read_config(SearchConfig)
     assert checkpoint.load(folder.checkpoint, {})["config"] == config.decisive
     assert (config.draw_within, config.final_phase) == (0, 0)
     for name, value in AIMED.items():

@@ -135,7 +135,7 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):
         ([], "the folder of a run"),
         ([str(empty)], "no finished run"),
         ([str(tmp_path / "nowhere")], "no such folder"),
-        ([str(broken)], "result.json: the file is damaged"),
+        ([str(broken)], "result.json:1: the field network is missing"),
         (["--table", "pixel1", "-o", str(other)], "a file of this name exists and is not a report"),
         (["--table", "pixel1", "-o", str(tmp_path / "no" / "folder.html")], "cannot be written"),
     ):

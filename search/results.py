@@ -1,0 +1,85 @@
+"""What runs leave as their result, in the form of their files and of `--json`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, RootModel
+
+from profiling.space import FROM_LIST
+from profiling.specfile import SpecModel
+from search.config import Positive
+from search.finding.doubts import Doubt
+
+Accuracy = Annotated[float, Field(ge=0, le=1)]
+Doubts = Annotated[tuple[Doubt, ...], FROM_LIST]
+Count = Annotated[int, Field(ge=0)]
+
+
+class SearchResult(SpecModel):
+    """What `spnas search --json` prints and `result.json` holds.
+
+    Attributes:
+        architecture: of the network found, one choice per searchable layer.
+        predicted_ms: its latency predicted from the table.
+        target_ms: the latency it must not exceed; None with a fixed runtime weight.
+        accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
+        doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
+    """
+
+    architecture: Annotated[tuple[str, ...], FROM_LIST]
+    predicted_ms: Positive
+    target_ms: Positive | None
+    accuracy: Accuracy
+    doubts: Doubts = ()
+
+
+class TrainResult(SpecModel):
+    """What `spnas train --json` prints and `result.json` holds; accuracies on held-out images, 0 to 1.
+
+    Attributes:
+        network: the network, as the user named it.
+        origin: where its weights come from, in words.
+        epochs: passes over the training images.
+        top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
+        last_top1, last_top5: of the weights of the last step.
+        held_out_images: that they were measured on; None in results of earlier versions.
+        doubts: as for `SearchResult`.
+    """
+
+    network: str
+    origin: str
+    epochs: int
+    top1: Accuracy
+    top5: Accuracy | None
+    last_top1: Accuracy
+    last_top5: Accuracy | None
+    held_out_images: int | None = None
+    doubts: Doubts = ()
+
+
+class ComparedRow(SpecModel):
+    """A row of `compare.json`; see `latency_db.comparison.ComparedNetwork.to_json`. Earlier versions lack some."""
+
+    name: str
+    parameters: Count | None
+    multiply_adds: Count | None
+    predicted_ms: Positive | None
+    measured_ms: Positive | None
+    low_ms: Positive | None
+    high_ms: Positive | None
+    top1: Accuracy | None
+    runs: Count = 1
+    top1_from: str | None = None
+    family: str = ""
+    width: Positive = 1.0
+    note: str | None = None
+    network: str | None = None
+    role: Literal["found", "random", "uniform"] | None = None
+    seed: int | None = None
+    held_out_images: Annotated[int, Field(ge=1)] | None = None
+    settings: dict[str, JsonValue] | None = None
+
+
+class ComparedRows(RootModel[tuple[ComparedRow, ...]]):
+    """What `spnas compare --json` prints and `compare.json` holds."""

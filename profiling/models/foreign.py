@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +65,14 @@ def read_tflite(path: Path) -> TfliteFile:
     if len(given) != 1 or len(results) != 1:
         raise InputError(f"has {len(given)} inputs and {len(results)} outputs, not one of each", where=str(path))
     shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in interpreter.get_tensor_details()}
-    parameters, multiply_adds = _counts(operators(content), shapes)
+    try:
+        parameters, multiply_adds = _counts(operators(content), shapes)
+        classes = int(results[0]["shape"][-1])
+    except (LookupError, TypeError, ValueError, ArithmeticError, struct.error) as error:
+        raise InputError("LiteRT can load it, but its operators cannot be read", where=str(path)) from error
     digest = hashlib.sha256(content).hexdigest()
     model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content))
-    return TfliteFile(model, parameters, multiply_adds, int(results[0]["shape"][-1]))
+    return TfliteFile(model, parameters, multiply_adds, classes)
 
 
 def _counts(ops: Sequence[Operator], shapes: Mapping[int, tuple[int, ...]]) -> tuple[int, int]:

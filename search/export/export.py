@@ -232,7 +232,7 @@ def _check_batches(
         most = min(count, data.held_out_images)
         batches = held_out_batches(data, BATCH, options.workers, [index * data.held_out_images // most for index in range(most)])
         return most, ((_pixels(images), labels) for images, labels in batches)
-    generator = np.random.default_rng(options.seed)
+    generator = np.random.default_rng(options.seed % 2**64)
     shape = (card.resolution, card.resolution, card.channels)
     sizes = [min(BATCH, count - first) for first in range(0, count, BATCH)]
     return count, ((generator.integers(0, WHITE + 1, (size, *shape), np.uint8), None) for size in sizes)

@@ -15,6 +15,7 @@ import torch
 
 from profiling.errors import InputError
 from profiling.files import written_whole
+from profiling.outside import is_folder
 from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, SmallImages, uncropped
 from search.images.shards import Member, find_shards, is_held_out, read_shards
 from search.images.vision import datasets
@@ -74,7 +75,7 @@ def load_data(name_or_folder: str, form: Form, seed: int, augment: Augment | Non
     shards = find_shards(name_or_folder)
     if shards:
         return _shards(shards, name_or_folder, form, seed, augment)
-    if Path(name_or_folder).is_dir():
+    if is_folder(name_or_folder):
         return _folder(Path(name_or_folder), form, seed, augment)
     names = ", ".join(("digits", *DOWNLOADED))
     raise InputError(f"neither a data set ({names}) nor a folder of images, nor shards of them (.tar)", where=name_or_folder)
@@ -192,7 +193,7 @@ def _split(labels: Sequence[int], seed: int, *, where: str = "", classes: Sequen
     if few:
         raise InputError(f"a class with a single image cannot be split: {', '.join(few)}", where=where)
     held = max(round(len(labels) * HELD_OUT), len(counts))
-    kept, held_out = train_test_split(range(len(labels)), test_size=held, random_state=seed, stratify=labels)
+    kept, held_out = train_test_split(range(len(labels)), test_size=held, random_state=seed % 2**32, stratify=labels)
     return kept, held_out
 
 

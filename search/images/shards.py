@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import re
 import tarfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -20,8 +22,10 @@ import platformdirs
 
 from profiling.errors import InputError
 from profiling.files import write_text
+from profiling.outside import is_file, is_folder
 
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+RANGE = re.compile(r"\{([0-9]{1,9})\.\.([0-9]{1,9})\}")
+MOST_SHARDS = 100_000
 HELD_OUT = {"val", "validation", "test"}
 LABEL_NAMES = ("label", "cls", "class")
 
@@ -50,24 +54,28 @@ def find_shards(folder_or_pattern: str) -> list[Path]:
     Raises:
         InputError: a file of the pattern is missing.
     """
-    if Path(folder_or_pattern).is_dir():
+    if is_folder(folder_or_pattern):
         return sorted(Path(folder_or_pattern).rglob("*.tar"))
     if not folder_or_pattern.endswith(".tar"):
         return []
     shards = [Path(name) for name in _expanded(folder_or_pattern)]
-    missing = [str(shard) for shard in shards if not shard.is_file()]
+    missing = [str(shard) for shard in shards if not is_file(str(shard))]
     if missing:
         raise InputError(f"{len(missing)} of {len(shards)} shards are missing", where=missing[0])
     return shards
 
 
 def _expanded(pattern: str) -> list[str]:
-    found = RANGE.search(pattern)
-    if found is None:
-        return [pattern]
-    first, last = found.groups()
-    numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
-    return [name for number in numbers for name in _expanded(pattern[: found.start()] + number + pattern[found.end() :])]
+    """The names that a pattern stands for, which are counted before any is made."""
+    texts, ranges = RANGE.split(pattern)[::3], RANGE.findall(pattern)
+    numbers = [range(int(first), int(last) + 1) for first, last in ranges]
+    count = math.prod(map(len, numbers))
+    if not 0 < count <= MOST_SHARDS:
+        many = f"{count:,}" if count < 10**12 else "more than a trillion"
+        problem = f"this pattern stands for {many} shards, not for 1 to {MOST_SHARDS:,}"
+        raise InputError(problem, where=pattern, hint="a range is written {000..099}")
+    filled = [[str(number).zfill(len(first)) for number in some] for some, (first, _) in zip(numbers, ranges, strict=True)]
+    return ["".join(map("".join, zip(texts, (*chosen, ""), strict=True))) for chosen in product(*filled)]
 
 
 def is_held_out(shard: Path) -> bool:

@@ -22,7 +22,7 @@ MAX_DIGITS = 100
 MAX_YAML_BYTES, MAX_YAML_VALUES = 256 * 2**10, 20_000
 MAX_JSON_VALUES = 500_000
 
-JSON_TOKEN = re.compile(r'"(?:[^"\\\n]++|\\.)*+"|[{}\[\]\n]|[^\s{}\[\],:"]++')
+JSON_TOKEN = re.compile(r'"(?:[^"\\\n]++|\\.)*+"|[{}\[\]]|\n\s*+|[^\s{}\[\],:"]++')
 PLAIN = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 
 
@@ -144,7 +144,7 @@ def _json_tokens(text: str, where: str) -> Iterator[Token]:
         token = found[0]
         match token[0]:
             case "\n":
-                line += 1
+                line += token.count("\n")
             case "{":
                 yield Token("mapping", "", line)
             case "[":

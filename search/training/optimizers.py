@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from search.fitting import require_number, require_weights
 
-SETTINGS = {"weight_decay", "momentum", "decay", "epsilon", "betas", "eps"}
+SETTINGS = {"weight_decay", "momentum", "decay", "epsilon", "dampening", "betas", "eps"}
 
 
 class RMSprop(torch.optim.Optimizer):
@@ -69,8 +69,7 @@ class RMSprop(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from a checkpoint; the state of `torch.optim.RMSprop`, used here before, is translated."""
-        is_torch_s = any("alpha" in group for group in state_dict["param_groups"])
-        super().load_state_dict(self._translated(state_dict) if is_torch_s else state_dict)
+        super().load_state_dict(self._translated(state_dict) if _is_torch_s(state_dict) else state_dict)
 
     def _translated(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The state of `torch.optim.RMSprop` in the terms of this one.
@@ -90,7 +89,12 @@ class RMSprop(torch.optim.Optimizer):
         return {"state": states, "param_groups": groups}
 
 
-# What each keeps of a parameter; the second of RMSProp is what `torch.optim.RMSprop` kept, which was used here before.
+def _is_torch_s(state: Mapping[str, Any]) -> bool:
+    """Whether this is the state of `torch.optim.RMSprop`, which was used here before."""
+    return any("alpha" in group for group in state["param_groups"])
+
+
+# What each keeps of a parameter; the second of RMSProp is what `torch.optim.RMSprop` kept.
 KEPT: dict[type[torch.optim.Optimizer], tuple[set[str], ...]] = {
     RMSprop: ({"mean_square", "momentum"}, {"square_avg", "momentum_buffer", "step"}),
     torch.optim.SGD: ({"momentum_buffer"},),
@@ -107,9 +111,13 @@ def require_fitting(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) 
     groups, given = optimizer.state_dict()["param_groups"], state["param_groups"]
     if [group["params"] for group in groups] != [group["params"] for group in given]:
         raise ValueError("the optimizer is of other parameters")
+    is_torch_s = _is_torch_s(state)
     for group, other in zip(groups, given, strict=True):
-        require_number(other["lr"], 0)
-        odd = [name for name in SETTINGS & set(group) & set(other) if group[name] != other[name]]
+        for number in ("lr", "alpha") if is_torch_s else ("lr",):
+            require_number(other[number], 0)
+        # Other versions of PyTorch have other settings besides.
+        names = {"weight_decay"} if is_torch_s else set(group) & {*SETTINGS, *other} - {"lr", "params"}
+        odd = [name for name in sorted(names) if group[name] != other[name]]
         if odd:
             raise ValueError(f"{odd[0]} of the optimizer is {other[odd[0]]!r}, not {group[odd[0]]!r}")
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

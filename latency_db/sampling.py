@@ -15,6 +15,7 @@ from profiling.errors import InputError
 from profiling.space import Architecture, SearchSpace
 
 BATCH = 8192
+AT_ONCE = 2**20  # numbers that are computed with at a time, whatever the size of the space
 MOST_DRAWS = 200 * BATCH
 BAND = 0.01  # networks of one latency differ by at most this share of it
 
@@ -108,8 +109,11 @@ def random_choices(space: SearchSpace, networks: int, generator: np.random.Gener
     """
     weights = generator.standard_exponential((networks, 1, len(space.choices)))
     allowed = np.array([[choice.name in slot.choices for choice in space.choices] for slot in space.searchable])
-    bounds = np.cumsum(weights * allowed, axis=2)
-    # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
-    points = (1 - generator.random((networks, len(space.searchable), 1))) * bounds[:, :, -1:]
-    drawn: npt.NDArray[np.uint8] = np.sum(points > bounds, axis=2, dtype=np.uint8)
+    shares = 1 - generator.random((networks, len(space.searchable), 1))
+    drawn = np.empty((networks, len(space.searchable)), np.uint8)
+    for first in range(0, networks, step := max(1, AT_ONCE // allowed.size)):
+        part = slice(first, first + step)
+        bounds = np.cumsum(weights[part] * allowed, axis=2)
+        # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
+        drawn[part] = np.sum(shares[part] * bounds[:, :, -1:] > bounds, axis=2)
     return drawn

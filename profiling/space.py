@@ -166,7 +166,7 @@ class SearchSpace(SpecModel):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         searchable = sum(stage.layers for stage in self.stages if not stage.is_fixed)
-        require_few(sum(stage.layers for stage in self.stages), searchable * len(self.choices))
+        require_few(sum(stage.layers for stage in self.stages), searchable, len(self.choices))
         require_convertible([list(slot.layers.values())[-1] for slot in self.slots])
         return self
 

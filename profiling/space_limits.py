@@ -9,16 +9,21 @@ from profiling.specfile import FieldError
 
 MAX_LAYERS = 1000
 MAX_CHOICES = 20_000
+MAX_CHOICES_OF_ONE = 255
 TFLITE_BYTES = 2**31
 
 
-def require_few(layers: int, choices: int) -> None:
-    """Checks the numbers of layers, and of choices over all of them.
+def require_few(layers: int, searchable: int, choices: int) -> None:
+    """Checks the numbers of layers, of those that can be searched, and of the choices that each of these has.
 
     Raises:
         FieldError: there are too many; it leads to the stages.
     """
-    for number, what, most in ((layers, "layers", MAX_LAYERS), (choices, "choices of all layers", MAX_CHOICES)):
+    for number, what, most in (
+        (layers, "layers", MAX_LAYERS),
+        (choices, "choices of one layer", MAX_CHOICES_OF_ONE),
+        (searchable * choices, "choices of all layers", MAX_CHOICES),
+    ):
         if number > most:
             raise FieldError(("stages",), f"{number} {what} are more than the {most} that a space may have")
 

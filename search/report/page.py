@@ -143,6 +143,7 @@ def describe_table(table: LatencyTable, validation: Validation | None) -> TableS
     Raises:
         MissingRowsError: layers of its space have no latency.
     """
+    table.require_complete()
     largest = max(row.ms for row in table.rows.values())
 
     def cell(row: Row) -> Cell:

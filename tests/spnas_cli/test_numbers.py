@@ -16,7 +16,6 @@ from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from profiling.space import load_space, random_architectures
-from spnas_cli.commands.compare import _accuracies, _widths
 from spnas_cli.main import cli
 from spnas_cli.options import Count, Number, Seed
 
@@ -66,11 +65,12 @@ def test_every_number_is_finite_and_bounded(path, parameter):
         assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize(("check", "form"), [(_widths, "{}"), (lambda *given: _accuracies(*given[:2], (given[2],)), "mine={}")])
+@pytest.mark.parametrize("form", ["--width={}", "--width=1.0,{}", "--top1=mine={}"])
 @pytest.mark.parametrize("word", [*BAD, "-1", "17"])
-def test_numbers_within_words_are_bounded_too(check, form, word):
-    with pytest.raises(click.BadParameter):
-        check(None, None, form.format(word))
+def test_numbers_within_words_are_bounded_too(form, word):
+    refused = CliRunner().invoke(cli, ["compare", form.format(word)])
+    assert refused.exit_code == 2
+    assert f"Invalid value for '{form.partition('=')[0]}'" in refused.stderr
 
 
 def test_a_range_upside_down_is_refused():

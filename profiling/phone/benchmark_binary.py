@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import ssl
 import struct
@@ -18,6 +19,7 @@ from platformdirs import user_cache_path
 
 from profiling.errors import InputError
 from profiling.files import write_text, written_whole
+from profiling.outside import read_bytes
 
 BASE_URL = "https://storage.googleapis.com/litert/binaries"
 DEFAULT_VERSION = "2.2.0"
@@ -92,17 +94,14 @@ def find(
         InputError: no such file, not an executable for this device, or it cannot be downloaded.
     """
     if not _VERSION.fullmatch(tool):
-        path = Path(tool).expanduser()
-        if not path.is_file():
+        path = Path(os.path.expanduser(tool))  # noqa: PTH111 - which leaves a user that there is not
+        if not os.path.lexists(path) or path.is_dir():
             raise InputError(
                 "no such benchmark tool",
                 where=str(path),
                 hint=f"give a file, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it",
             )
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read the benchmark tool: {error.strerror}", where=str(path)) from error
+        content = read_bytes(path, SIZE_LIMIT)
         check(content, abis, where=str(path))
         return BenchmarkBinary(path, _sha256(content))
     platform = _official_platform(abis)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ class Engine(Generic[M]):
         self._refuse_if_different()
         path = self._folder.checkpoint
         # The folder of the run may not exist on other machines.
-        state = processes.from_main(lambda: checkpoint.load(path, self._identity) if path.exists() else None)
+        state = processes.from_main(lambda: checkpoint.load(path, self._identity) if os.path.lexists(path) else None)
         if state is None:
             return
         with checkpoint.fitting(path):

@@ -53,7 +53,7 @@ def ends_in_words(folder: Path, words: list[str]) -> int:
         result = CliRunner().invoke(cli, words)
     assert result.exit_code in (0, 1, 2, 6), result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert "unexpected" not in result.stderr
+    assert "(unexpected; run spnas" not in result.stderr
     assert sum(line.startswith("Error") for line in result.stderr.splitlines()) == (result.exit_code != 0)
     assert all(unicodedata.category(each)[0] != "C" or each in f"\n{JOINERS}" for each in result.output)
     assert max(map(len, result.stderr.splitlines()), default=0) < 1500

@@ -86,7 +86,7 @@ def test_what_is_not_a_file_is_refused_as_what_it_is(folder, tmp_path, monkeypat
     assert given in result.stderr
     assert WORDS.get(name, "") in result.stderr
     assert len([line for line in result.stderr.splitlines() if line.startswith("Error")]) == 1
-    assert "unexpected" not in result.stderr
+    assert "(unexpected; run spnas" not in result.stderr
 
 
 @pytest.mark.parametrize("file", ["result.json", "config.yaml", "table.json", "command.txt"])
@@ -102,7 +102,7 @@ def test_in_the_folder_of_a_run_too(folder, tmp_path, file, name):
     assert result.exit_code == 2, result.output
     # Without a result that is a file, no run has finished there.
     assert "no finished run" in result.stderr if file == "result.json" else str(run / file) in result.stderr
-    assert "unexpected" not in result.stderr
+    assert "(unexpected; run spnas" not in result.stderr
 
 
 def test_bytes_are_counted_while_they_are_read(tmp_path):

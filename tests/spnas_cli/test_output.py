@@ -138,4 +138,4 @@ def test_a_table_without_rows_is_shown_and_named_where_it_is_used(tmp_path):
     ):
         done = CliRunner().invoke(cli, [*words, *(["--db", str(tmp_path / "none.db")])])
         assert done.exit_code == code, (words, done.output)
-        assert "unexpected" not in done.stderr
+        assert "(unexpected; run spnas" not in done.stderr

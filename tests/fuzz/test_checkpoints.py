@@ -105,7 +105,7 @@ def test_what_was_not_changed_goes_on(made, kind):
     goes_on_or_is_refused(made, kind, lambda path: None)
 
 
-@fuzz(60, 15, kind=st.sampled_from(list(KINDS)), changes=edits)
+@fuzz(60, 10, kind=st.sampled_from(list(KINDS)), changes=edits)
 def test_an_altered_checkpoint_goes_on_or_is_refused(made: Path, kind: str, changes: list[Edit]) -> None:
     goes_on_or_is_refused(made, kind, lambda path: alter(path, changes))
 
@@ -140,7 +140,7 @@ def test_a_checkpoint_says_what_does_not_fit(made, entry, value, words):
         folder.checkpoint.write_bytes(kept)
 
 
-@fuzz(20, 6, kind=st.sampled_from(list(KINDS)), changes=byte_edits)
+@fuzz(20, 4, kind=st.sampled_from(list(KINDS)), changes=byte_edits)
 def test_a_damaged_checkpoint_goes_on_or_is_refused(made: Path, kind: str, changes: list[Edit]) -> None:
     goes_on_or_is_refused(made, kind, lambda path: damage(path, changes))
 
@@ -156,7 +156,7 @@ def is_loaded_or_refused(path: Path) -> None:
     assert torch.isfinite(logits).all()
 
 
-@fuzz(80, 6, changes=edits)
+@fuzz(80, 4, changes=edits)
 def test_an_altered_network_is_loaded_or_refused(made: Path, changes: list[Edit]) -> None:
     path = made / "altered.pt"
     shutil.copy(made / "network.pt", path)
@@ -164,7 +164,7 @@ def test_an_altered_network_is_loaded_or_refused(made: Path, changes: list[Edit]
     is_loaded_or_refused(path)
 
 
-@fuzz(80, 6, changes=byte_edits)
+@fuzz(80, 4, changes=byte_edits)
 def test_a_damaged_network_is_loaded_or_refused(made: Path, changes: list[Edit]) -> None:
     path = made / "damaged.pt"
     path.write_bytes((made / "network.pt").read_bytes())

@@ -77,21 +77,21 @@ def test_the_commands_work_on_what_is_whole(folder, name, words):
     assert ends_in_words(folder, words) == (2 if "nowhere" in words else 0)
 
 
-@fuzz(120, 12, command=st.sampled_from([each for each in COMMANDS if not each[0].endswith(".pt")]), edits=text_edits)
+@fuzz(120, 8, command=st.sampled_from([each for each in COMMANDS if not each[0].endswith(".pt")]), edits=text_edits)
 def test_commands_on_damaged_texts(folder: Path, command: tuple[str, list[str]], edits: list[Edit]) -> None:
     name, words = command
     text = edited((folder / name).read_text(encoding="utf-8"), edits)
     with_damaged(folder, name, text.encode("utf-8", "surrogatepass"), words)
 
 
-@fuzz(60, 6, command=st.sampled_from([each for each in COMMANDS if each[0].endswith(".json")]), edits=tree_edits(VALUES))
+@fuzz(60, 4, command=st.sampled_from([each for each in COMMANDS if each[0].endswith(".json")]), edits=tree_edits(VALUES))
 def test_commands_on_data_of_another_form(folder: Path, command: tuple[str, list[str]], edits: list[Edit]) -> None:
     name, words = command
     tree: Any = altered(json.loads((folder / name).read_text(encoding="utf-8")), edits)
     with_damaged(folder, name, json.dumps(tree).encode(), words)
 
 
-@fuzz(40, 6, words=st.sampled_from(DATABASE), edits=byte_edits)
+@fuzz(40, 4, words=st.sampled_from(DATABASE), edits=byte_edits)
 def test_commands_on_a_damaged_database(folder: Path, words: list[str], edits: list[Edit]) -> None:
     with_damaged(folder, "spnas.db", edited((folder / "spnas.db").read_bytes(), edits), words)
 
@@ -105,7 +105,7 @@ words_as_numbers = (
 )
 
 
-@fuzz(300, 4, kind=st.sampled_from([Count(1, 10**6), Number(0, 10**6), Number(0, 16, above=True), Seed()]), word=words_as_numbers)
+@fuzz(300, 3, kind=st.sampled_from([Count(1, 10**6), Number(0, 10**6), Number(0, 16, above=True), Seed()]), word=words_as_numbers)
 def test_what_is_taken_as_a_number_is_one(folder: Path, kind: click.ParamType, word: str) -> None:
     try:
         number = kind.convert(word, None, None)

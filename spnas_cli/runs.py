@@ -33,7 +33,7 @@ folder_option = click.option(
 
 workers_option = click.option(
     "--workers",
-    type=Count(0, 1024),
+    type=Count(0, 256),
     default=0,
     show_default=True,
     help="Processes that load images; 0 loads them in the main process.",

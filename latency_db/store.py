@@ -284,15 +284,17 @@ class Store:
         """
         if not re.fullmatch(NAME_PATTERN, name):
             raise InputError(f"{name!r} cannot name a table", hint="use up to 128 letters, digits and . _ : @ + -")
-        if name in published_names():
-            raise StoreError(f"{name} is a table that ships with spnas", hint="choose another name with --name")
         with self._translated():
             holder = self._connection.execute("SELECT campaign FROM latency_tables WHERE name = ?", (name,)).fetchone()
-            if holder is not None and (campaign is None or holder[0] != campaign.id):
-                raise StoreError(
-                    f"another table is called {name} (measured with other settings, or imported)",
-                    hint="choose another name with --name",
-                )
+        if holder is not None and campaign is not None and holder[0] == campaign.id:
+            return
+        if holder is not None:
+            problem = f"another table is called {name} (measured with other settings, or imported)"
+        elif name in published_names():
+            problem = f"{name} is a table that ships with spnas"
+        else:
+            return
+        raise StoreError(problem, hint="choose another name with --name")
 
     def tables(self) -> list[LatencyTable]:
         """All tables by name."""

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from latency_db.runtime_model import Prediction, RuntimeModel
-from profiling.conditions import Conditions
+from profiling.conditions import UNKNOWN, Conditions
 from profiling.errors import MissingRowsError, TableError
 from profiling.layers import LayerSpec
 from profiling.space import Architecture, SearchSpace, built_in_names, load_architecture, load_space
@@ -178,7 +178,8 @@ class LatencyTable(SpecModel):
                 words[-1] = space.name
                 words += [word for name, value in given.items() for word in (options[name], str(value))]
         for name in ("threads", "cores", "precision", "delegate"):
-            words += [f"--{name}", str(getattr(conditions, name))]
+            value = getattr(conditions, name)
+            words += [] if value == UNKNOWN else [f"--{name}", str(value)]
         return shlex.join(["spnas", "profile", *words])
 
 

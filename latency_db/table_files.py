@@ -112,7 +112,7 @@ def _number(cell: str) -> Any:
 
 
 def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.PathLike[str] = "spnas.db") -> LatencyTable:
-    """Loads a table from a file, from those that ship with spnas, or by its name in a database.
+    """Loads a table from a file, by its name in a database, or from those that ship with spnas.
 
     Args:
         name_or_file: ends in `.json` or `.csv` if it is a file; None means the only table in the database.
@@ -126,16 +126,17 @@ def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.
     name = None if name_or_file is None else os.fspath(name_or_file)
     if name is not None and Path(name).suffix in (".json", ".csv"):
         return read_table(Path(name))
-    if name in published_names():
-        return published_table(name)
     stored = {table.name: table for table in stored_tables(Path(db))}
     if name is None and len(stored) == 1:
         return next(iter(stored.values()))
+    # First: a database may be older than the table of this name that ships with spnas.
     if name in stored:
         return stored[name]
+    if name in published_names():
+        return published_table(name)
     problem = "no table was given" if name is None else f"there is no table {name!r}"
     there = ", ".join(stored) or "no table; spnas profile makes one"
-    raise TableError(problem, hint=f"{db} holds {there}; {', '.join(published_names())} ships with spnas")
+    raise TableError(problem, hint=f"{db} holds {there}; {', '.join(published_names())} ship with spnas")
 
 
 def stored_tables(database: Path) -> list[LatencyTable]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,13 +11,15 @@ from profiling.specfile import SpecModel
 
 Precision = Literal["fp32", "fp16", "int8"]
 Delegate = Literal["xnnpack", "none", "gpu", "nnapi"]
+Unknown = Literal["unknown"]
+UNKNOWN: Unknown = "unknown"
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 DELEGATES: tuple[Delegate, ...] = ("xnnpack", "none", "gpu", "nnapi")
 
 
 class Conditions(SpecModel):
-    """The conditions of a measurement.
+    """The conditions of a measurement; what the source of a published table does not say is `unknown`.
 
     Attributes:
         device: `host`, or the serial number of a phone.
@@ -38,10 +40,10 @@ class Conditions(SpecModel):
     soc: str
     runtime: str
     tool: str
-    threads: int = Field(ge=1)
+    threads: Annotated[int, Field(ge=1)] | Unknown
     cores: str
-    precision: Precision
-    delegate: Delegate
+    precision: Precision | Unknown
+    delegate: Delegate | Unknown
 
     @property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
@@ -20,16 +20,13 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
-from profiling.layers import Head, LayerSpec, MBConv, NetworkSpec, Stem
+from profiling.layers import Bottleneck, FBNetBlock, Head, LayerSpec, MBConv, NetworkSpec, Stem
 from profiling.space_limits import require_convertible, require_few
 from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
+from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels
 
 Spec = TypeVar("Spec", bound=SpecModel)
 Folder = Literal["spaces", "architectures"]
-Positive = Annotated[int, Field(ge=1, le=65536)]
-Kernel = Annotated[int, Field(ge=1, le=31)]
-# Types are exact, except that a list in a file may become a tuple; its items stay exact.
-FROM_LIST = Field(strict=False)
 
 
 @dataclass(frozen=True)
@@ -44,53 +41,18 @@ class Choice:
         """`skip`, or kernel and ratio, e.g. `5x5-6`. Names are read back through `SearchSpace.choices`, never parsed."""
         return "skip" if self == SKIP else f"{self.kernel}x{self.kernel}-{self.expansion}"
 
+    def layer(self, largest: MBConv) -> Bottleneck:
+        """What it makes of a place whose largest layer is this one; not for `SKIP`.
+
+        At ratio 1 there is an expanding convolution too, as in FBNet: it is the first part of that of larger ratios.
+        """
+        if self.expansion > 1:
+            return replace(largest, kernel=self.kernel, expansion=self.expansion)
+        values = {field.name: getattr(largest, field.name) for field in fields(largest)}
+        return FBNetBlock(**values | {"kernel": self.kernel, "expansion": 1, "depthwise": 1})
+
 
 SKIP = Choice(0, 0)
-
-
-def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) -> int:
-    """A number of channels times the width multiplier: a multiple of the divisor, never more than 10 % below what was wanted."""
-    wanted = channels * width_multiplier
-    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * wanted else rounded
-
-
-class StemSettings(SpecModel):
-    """The first convolution."""
-
-    channels: Positive
-    kernel: Kernel = 3
-    stride: Literal[1, 2] = 2
-
-
-class HeadSettings(SpecModel):
-    """The 1×1 convolution before the classifier."""
-
-    channels: Positive
-
-
-class Stage(SpecModel):
-    """Layers with one number of output channels; the stride is that of the first.
-
-    A stage with a kernel and an expansion ratio is fixed; in other stages every layer is searchable.
-    """
-
-    layers: Positive
-    channels: Positive
-    stride: Literal[1, 2] = 1
-    kernel: Kernel | None = None
-    expansion: Positive | None = None
-
-    @model_validator(mode="after")
-    def _fixed_in_both_or_neither(self) -> Self:
-        if (self.kernel is None) != (self.expansion is None):
-            raise ValueError("a fixed stage gives both kernel and expansion, a searchable one neither")
-        return self
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether its layers are fixed, with nothing to choose."""
-        return self.kernel is not None
 
 
 @dataclass(frozen=True)
@@ -122,7 +84,8 @@ class SearchSpace(SpecModel):
         image_channels: 3 for colour, 1 for grey images.
         classes: outputs of the classifier.
         kernels: depthwise kernel sizes, odd and increasing; each is the inner core of the next.
-        expansions: expansion ratios, increasing; the channels of each are the first channels of the next.
+        expansions: expansion ratios, increasing; the channels of each are the first channels of the next. See `Choice.layer`
+            for ratio 1.
         skip: whether a layer with a residual connection may be dropped.
         width_multiplier: scales all channels but the head's below 1, rounded to a multiple of `channel_divisor`
             and never by more than 10 % down, as MobileNetV2 does.
@@ -152,9 +115,8 @@ class SearchSpace(SpecModel):
     @field_validator("expansions")
     @classmethod
     def _nested_expansions(cls, expansions: tuple[int, ...]) -> tuple[int, ...]:
-        # An MBConv of ratio 1 has no expanding convolution, so it is not a part of one that has.
-        if not expansions or expansions[0] < 2 or list(expansions) != sorted(set(expansions)):
-            raise ValueError(f"expansion ratios must be increasing, at least 2, such as [3, 6], not {list(expansions)}")
+        if not expansions or list(expansions) != sorted(set(expansions)):
+            raise ValueError(f"expansion ratios must be increasing, such as [3, 6], not {list(expansions)}")
         return expansions
 
     @model_validator(mode="after")
@@ -209,11 +171,7 @@ class SearchSpace(SpecModel):
         if stage.kernel is not None and stage.expansion is not None:
             return Slot(position, (), {"fixed": replace(largest, kernel=stage.kernel, expansion=stage.expansion)})
         choices = [choice for choice in self.choices if choice != SKIP or largest.residual]
-        layers = {
-            choice.name: replace(largest, kernel=choice.kernel, expansion=choice.expansion)
-            for choice in choices
-            if choice != SKIP
-        }
+        layers = {choice.name: choice.layer(largest) for choice in choices if choice != SKIP}
         return Slot(position, tuple(choice.name for choice in choices), layers)
 
     @cached_property

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, RootModel
 
-from profiling.space import FROM_LIST
 from profiling.specfile import SpecModel
+from profiling.stages import FROM_LIST
 from search.config import Positive
 from search.finding.doubts import Doubt
 

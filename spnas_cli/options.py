@@ -79,7 +79,8 @@ db_option = click.option(
 table_option = click.option(
     "--table",
     metavar="TABLE",
-    help="Latency table: a name in the database, a .json or .csv file, or `pixel1`. [default: the only one in the database]",
+    help="Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
+    "`raspi4`. [default: the only one in the database]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")

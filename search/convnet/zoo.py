@@ -15,8 +15,9 @@ from pydantic import Field, model_validator
 
 from profiling.errors import InputError
 from profiling.layers import FBNetBlock, Head, LayerSpec, MBConv, NetworkSpec, PoolHead, Separable, Stem
-from profiling.space import FROM_LIST, Architecture, Kernel, Positive, load_architecture, scaled_channels
+from profiling.space import Architecture, load_architecture
 from profiling.specfile import SpecModel, parse_spec
+from profiling.stages import FROM_LIST, Kernel, Positive, scaled_channels
 
 Block = Literal["separable", "mbconv", "fbnet"]
 SINGLE_PATH = "single-path-nas"

@@ -22,7 +22,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from latency_db.figures import save_figure
 from latency_db.runtime_model import LayerLatency, RuntimeModel
-from profiling.layers import Head, LayerSpec, MBConv, Stem
+from profiling.layers import Bottleneck, Head, LayerSpec, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search.supernet.superkernel import shell_masks
 from search.supernet.supernet import Supernet
@@ -172,22 +172,22 @@ def _draw_bar(axes: Axes, space: SearchSpace, position: int, layer: LayerSpec | 
 
 
 def _ratio(layer: LayerSpec) -> int:
-    return layer.expansion if isinstance(layer, MBConv) else 1
+    return layer.expansion if isinstance(layer, Bottleneck) else 1
 
 
 def _name(layer: LayerSpec) -> str:
     match layer:
         case Stem():
             return f"stem {layer.kernel}×{layer.kernel}"
-        case MBConv():
+        case Bottleneck():
             return f"MB {layer.kernel}×{layer.kernel}-{layer.expansion}" + (" ↓2" if layer.stride == 2 else "")
         case _:
             return layer.KIND
 
 
 def _colour(space: SearchSpace, layer: LayerSpec) -> Colour:
-    """The colour of its choice; grey for layers that are not MBConvs among the space's choices."""
-    if not isinstance(layer, MBConv):
+    """The colour of its choice; grey for layers that are none of the space's choices."""
+    if not isinstance(layer, Bottleneck):
         return to_rgba(GREY)
     return choice_colour(space, Choice(layer.kernel, layer.expansion))
 

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from profiling.layers import MBConv
+from profiling.layers import Bottleneck
 from profiling.space import SKIP, Architecture, Choice, SearchSpace, Slot
 from search.convnet.network import ConvBN, HeadBlock, MBConvBlock, Network, build_block
 from search.supernet import superkernel
@@ -45,7 +45,7 @@ class SuperMBConv(MBConvBlock):
     """The MBConv that contains every choice of a place."""
 
     def __init__(self, slot: Slot) -> None:
-        super().__init__(cast(MBConv, list(slot.layers.values())[-1]))
+        super().__init__(cast(Bottleneck, list(slot.layers.values())[-1]))
         self.skippable = SKIP.name in slot.choices
 
     def forward(self, x: Tensor, masks: tuple[Tensor, Tensor, Tensor] | None = None, limit: Choice | None = None) -> Tensor:

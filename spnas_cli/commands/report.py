@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "table_names",
     metavar="TABLE",
     multiple=True,
-    help="Latency table to show: a name in the database, a .json or .csv file, or `pixel1`; may be repeated. "
+    help="Latency table to show: a name in the database, a .json or .csv file, or one that ships with spnas; may be repeated. "
     "[default: the tables in the folders of the searches]",
 )
 @click.option(

@@ -27,8 +27,9 @@ TABLE_METAVAR = "[TABLE]"
 def table() -> None:
     """List, show, compare, merge, import and export latency tables.
 
-    TABLE is a name in the database, a .json or .csv file, or pixel1, the Pixel 1 figures of the paper's authors. If you leave it
-    out, the only table in the database is used. All latencies are in ms.
+    TABLE is a name in the database, a .json or .csv file, or one that ships with spnas: pixel1, the Pixel 1 figures of the
+    paper's authors; pixel3 and raspi4, a Pixel 3 and a Raspberry Pi 4 on the space fbnet, recovered from published sums. If you
+    leave it out, the only table in the database is used. All latencies are in ms.
 
     \b
     Examples:
@@ -50,7 +51,10 @@ def list_tables(db: Path, as_json: bool) -> None:
     from latency_db.published import published_names, published_table
     from latency_db.table_files import stored_tables
 
-    tables = [*stored_tables(db), *(published_table(name) for name in published_names())]
+    stored = stored_tables(db)
+    # A database may be older than a table of the same name that ships with spnas.
+    names = set(published_names()) - {item.name for item in stored}
+    tables = [*stored, *map(published_table, sorted(names))]
     rows = [
         {
             "name": item.name,

@@ -45,7 +45,7 @@ def test_the_space_of_the_paper():
 def test_choices_survive_the_way_through_a_file(data):
     """One table of choices serves both directions, for nested lists of any length."""
     kernels = data.draw(st.lists(st.sampled_from([3, 5, 7, 9, 11]), min_size=1, unique=True).map(sorted))
-    expansions = data.draw(st.lists(st.integers(2, 8), min_size=1, unique=True).map(sorted))
+    expansions = data.draw(st.lists(st.integers(1, 8), min_size=1, unique=True).map(sorted))
     space = space_of(name="mine", kernels=kernels, expansions=expansions, skip=data.draw(st.booleans()))
     choices = tuple(data.draw(st.sampled_from(slot.choices)) for slot in space.searchable)
     architecture = Architecture(space=space, choices=choices)
@@ -122,7 +122,7 @@ def test_a_wrong_space_file_names_the_line_and_what_is_allowed(tmp_path, old, ne
     ("text", "line", "words"),
     [
         ('{"space": "imagenet",\n "choices": ["3x3-3"]}', 2, "1 choices given, but the space imagenet has 20"),
-        ('{"space": "imagnet",\n "choices": []}', 1, "unknown space 'imagnet'; spaces: digits, fashion-mnist, imagenet"),
+        ('{"space": "imagnet",\n "choices": []}', 1, "unknown space 'imagnet'; spaces: digits, fashion-mnist, fbnet, imagenet"),
         ('{"space": "digits", "choices": ["3x3-3", "3x3-3",\n"4x4-3"' + ', "3x3-3"' * 6 + "]}", 2, "allowed: skip, 3x3-3"),
         ('{"space": "digits", "choices": [\n"skip"' + ', "3x3-3"' * 8 + "]}", 2, "'skip' is not a choice of this layer"),
         ('{"space": "digits",\n', 2, "not valid JSON"),
@@ -139,7 +139,7 @@ def test_a_wrong_architecture_file_names_the_line_and_what_is_allowed(tmp_path, 
 
 
 def test_unknown_names_say_what_there_is():
-    with pytest.raises(InputError, match="digits, fashion-mnist, imagenet"):
+    with pytest.raises(InputError, match="digits, fashion-mnist, fbnet, imagenet"):
         load_space("cifar")
     with pytest.raises(InputError, match="single-path-nas"):
         load_architecture("resnet")

@@ -63,7 +63,7 @@ def test_an_architecture_file_and_a_calibrated_table(empty_folder):
     [
         (("predict", "nobody.json", *PIXEL1), 2, "single-path-nas"),
         (("predict", "single-path-nas"), 6, "no table was given"),
-        (("predict", "single-path-nas", "--table", "pixel2"), 6, "pixel1 ships with spnas"),
+        (("predict", "single-path-nas", "--table", "pixel2"), 6, "pixel1, pixel3, raspi4 ship with spnas"),
         (("predict", "skip", *PIXEL1), 2, "place 2 of imagenet cannot be 'skip'; allowed: 3x3-3"),
         (("predict", "bad.json", *PIXEL1), 2, "bad.json:1: choices: 1 choices given"),
         (("predict", "other.json", *PIXEL1), 6, "the space imagenet, not to digits"),

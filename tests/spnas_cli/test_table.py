@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_list_names_the_tables_of_the_database_and_those_that_ship():
     rows = json.loads(spnas("table", "list", "--json").stdout)
-    assert [row["name"] for row in rows] == ["mine", "pixel1"]
+    assert [row["name"] for row in rows] == ["mine", "pixel1", "pixel3", "raspi4"]
     assert {row["rows"] for row in rows} == {80}
     assert "mine" in spnas("table", "list").stdout
     assert "mine" not in spnas("table", "list", "--db", "elsewhere.db").stdout
@@ -118,7 +118,7 @@ def test_merge_fills_the_holes_and_wants_a_word_where_the_two_differ(folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("show", "nothing"), 6, "spnas.db holds mine; pixel1 ships with spnas"),
+        (("show", "nothing"), 6, "spnas.db holds mine; pixel1, pixel3, raspi4 ship with spnas"),
         (("show", "nothing.json"), 2, "nothing.json: No such file"),
         (("show", "--db", "elsewhere.db"), 6, "no table; spnas profile makes one"),
         (("list", "--db", "pixel1.json"), 6, "is not a database"),

@@ -47,6 +47,7 @@ def every_choice_of_each_layer(space):
         {"kernels": [3, 5, 7], "expansions": [2, 4, 6], "resolution": 24},
         {"resolution": 13},
         {"expansions": [4]},
+        {"expansions": [1, 3]},
         {"skip": False},
     ],
     ids=str,

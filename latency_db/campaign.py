@@ -12,10 +12,10 @@ from profiling.conditions import Conditions
 from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
 from profiling.events import Converting, Watch
-from profiling.layers import NetworkSpec
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
 from profiling.models.supply import ModelSupply
+from profiling.network import NetworkSpec
 from profiling.session import Session
 from profiling.space import SearchSpace
 from profiling.visit_plan import VisitPlan

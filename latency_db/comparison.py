@@ -12,8 +12,8 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.conditions import Conditions
 from profiling.errors import InputError, MissingRowsError
-from profiling.layers import NetworkSpec
 from profiling.models.foreign import TfliteFile
+from profiling.network import NetworkSpec
 from profiling.space import Architecture, load_space
 from profiling.stats import lower_quartile, most_visits
 from profiling.visits import Visits

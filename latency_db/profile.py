@@ -12,7 +12,7 @@ from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.device import RunSettings
 from profiling.errors import InputError
-from profiling.layers import NetworkSpec
+from profiling.network import NetworkSpec
 from profiling.space import Architecture, SearchSpace, random_architectures
 from profiling.visits import Visits
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from profiling.errors import MissingRowsError, TableError
-from profiling.layers import NetworkSpec
+from profiling.network import NetworkSpec
 from profiling.space import SKIP, Architecture, SearchSpace, Slot
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Layers and networks: what one TFLite model contains.
+"""Layers: what one TFLite model contains.
 
 A layer is frozen and its key spells every field, so that equal keys mean the same model and a latency found under one key is
 never used for another layer. Two layers of a network with the same key are measured once.
@@ -6,88 +6,49 @@ never used for another layer. Two layers of a network with the same key are meas
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Literal, Self
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
 from typing_extensions import override
 
+from profiling.convolutions import ACTIVATIONS, Activation, Convolution, same_padding_resolution
 from profiling.errors import InputError
-
-MOST_DIGITS = 10  # of a field in a key
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution of a layer; the classifier is one of 1×1 on a single pixel, with a bias and no batch norm.
-
-    Attributes:
-        kernel: height and width of the kernel.
-        in_channels, out_channels: of its input and output; each depthwise output has one input.
-        out_resolution: height and width of the output in pixels.
-        kind: what it is.
-    """
-
-    kernel: int
-    in_channels: int
-    out_channels: int
-    out_resolution: int
-    kind: Literal["full", "depthwise", "classifier"] = "full"
-
-    @property
-    def weights(self) -> int:
-        """How many weights the kernel has."""
-        return self.kernel**2 * self.out_channels * (1 if self.kind == "depthwise" else self.in_channels)
-
-    @property
-    def parameters(self) -> int:
-        """The weights, with the scale and the bias of batch norm for each output, or the bias of the classifier."""
-        return self.weights + self.out_channels * (1 if self.kind == "classifier" else 2)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of one image; biases, activations, pooling and additions are not counted, as in the papers of these networks."""
-        return self.weights * self.out_resolution**2
+from profiling.layer_keys import values_of, words_of
 
 
 @dataclass(frozen=True, order=True)
 class LayerSpec:
-    """One layer, input square, NHWC, `SAME` padding, ReLU6 after every convolution but the last of a bottleneck.
+    """One layer, input square, NHWC, `SAME` padding, an activation after every convolution but the last of a bottleneck.
 
     Attributes:
         resolution: height and width of the input in pixels.
         in_channels: channels of the input.
         out_channels: channels of the output.
+        activation: as above.
     """
 
     KIND: ClassVar[str]
-    LETTERS: ClassVar[dict[str, str]] = {
-        "resolution": "r",
-        "in_channels": "i",
-        "out_channels": "o",
-        "stride": "s",
-        "kernel": "k",
-        "expansion": "e",
-        "residual": "x",
-        "depthwise": "d",
-        "classes": "c",
-    }
+    # Numbers that may be 0: what they count is then not there.
+    MAY_BE_ABSENT: ClassVar[tuple[str, ...]] = ()
 
     resolution: int
     in_channels: int
     out_channels: int
+    activation: Activation = field(default="relu6", kw_only=True)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, bool) and value < 1:
-                raise InputError(f"{field.name} of a {self.KIND} layer must be at least 1, not {value}")
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"the activation of a {self.KIND} layer must be one of {', '.join(ACTIVATIONS)}")
+        for each in fields(self):
+            value, least = getattr(self, each.name), 0 if each.name in self.MAY_BE_ABSENT else 1
+            if isinstance(value, int) and not isinstance(value, bool) and value < least:
+                raise InputError(f"{each.name} of a {self.KIND} layer must be at least {least}, not {value}")
 
     @property
     def key(self) -> str:
         """Every field of the layer in one string, e.g. `mbconv-r112-i16-o24-s2-k3-e6-x0`."""
-        values = (f"{self.LETTERS[field.name]}{int(getattr(self, field.name))}" for field in fields(self))
-        return "-".join((self.KIND, *values))
+        return "-".join((self.KIND, *words_of(self)))
 
     @classmethod
     def from_key(cls, key: str) -> LayerSpec:
@@ -98,15 +59,13 @@ class LayerSpec:
         """
         kind, *words = key.split("-")
         layer_class = LAYER_KINDS.get(kind)
-        if layer_class is not None and all(word[1:].isdecimal() and len(word) <= MOST_DIGITS for word in words):
-            names = {letter: name for name, letter in cls.LETTERS.items()}
-            values = {names.get(word[0], word): int(word[1:]) for word in words}
-            if list(values) == [field.name for field in fields(layer_class)]:
-                if "residual" in values:
-                    values["residual"] = bool(values["residual"])
-                layer = layer_class(**values)
+        try:
+            if layer_class is not None:
+                layer = layer_class(**values_of(words))
                 if layer.key == key:
                     return layer
+        except (TypeError, ValueError, InputError):  # no words of a key, or not those of this kind, or not such a layer
+            pass
         raise InputError(f"{key!r} is not a layer key", hint=f"a key looks like {MBConv(112, 16, 24, 2, 3, 6, False).key}")
 
     @property
@@ -127,7 +86,7 @@ class LayerSpec:
     @property
     def ops(self) -> tuple[str, ...]:
         """The TFLite operators that this layer must become, in order; with any others the model is wrong."""
-        return tuple(CONVOLUTION_OPS[convolution.kind] for convolution in self.convolutions)
+        return _ops_of(self.convolutions)
 
     @property
     def parameters(self) -> int:
@@ -155,14 +114,15 @@ class StridedLayer(LayerSpec):
 
 @dataclass(frozen=True, order=True)
 class Stem(StridedLayer):
-    """A full k×k convolution, the first layer of a network."""
+    """A full k×k convolution, the first layer of a network; MobileNetV4 has more of them."""
 
     KIND: ClassVar[str] = "stem"
 
     @property
     @override
     def convolutions(self) -> tuple[Convolution, ...]:
-        return (Convolution(self.kernel, self.in_channels, self.out_channels, self.out_resolution),)
+        shape = (self.kernel, self.in_channels, self.out_channels, self.out_resolution)
+        return (Convolution(*shape, self.stride, activation=self.activation),)
 
 
 @dataclass(frozen=True, order=True)
@@ -176,27 +136,43 @@ class Separable(StridedLayer):
     def convolutions(self) -> tuple[Convolution, ...]:
         size = self.out_resolution
         return (
-            Convolution(self.kernel, self.in_channels, self.in_channels, size, "depthwise"),
-            Convolution(1, self.in_channels, self.out_channels, size),
+            Convolution(self.kernel, self.in_channels, self.in_channels, size, self.stride, "depthwise", self.activation),
+            Convolution(1, self.in_channels, self.out_channels, size, activation=self.activation),
         )
 
 
 @dataclass(frozen=True, order=True)
 class Bottleneck(StridedLayer):
-    """A 1×1 expansion, a k×k depthwise convolution and a linear 1×1 one; `residual` adds the input to what comes out."""
+    """A 1×1 expansion, a k×k depthwise convolution and a linear 1×1 one; `residual` adds the input to what comes out.
+
+    Attributes:
+        expansion: how many times as many channels the depthwise convolution has as the input, rounded down.
+        residual: as above.
+        hidden: channels of the depthwise convolution where they are no multiple of the input's, else 0.
+        squeeze: channels in the middle of squeeze-and-excitation, which follows the depthwise convolution, as in MobileNetV3:
+            ReLU in its middle, a hard sigmoid at its end; 0 where there is none.
+    """
+
+    MAY_BE_ABSENT: ClassVar[tuple[str, ...]] = ("hidden", "squeeze")
 
     expansion: int
     residual: bool
+    hidden: int = field(default=0, kw_only=True)
+    squeeze: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.residual and (self.stride != 1 or self.in_channels != self.out_channels):
             raise InputError(f"a residual {self.KIND} layer needs stride 1 and as many output as input channels", where=self.key)
+        if self.hidden and (self.hidden // self.in_channels != self.expansion or self.hidden % self.in_channels == 0):
+            raise InputError(
+                f"{self.hidden} is not between {self.expansion} times the input channels and once more", where=self.key
+            )
 
     @property
     def hidden_channels(self) -> int:
         """Channels of the depthwise convolution."""
-        return self.in_channels * self.expansion
+        return self.hidden or self.in_channels * self.expansion
 
     @property
     def has_expansion(self) -> bool:
@@ -209,17 +185,41 @@ class Bottleneck(StridedLayer):
         return 1
 
     @property
+    def features(self) -> tuple[Convolution, ...]:
+        """All before squeeze-and-excitation."""
+        hidden, size, activation = self.hidden_channels, self.out_resolution, self.activation
+        expand = Convolution(1, self.in_channels, hidden, self.resolution, activation=activation)
+        depthwise = (
+            Convolution(self.kernel, hidden, hidden, size, self.stride if index == 0 else 1, "depthwise", activation)
+            for index in range(self.depthwise_count)
+        )
+        return (*((expand,) if self.has_expansion else ()), *depthwise)
+
+    @property
+    def excitation(self) -> tuple[Convolution, ...]:
+        """The two convolutions of squeeze-and-excitation, on the mean of each channel; none without it."""
+        if not self.squeeze:
+            return ()
+        return (
+            Convolution(1, self.hidden_channels, self.squeeze, 1, activation="relu", has_norm=False),
+            Convolution(1, self.squeeze, self.hidden_channels, 1, activation="hsigmoid", has_norm=False),
+        )
+
+    @property
+    def projection(self) -> Convolution:
+        """The linear one."""
+        return Convolution(1, self.hidden_channels, self.out_channels, self.out_resolution)
+
+    @property
     @override
     def convolutions(self) -> tuple[Convolution, ...]:
-        hidden, size = self.hidden_channels, self.out_resolution
-        expand = (Convolution(1, self.in_channels, hidden, self.resolution),) if self.has_expansion else ()
-        depthwise = (Convolution(self.kernel, hidden, hidden, size, "depthwise"),) * self.depthwise_count
-        return (*expand, *depthwise, Convolution(1, hidden, self.out_channels, size))
+        return (*self.features, *self.excitation, self.projection)
 
     @property
     @override
     def ops(self) -> tuple[str, ...]:
-        return (*super().ops, *(("ADD",) if self.residual else ()))
+        excitation = ("MEAN", *_ops_of(self.excitation), "MUL") if self.squeeze else ()
+        return (*_ops_of(self.features), *excitation, *self.projection.ops, *(("ADD",) if self.residual else ()))
 
 
 @dataclass(frozen=True, order=True)
@@ -231,7 +231,7 @@ class MBConv(Bottleneck):
     @property
     @override
     def has_expansion(self) -> bool:
-        return self.expansion > 1
+        return self.hidden_channels > self.in_channels
 
 
 @dataclass(frozen=True, order=True)
@@ -254,8 +254,54 @@ class FBNetBlock(Bottleneck):
 
 
 @dataclass(frozen=True, order=True)
+class UniversalBottleneck(Bottleneck):
+    """MobileNetV4's universal inverted bottleneck: a depthwise convolution before the expansion, one after it, or both.
+
+    Attributes:
+        kernel: of the depthwise convolution after the expansion; 0 where there is none.
+        start: kernel of the one before it, which is linear; 0 where there is none. It has the stride if it is the only one.
+    """
+
+    KIND: ClassVar[str] = "uib"
+    MAY_BE_ABSENT: ClassVar[tuple[str, ...]] = ("kernel", "start", "hidden", "squeeze")
+
+    start: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stride != 1 and not (self.kernel or self.start):
+            raise InputError("a uib layer without a depthwise convolution has stride 1", where=self.key)
+
+    @property
+    @override
+    def has_expansion(self) -> bool:
+        return True
+
+    @property
+    @override
+    def depthwise_count(self) -> int:
+        return 1 if self.kernel else 0
+
+    @property
+    @override
+    def features(self) -> tuple[Convolution, ...]:
+        if not self.start:
+            return super().features
+        stride = 1 if self.kernel else self.stride
+        size = same_padding_resolution(self.resolution, stride)
+        first = Convolution(self.start, self.in_channels, self.in_channels, size, stride, "depthwise")
+        expand, *rest = super().features
+        return (first, replace(expand, out_resolution=size), *rest)
+
+
+@dataclass(frozen=True, order=True)
 class FinalLayer(LayerSpec):
-    """The end of a network: the classifier takes the mean of each of `out_channels` channels over the image."""
+    """The end of a network: the classifier takes the mean of each channel over the image.
+
+    Attributes:
+        out_channels: before the mean.
+        classes: outputs of the classifier.
+    """
 
     classes: int
 
@@ -265,15 +311,24 @@ class FinalLayer(LayerSpec):
         return 1
 
     @property
-    def classifier(self) -> Convolution:
-        """The classifier, the last of the convolutions."""
-        return Convolution(1, self.out_channels, self.classes, 1, "classifier")
+    def pooled(self) -> tuple[Convolution, ...]:
+        """What stands behind the mean; the classifier is the last."""
+        return (Convolution(1, self.out_channels, self.classes, 1, kind="dense", has_norm=False),)
+
+    @property
+    def features(self) -> tuple[Convolution, ...]:
+        """What stands before the mean."""
+        return (Convolution(1, self.in_channels, self.out_channels, self.resolution, activation=self.activation),)
+
+    @property
+    @override
+    def convolutions(self) -> tuple[Convolution, ...]:
+        return (*self.features, *self.pooled)
 
     @property
     @override
     def ops(self) -> tuple[str, ...]:
-        *before, classifier = super().ops
-        return (*before, "MEAN", classifier)
+        return (*_ops_of(self.features), "MEAN", *_ops_of(self.pooled))
 
 
 @dataclass(frozen=True, order=True)
@@ -282,10 +337,28 @@ class Head(FinalLayer):
 
     KIND: ClassVar[str] = "head"
 
+
+@dataclass(frozen=True, order=True)
+class MlpHead(FinalLayer):
+    """A head with one more layer between pooling and classifier: the end of MobileNetV3 and V4.
+
+    Attributes:
+        hidden: outputs of that layer.
+        norm: whether it has batch norm (MobileNetV4) or a bias (MobileNetV3).
+    """
+
+    KIND: ClassVar[str] = "mlphead"
+
+    hidden: int
+    norm: bool
+
     @property
     @override
-    def convolutions(self) -> tuple[Convolution, ...]:
-        return (Convolution(1, self.in_channels, self.out_channels, self.resolution), self.classifier)
+    def pooled(self) -> tuple[Convolution, ...]:
+        [classifier] = super().pooled
+        shape = (1, self.out_channels, self.hidden, 1)
+        between = Convolution(*shape, kind="dense", activation=self.activation, has_norm=self.norm)
+        return (between, replace(classifier, in_channels=self.hidden))
 
 
 @dataclass(frozen=True, order=True)
@@ -298,83 +371,19 @@ class PoolHead(FinalLayer):
         super().__post_init__()
         if self.in_channels != self.out_channels:
             raise InputError("a pool layer has as many output as input channels", where=self.key)
+        if self.activation != "relu6":
+            raise InputError("a pool layer has no activation", where=self.key)
 
     @property
     @override
-    def convolutions(self) -> tuple[Convolution, ...]:
-        return (self.classifier,)
+    def features(self) -> tuple[Convolution, ...]:
+        return ()
 
 
-CONVOLUTION_OPS = {"full": "CONV_2D", "depthwise": "DEPTHWISE_CONV_2D", "classifier": "FULLY_CONNECTED"}
-LAYER_KINDS: dict[str, type[LayerSpec]] = {kind.KIND: kind for kind in (Stem, Separable, MBConv, FBNetBlock, Head, PoolHead)}
+LAYER_KINDS: dict[str, type[LayerSpec]] = {
+    kind.KIND: kind for kind in (Stem, Separable, MBConv, FBNetBlock, UniversalBottleneck, Head, MlpHead, PoolHead)
+}
 
 
-def same_padding_resolution(resolution: int, stride: int) -> int:
-    """Output pixels of a convolution with TensorFlow's `SAME` padding: ceil(resolution / stride)."""
-    return -(-resolution // stride)
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """The layers of a whole network in order, each fed by the one before it.
-
-    Raises:
-        InputError: there is no layer, or a layer does not fit the one before it.
-    """
-
-    layers: tuple[LayerSpec, ...]
-
-    def __post_init__(self) -> None:
-        if not self.layers:
-            raise InputError("a network needs at least one layer")
-        for before, after in zip(self.layers, self.layers[1:], strict=False):
-            if (before.out_resolution, before.out_channels) != (after.resolution, after.in_channels):
-                raise InputError(
-                    f"gives {before.out_resolution}×{before.out_resolution}×{before.out_channels}, "
-                    f"which does not fit the next layer {after.key}",
-                    where=before.key,
-                )
-
-    @classmethod
-    def of(cls, *layers: LayerSpec) -> Self:
-        """A network of these layers, for instance of a single one."""
-        return cls(layers)
-
-    @property
-    def key(self) -> str:
-        """The key of the only layer, or a digest of the keys of all layers."""
-        if len(self.layers) == 1:
-            return self.layers[0].key
-        text = "\n".join(layer.key for layer in self.layers)
-        return f"network-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-
-    @property
-    def input_shape(self) -> tuple[int, int, int, int]:
-        """(1, height, width, channels)."""
-        return self.layers[0].input_shape
-
-    @property
-    def ops(self) -> tuple[str, ...]:
-        """The TFLite operators that the network must become, in order."""
-        return tuple(op for layer in self.layers for op in layer.ops)
-
-    @property
-    def parameters(self) -> int:
-        """Trained parameters; batch norm has two a channel, as PyTorch counts them."""
-        return sum(layer.parameters for layer in self.layers)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Of one image; see `Convolution.multiply_adds`."""
-        return sum(layer.multiply_adds for layer in self.layers)
-
-    @property
-    def classes(self) -> int | None:
-        """Outputs of the classifier, None where the last layer has none."""
-        last = self.layers[-1]
-        return last.classes if isinstance(last, FinalLayer) else None
-
-    def with_classes(self, classes: int) -> Self:
-        """The same network with another number of outputs."""
-        *before, last = self.layers
-        return type(self)((*before, replace(last, classes=classes) if isinstance(last, FinalLayer) else last))
+def _ops_of(convolutions: Iterable[Convolution]) -> tuple[str, ...]:
+    return tuple(op for convolution in convolutions for op in convolution.ops)

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
-from profiling.layers import Bottleneck, FBNetBlock, Head, LayerSpec, MBConv, NetworkSpec, Stem
+from profiling.layers import Bottleneck, FBNetBlock, Head, LayerSpec, MBConv, Stem
+from profiling.network import NetworkSpec
 from profiling.space_limits import require_convertible, require_few
 from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
 from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels
@@ -150,7 +151,10 @@ class SearchSpace(SpecModel):
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """All places for layers, from the stem to the head."""
-        stem = Stem(self.resolution, self.image_channels, self.scaled(self.stem.channels), self.stem.stride, self.stem.kernel)
+        stem = Stem(
+            self.resolution, self.image_channels, self.scaled(self.stem.channels), self.stem.stride, self.stem.kernel,
+            activation=self.stem.activation,
+        )  # fmt: skip
         slots = [Slot(0, (), {"fixed": stem})]
         resolution, in_channels = stem.out_resolution, stem.out_channels
         for stage in self.stages:
@@ -159,19 +163,21 @@ class SearchSpace(SpecModel):
                 stride = stage.stride if index == 0 else 1
                 largest = MBConv(
                     resolution, in_channels, out_channels, stride, self.kernels[-1], self.expansions[-1],
-                    residual=stride == 1 and in_channels == out_channels,
+                    residual=stride == 1 and in_channels == out_channels, activation=stage.activation,
                 )  # fmt: skip
                 slots.append(self._slot(len(slots), stage, largest))
                 resolution, in_channels = largest.out_resolution, out_channels
         head_channels = self.scaled(self.head.channels) if self.width_multiplier > 1 else self.head.channels
-        slots.append(Slot(len(slots), (), {"fixed": Head(resolution, in_channels, head_channels, self.classes)}))
+        head = Head(resolution, in_channels, head_channels, self.classes, activation=self.head.activation)
+        slots.append(Slot(len(slots), (), {"fixed": head}))
         return tuple(slots)
 
     def _slot(self, position: int, stage: Stage, largest: MBConv) -> Slot:
         if stage.kernel is not None and stage.expansion is not None:
-            return Slot(position, (), {"fixed": replace(largest, kernel=stage.kernel, expansion=stage.expansion)})
+            fixed = stage.excited(replace(largest, kernel=stage.kernel, expansion=stage.expansion))
+            return Slot(position, (), {"fixed": fixed})
         choices = [choice for choice in self.choices if choice != SKIP or largest.residual]
-        layers = {choice.name: choice.layer(largest) for choice in choices if choice != SKIP}
+        layers = {choice.name: stage.excited(choice.layer(largest)) for choice in choices if choice != SKIP}
         return Slot(position, tuple(choice.name for choice in choices), layers)
 
     @cached_property

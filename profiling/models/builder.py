@@ -24,9 +24,9 @@ from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
 from profiling.files import write_bytes, write_text
-from profiling.layers import NetworkSpec
 from profiling.models.foreign import TfliteFile
 from profiling.models.workers import Workers
+from profiling.network import NetworkSpec
 
 if TYPE_CHECKING:
     from profiling.models.convert import Array, LayerWeights

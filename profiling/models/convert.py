@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 # Before TensorFlow is loaded: no banner on stderr, and no look for a GPU that conversion would not use.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -20,9 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from profiling.conditions import Precision
+from profiling.convolutions import Convolution
 from profiling.errors import ConversionError
-from profiling.layers import Bottleneck, Convolution, FinalLayer, LayerSpec, NetworkSpec, Separable, Stem
+from profiling.layers import Bottleneck, FinalLayer, LayerSpec, Separable, Stem
 from profiling.models.operators import operators
+from profiling.network import NetworkSpec
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -43,13 +45,13 @@ CONVERSION_OPS: dict[Precision, frozenset[str]] = {
 def weight_shapes(layer: LayerSpec) -> list[tuple[tuple[int, ...], int]]:
     """For each convolution of a layer in order the shape of its kernel, as TensorFlow lays it out, and the length of its bias.
 
-    A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), the classifier's (in, classes).
+    A kernel is (height, width, in, out), a depthwise one (height, width, channels, 1), a dense one (in, out).
     """
     return [(_kernel_shape(convolution), convolution.out_channels) for convolution in layer.convolutions]
 
 
 def _kernel_shape(convolution: Convolution) -> tuple[int, ...]:
-    if convolution.kind == "classifier":
+    if convolution.kind == "dense":
         return (convolution.in_channels, convolution.out_channels)
     if convolution.kind == "depthwise":
         return (convolution.kernel, convolution.kernel, convolution.in_channels, 1)
@@ -73,32 +75,49 @@ def apply_layer(layer: LayerSpec, weights: LayerWeights, x: tf.Tensor) -> tf.Ten
     Raises:
         ConversionError: this kind of layer has no TFLite form here.
     """
+    given = iter(weights)
     match layer:
-        case Stem():
-            return tf.nn.relu6(_convolution(x, weights[0], layer.stride))
-        case Separable():
-            y = tf.nn.relu6(_depthwise(x, weights[0], layer.stride))
-            return tf.nn.relu6(_convolution(y, weights[1]))
+        case Stem() | Separable():
+            return _applied(layer.convolutions, given, x)
         case Bottleneck():
-            *hidden, project = weights
-            y = tf.nn.relu6(_convolution(x, hidden.pop(0))) if layer.has_expansion else x
-            for index, depthwise in enumerate(hidden):
-                y = tf.nn.relu6(_depthwise(y, depthwise, layer.stride if index == 0 else 1))
-            y = _convolution(y, project)
+            y = _applied(layer.features, given, x)
+            if layer.squeeze:
+                y = y * _applied(layer.excitation, given, tf.reduce_mean(y, axis=(1, 2), keepdims=True))
+            y = _applied([layer.projection], given, y)
             return x + y if layer.residual else y
         case FinalLayer():
-            *features, (kernel, bias) = weights
-            y = tf.nn.relu6(_convolution(x, features[0])) if features else x
-            return tf.nn.bias_add(tf.matmul(tf.reduce_mean(y, axis=(1, 2)), kernel), bias)
+            y = _applied(layer.features, given, x)
+            return _applied(layer.pooled, given, tf.reduce_mean(y, axis=(1, 2)))
     raise ConversionError("no TFLite graph is known for this kind of layer", where=layer.key)
 
 
-def _convolution(x: tf.Tensor, weights: tuple[Array, Array], stride: int = 1) -> tf.Tensor:
-    return tf.nn.bias_add(tf.nn.conv2d(x, weights[0], stride, "SAME"), weights[1])
+def _applied(convolutions: Iterable[Convolution], weights: Iterator[tuple[Array, Array]], x: tf.Tensor) -> tf.Tensor:
+    """One convolution after the other, with as many of the weights as they have."""
+    for each in convolutions:
+        kernel, bias = next(weights)
+        match each.kind:
+            case "full":
+                x = tf.nn.conv2d(x, kernel, each.stride, "SAME")
+            case "depthwise":
+                x = tf.nn.depthwise_conv2d(x, kernel, (1, each.stride, each.stride, 1), "SAME")
+            case "dense":
+                x = tf.matmul(x, kernel)
+        x = _activated(tf.nn.bias_add(x, bias), each.activation)
+    return x
 
 
-def _depthwise(x: tf.Tensor, weights: tuple[Array, Array], stride: int) -> tf.Tensor:
-    return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, weights[0], (1, stride, stride, 1), "SAME"), weights[1])
+def _activated(x: tf.Tensor, activation: str | None) -> tf.Tensor:
+    match activation:
+        case "relu6":
+            return tf.nn.relu6(x)
+        case "relu":
+            return tf.nn.relu(x)
+        case "hswish":
+            return x * (tf.nn.relu6(x + 3.0) * (1 / 6))
+        case "hsigmoid":
+            return tf.nn.relu6(x + 3.0) * (1 / 6)
+        case _:
+            return x
 
 
 def convert(

@@ -8,9 +8,9 @@ from concurrent.futures import Future
 
 from profiling.conditions import Precision
 from profiling.device import BuiltModel, Device
-from profiling.layers import NetworkSpec
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
+from profiling.network import NetworkSpec
 
 
 class ModelSupply:

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from profiling.layers import same_padding_resolution
+from profiling.convolutions import same_padding_resolution
 
 # The widest depthwise kernel that oneDNN, PyTorch's library for CPUs, has fast code for in the gradient of weights.
 FAST_WIDTH = 3

@@ -44,8 +44,8 @@ class Scaling:
 
 
 def all_of_table_1() -> list[str]:
-    """The zoo, and the networks of Table 1 that are unavailable, whose rows say so."""
-    return [*zoo_names(), *UNAVAILABLE]
+    """The networks of Table 1 by name; those that are unavailable come last, and their rows say so."""
+    return [*(name for name in zoo_names() if name in TABLE_1_TOP1), *UNAVAILABLE]
 
 
 def read_entrants(
@@ -119,6 +119,6 @@ def _scaled(argument: str, given: Architecture | None, scaling: Scaling) -> Iter
 
 def _with_published(entrant: Entrant) -> Entrant:
     full_size = entrant.model is None or (entrant.family in zoo_names() and entrant.model == load_zoo_network(entrant.family))
-    if entrant.top1 is None and full_size:
+    if entrant.top1 is None and full_size and entrant.family in TABLE_1_TOP1:
         return replace(entrant, top1=TABLE_1_TOP1[entrant.family], top1_from=PUBLISHED)
     return entrant

@@ -7,25 +7,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from profiling.convolutions import Convolution
 from profiling.errors import InputError
-from profiling.layers import Bottleneck, FinalLayer, Head, LayerSpec, Separable, Stem
+from profiling.layers import Bottleneck, FinalLayer, LayerSpec, Separable, Stem, UniversalBottleneck
+from search.convnet.activation import activated
 from search.convnet.batch_norm import BatchDropout, BatchNorm
 from search.convnet.convolution import same_convolution
+from search.convnet.excitation import BiasedConvolution, Excitation
 from search.convnet.expansion import expanded, is_expansion
-from search.convnet.relu6 import relu6_in_place
 
 
 class ConvBN(nn.Module):
-    """A convolution without bias, batch norm, and ReLU6 unless it is linear."""
+    """A convolution with batch norm and its activation."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, depthwise: bool = False, linear: bool = False
-    ) -> None:
+    def __init__(self, spec: Convolution) -> None:
         super().__init__()
-        self.stride, self.depthwise, self.linear = stride, depthwise, linear
-        self.weight = nn.Parameter(torch.empty(outputs, 1 if depthwise else inputs, kernel, kernel))
-        nn.init.kaiming_normal_(self.weight, mode="fan_in" if depthwise else "fan_out", nonlinearity="relu")
-        self.bn = BatchNorm(outputs)
+        self.spec = spec
+        self.depthwise = spec.kind == "depthwise"
+        inputs = 1 if self.depthwise else spec.in_channels
+        self.weight = nn.Parameter(torch.empty(spec.out_channels, inputs, spec.kernel, spec.kernel))
+        nn.init.kaiming_normal_(self.weight, mode="fan_in" if self.depthwise else "fan_out", nonlinearity="relu")
+        self.bn = BatchNorm(spec.out_channels)
 
     def forward(self, x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None) -> Tensor:
         """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉).
@@ -36,11 +38,11 @@ class ConvBN(nn.Module):
             gate: (1,), a factor on what comes out of batch norm.
         """
         weight = self.weight if weight is None else weight
-        if self.stride == 1 and not self.depthwise and is_expansion(x, weight, self.bn):
+        if self.spec.stride == 1 and not self.depthwise and is_expansion(x, weight, self.bn):
             y = expanded(x, weight, self.bn, gate)
         else:
-            y = self.bn(same_convolution(x, weight, self.stride, len(weight) if self.depthwise else 1), gate)
-        return y if self.linear else relu6_in_place(y)
+            y = self.bn(same_convolution(x, weight, self.spec.stride, len(weight) if self.depthwise else 1), gate)
+        return activated(y, self.spec.activation)
 
 
 class MBConvBlock(nn.Module):
@@ -49,43 +51,58 @@ class MBConvBlock(nn.Module):
     def __init__(self, spec: Bottleneck) -> None:
         super().__init__()
         self.spec = spec
-        hidden = spec.hidden_channels
-        self.expand = ConvBN(spec.in_channels, hidden) if spec.has_expansion else None
-        self.depthwise = ConvBN(hidden, hidden, spec.kernel, spec.stride, depthwise=True)
-        self.more_depthwise = nn.Sequential(
-            *(ConvBN(hidden, hidden, spec.kernel, depthwise=True) for _ in range(1, spec.depthwise_count))
-        )
-        self.project = ConvBN(hidden, spec.out_channels, linear=True)
+        features = list(spec.features)
+        self.expand = ConvBN(features.pop(0)) if spec.has_expansion else None
+        self.depthwise = ConvBN(features.pop(0))
+        self.more_depthwise = nn.Sequential(*map(ConvBN, features))
+        self.excitation = Excitation(*spec.excitation) if spec.squeeze else None
+        self.project = ConvBN(spec.projection)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉)."""
         y: Tensor = x if self.expand is None else self.expand(x)
-        y = self.project(self.more_depthwise(self.depthwise(y)))
+        y = self.more_depthwise(self.depthwise(y))
+        y = self.project(y if self.excitation is None else self.excitation(y))
         return x + y if self.spec.residual else y
 
 
-class SeparableBlock(nn.Sequential):
-    """A depthwise and a 1×1 convolution, (batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉)."""
+class UniversalBlock(nn.Module):
+    """MobileNetV4's universal inverted bottleneck; shapes as for `MBConvBlock`."""
 
-    def __init__(self, spec: Separable) -> None:
-        depthwise = ConvBN(spec.in_channels, spec.in_channels, spec.kernel, spec.stride, depthwise=True)
-        super().__init__(depthwise, ConvBN(spec.in_channels, spec.out_channels))
+    def __init__(self, spec: UniversalBottleneck) -> None:
+        super().__init__()
+        self.spec = spec
+        self.features = nn.Sequential(*map(ConvBN, spec.features))
+        self.excitation = Excitation(*spec.excitation) if spec.squeeze else nn.Identity()
+        self.project = ConvBN(spec.projection)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As above."""
+        y: Tensor = self.project(self.excitation(self.features(x)))
+        return x + y if self.spec.residual else y
 
 
 class HeadBlock(nn.Module):
-    """A 1×1 convolution where there is one, global average pooling, dropout and the classifier."""
+    """A 1×1 convolution where there is one, global average pooling, one more layer where there is one, and the classifier."""
 
     def __init__(self, spec: FinalLayer, classes: int) -> None:
         super().__init__()
-        self.features = ConvBN(spec.in_channels, spec.out_channels) if isinstance(spec, Head) else nn.Identity()
+        self.features: nn.Module = nn.Identity()
+        if spec.features:
+            self.features = ConvBN(*spec.features)
+        *between, classifier = spec.pooled
+        self.between = nn.Sequential(*(ConvBN(each) if each.has_norm else BiasedConvolution(each) for each in between))
         self.dropout = BatchDropout()
-        self.classifier = nn.Linear(spec.out_channels, classes)
+        self.classifier = nn.Linear(classifier.in_channels, classes)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, h, w) to logits (batch, classes)."""
-        logits: Tensor = self.classifier(self.dropout(self.features(x).mean((2, 3))))
+        pooled: Tensor = self.features(x).mean((2, 3))
+        if len(self.between):
+            pooled = self.between(pooled[:, :, None, None]).flatten(1)
+        logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
 
 
@@ -97,9 +114,11 @@ def build_block(spec: LayerSpec, classes: int) -> nn.Module:
     """
     match spec:
         case Stem():
-            return ConvBN(spec.in_channels, spec.out_channels, spec.kernel, spec.stride)
+            return ConvBN(*spec.convolutions)
         case Separable():
-            return SeparableBlock(spec)
+            return nn.Sequential(*map(ConvBN, spec.convolutions))
+        case UniversalBottleneck():
+            return UniversalBlock(spec)
         case Bottleneck():
             return MBConvBlock(spec)
         case FinalLayer():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from profiling.errors import InputError
-from profiling.layers import LayerSpec, NetworkSpec
+from profiling.layers import FinalLayer, LayerSpec
+from profiling.network import NetworkSpec
 from profiling.space_limits import MAX_LAYERS, require_convertible
 from profiling.specfile import SpecModel
 from search import checkpoint
@@ -117,12 +118,15 @@ def require_layers(saved: SavedNetwork, layers: Sequence[LayerSpec], where: Path
     Raises:
         InputError: it contains another one; names the first difference.
     """
-    mine, theirs = ([layer.key for layer in some] for some in (saved.present_layers, layers))
-    mine[-1], theirs[-1] = (keys[-1].rpartition("-c")[0] for keys in (mine, theirs))
+    mine, theirs = ([_but_for_classes(layer).key for layer in some] for some in (saved.present_layers, layers))
     if mine != theirs:
         pairs = zip([*mine, "none"], [*theirs, "none"], strict=False)
         number, (have, want) = next((index, pair) for index, pair in enumerate(pairs) if pair[0] != pair[1])
         raise InputError(f"the checkpoint is of another network: its layer {number} is {have}, not {want}", where=str(where))
+
+
+def _but_for_classes(layer: LayerSpec) -> LayerSpec:
+    return replace(layer, classes=1) if isinstance(layer, FinalLayer) else layer
 
 
 def deployed_spec(saved: SavedNetwork) -> NetworkSpec:

@@ -1,7 +1,7 @@
-"""The networks of the paper's Table 1, in the vocabulary of this project.
+"""Networks from papers, in the vocabulary of this project: those of the paper's Table 1, and later ones.
 
-Each stands in a file of `networks/`, with its source; the paper's own network is an architecture of its search space. All have
-ReLU6 after every convolution but the last of a bottleneck: where the authors have ReLU, that costs the same time on a phone.
+Each stands in a file of `networks/`, with its source; the paper's own network is an architecture of its search space. Those of
+Table 1 have ReLU6 after every convolution but the last of a bottleneck: where the authors have ReLU, that costs as much time.
 """
 
 from __future__ import annotations
@@ -9,17 +9,33 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from profiling.convolutions import Activation
 from profiling.errors import InputError
-from profiling.layers import FBNetBlock, Head, LayerSpec, MBConv, NetworkSpec, PoolHead, Separable, Stem
+from profiling.layers import (
+    Bottleneck,
+    FBNetBlock,
+    FinalLayer,
+    Head,
+    LayerSpec,
+    MBConv,
+    MlpHead,
+    PoolHead,
+    Separable,
+    Stem,
+    UniversalBottleneck,
+)
+from profiling.network import NetworkSpec
 from profiling.space import Architecture, load_architecture
 from profiling.specfile import SpecModel, parse_spec
-from profiling.stages import FROM_LIST, Kernel, Positive, scaled_channels
+from profiling.stages import FROM_LIST, Positive, excited, scaled_channels
 
-Block = Literal["separable", "mbconv", "fbnet"]
+Block = Literal["separable", "mbconv", "fbnet", "uib", "convolution"]
+Ratio = Annotated[float, Field(ge=1, le=64)]
+KernelOrNone = Annotated[int, Field(ge=0, le=31)]
 SINGLE_PATH = "single-path-nas"
 MAX_WIDTH = 16
 # What the papers of these networks were measured on: ImageNet.
@@ -47,20 +63,27 @@ class ZooStage(SpecModel):
     Attributes:
         channels: of the output.
         stride: as above.
-        kernels: of the depthwise convolutions, one per layer.
-        expansions: ratios, one per layer; none in separable layers.
+        kernels: of the depthwise (in a block of one convolution, of that) convolutions, one per layer; 0 for none in a `uib`.
+        expansions: ratios, one per layer; none in layers without an expansion.
         depthwise: how many depthwise convolutions follow each other, one number per layer of FBNet; 1 in all when not given.
+        starts: kernels of the depthwise convolutions before the expansion of a `uib`, one per layer; 0 for none.
+        se_ratio: see `profiling.stages.Stage`.
+        block, activation: those of the network when not given.
     """
 
     channels: Positive
     stride: Literal[1, 2] = 1
-    kernels: Annotated[tuple[Kernel, ...], Field(min_length=1), FROM_LIST]
-    expansions: Annotated[tuple[Positive, ...], FROM_LIST] = ()
+    kernels: Annotated[tuple[KernelOrNone, ...], Field(min_length=1), FROM_LIST]
+    expansions: Annotated[tuple[Ratio, ...], FROM_LIST] = ()
     depthwise: Annotated[tuple[Positive, ...], FROM_LIST] = ()
+    starts: Annotated[tuple[KernelOrNone, ...], FROM_LIST] = ()
+    se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    block: Block | None = None
+    activation: Activation | None = None
 
     @model_validator(mode="after")
     def _one_of_each_per_layer(self) -> Self:
-        for name in ("expansions", "depthwise"):
+        for name in ("expansions", "depthwise", "starts"):
             if len(getattr(self, name)) not in (0, len(self.kernels)):
                 raise ValueError(f"{len(self.kernels)} kernels need as many {name}, or none")
         return self
@@ -71,42 +94,64 @@ class ZooNetwork(SpecModel):
 
     Attributes:
         block: what its layers are.
+        activation: of every convolution but the last of a bottleneck.
         stem: channels of the 3×3 convolution of stride 2 at the start.
         stages: as above.
-        head: channels of the 1×1 convolution before the classifier; None where there is none.
+        head: channels of the 1×1 convolution before pooling; None where there is none.
+        hidden: channels of one more layer between pooling and the classifier, where there is one.
+        norm: whether that layer has batch norm, or else a bias.
     """
 
     block: Block
+    activation: Activation = "relu6"
     stem: Positive
     stages: Annotated[tuple[ZooStage, ...], Field(min_length=1), FROM_LIST]
     head: Positive | None = None
+    hidden: Positive | None = None
+    norm: bool = False
 
     def network(self, width_multiplier: float, resolution: int, classes: int, image_channels: int) -> NetworkSpec:
         """Its layers; see `load_zoo_network`."""
-        layers: list[LayerSpec] = [Stem(resolution, image_channels, scaled_channels(self.stem, width_multiplier), 2, 3)]
+        stem = scaled_channels(self.stem, width_multiplier)
+        layers: list[LayerSpec] = [Stem(resolution, image_channels, stem, 2, 3, activation=self.activation)]
         for stage in self.stages:
             for index in range(len(stage.kernels)):
                 layers.append(self._layer(layers[-1], stage, index, scaled_channels(stage.channels, width_multiplier)))
-        last = layers[-1]
+        return NetworkSpec((*layers, self._end(layers[-1], width_multiplier, classes)))
+
+    def _end(self, last: LayerSpec, width_multiplier: float, classes: int) -> FinalLayer:
+        resolution, inputs = last.out_resolution, last.out_channels
         if self.head is None:
-            layers.append(PoolHead(last.out_resolution, last.out_channels, last.out_channels, classes))
-        else:
-            # As in MobileNetV2: narrow networks keep what the classifier works on.
-            channels = scaled_channels(self.head, max(width_multiplier, 1.0))
-            layers.append(Head(last.out_resolution, last.out_channels, channels, classes))
-        return NetworkSpec(tuple(layers))
+            return PoolHead(resolution, inputs, inputs, classes)
+        # As in MobileNetV2: narrow networks keep what the classifier works on.
+        at_least_full = max(width_multiplier, 1.0)
+        if self.hidden is None:
+            channels = scaled_channels(self.head, at_least_full)
+            return Head(resolution, inputs, channels, classes, activation=self.activation)
+        channels, hidden = scaled_channels(self.head, width_multiplier), scaled_channels(self.hidden, at_least_full)
+        return MlpHead(resolution, inputs, channels, classes, hidden, self.norm, activation=self.activation)
 
     def _layer(self, before: LayerSpec, stage: ZooStage, index: int, channels: int) -> LayerSpec:
-        stride, kernel = stage.stride if index == 0 else 1, stage.kernels[index]
-        if self.block == "separable":
-            return Separable(before.out_resolution, before.out_channels, channels, stride, kernel)
-        expansion, residual = stage.expansions[index], stride == 1 and before.out_channels == channels
-        depthwise = stage.depthwise[index] if stage.depthwise else 1
-        values = (before.out_resolution, before.out_channels, channels, stride, kernel, expansion, residual)
-        # Where the two are the same, it is the layer that tables know.
-        if self.block == "fbnet" and (expansion == 1 or depthwise > 1):
-            return FBNetBlock(*values, depthwise)
-        return MBConv(*values)
+        inputs, stride, kernel = before.out_channels, stage.stride if index == 0 else 1, stage.kernels[index]
+        shape = (before.out_resolution, inputs, channels, stride, kernel)
+        block, activation = stage.block or self.block, stage.activation or self.activation
+        if block == "convolution":
+            return Stem(*shape, activation=activation)
+        if block == "separable":
+            return Separable(*shape, activation=activation)
+        # A ratio that is no whole number gives a multiple of 8 channels, as in MobileNetV3.
+        ratio, residual = stage.expansions[index], stride == 1 and inputs == channels
+        hidden = inputs * int(ratio) if ratio.is_integer() else scaled_channels(inputs, ratio)
+        values = (*shape, hidden // inputs, residual)
+        options: Any = {"hidden": hidden if hidden % inputs else 0, "activation": activation}
+        depthwise, start = (counts[index] if counts else absent for counts, absent in ((stage.depthwise, 1), (stage.starts, 0)))
+        # Where a block is the same as an MBConv, it is the layer that tables know.
+        layer: Bottleneck = MBConv(*values, **options) if kernel else UniversalBottleneck(*values, start, **options)
+        if block == "fbnet" and (ratio == 1 or depthwise > 1):
+            layer = FBNetBlock(*values, depthwise, **options)
+        elif start:
+            layer = UniversalBottleneck(*values, start, **options)
+        return layer if stage.se_ratio is None else excited(layer, stage.se_ratio)
 
 
 @cache

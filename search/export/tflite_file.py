@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from profiling.conditions import Precision
+from profiling.convolutions import Convolution
 from profiling.errors import ConversionError
 from profiling.models.builder import TfliteBuilder
 from search.convnet.batch_norm import BN_EPSILON
+from search.convnet.excitation import BiasedConvolution
 from search.convnet.network import ConvBN, Network
 from search.convnet.saved import MEAN, STD, SavedNetwork, deployed_spec
 from search.export.card import WHITE, Logits, ModelCard, Pixels, card_of
@@ -59,19 +61,27 @@ def folded_weights(network: Network) -> list[list[tuple[Array, Array]]]:
     The modules of a block stand in the order in which they are applied.
     """
     blocks = [block for block in network.blocks if not isinstance(block, nn.Identity)]
-    return [[_folded(module) for module in block.modules() if isinstance(module, ConvBN | nn.Linear)] for block in blocks]
+    kinds = ConvBN | BiasedConvolution | nn.Linear
+    return [[_folded(module) for module in block.modules() if isinstance(module, kinds)] for block in blocks]
 
 
 @torch.no_grad()
-def _folded(module: ConvBN | nn.Linear) -> tuple[Array, Array]:
+def _folded(module: ConvBN | BiasedConvolution | nn.Linear) -> tuple[Array, Array]:
     if isinstance(module, nn.Linear):
         return _array(module.weight.T), _array(module.bias)
+    if isinstance(module, BiasedConvolution):
+        return _laid_out(module.weight, module.spec), _array(module.bias)
     bn = module.bn
     scale = bn.gamma.double() / (bn.running_var.double() + BN_EPSILON).sqrt()
     kernel = module.weight.double() * scale[:, None, None, None]
-    # From (out, in, k, k), of a depthwise one (channels, 1, k, k), to (k, k, in, out), of a depthwise one (k, k, channels, 1).
-    order = (2, 3, 0, 1) if module.depthwise else (2, 3, 1, 0)
-    return _array(kernel.permute(order)), _array(bn.beta.double() - bn.running_mean.double() * scale)
+    return _laid_out(kernel, module.spec), _array(bn.beta.double() - bn.running_mean.double() * scale)
+
+
+def _laid_out(kernel: Tensor, spec: Convolution) -> Array:
+    """From (out, in, k, k), of a depthwise one (channels, 1, k, k), to what `convert.weight_shapes` says."""
+    if spec.kind == "dense":
+        return _array(kernel.flatten(1).T)
+    return _array(kernel.permute((2, 3, 0, 1) if spec.kind == "depthwise" else (2, 3, 1, 0)))
 
 
 def _array(values: Tensor) -> Array:

@@ -18,7 +18,7 @@ so many small operations would cost more than what they compute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import torch
@@ -164,6 +164,21 @@ def eq3_group_mask(use_expansion: Tensor, groups: Tensor) -> Tensor:
 def eq3_channels(v: Tensor, group_mask: Tensor) -> Tensor:
     """Eq. 3 on the weights that read the channels: (out, hidden, 1, 1) to the same shape; `group_mask` (E,)."""
     return (torch.unflatten(v, 1, (len(group_mask), -1)) * group_mask[:, None, None, None]).flatten(1, 2)
+
+
+def squeeze_owners(squeezes: Mapping[int, int]) -> Tensor:
+    """For each channel in the middle of squeeze-and-excitation the last group of channels of the first ratio that has it.
+
+    The factor of that group in `eq3_group_mask` is the indicator of the ratio, and so the factor of the channel.
+
+    Args:
+        squeezes: by ratio, increasing, how many of the channels it has; the last has all of them.
+
+    Returns:
+        (channels,) of whole numbers.
+    """
+    steps = pairwise(((0, 0), *squeezes.items()))
+    return torch.tensor([ratio - 1 for (_, fewer), (ratio, more) in steps for _ in range(fewer, more)], dtype=torch.long)
 
 
 def _weighted(weights: Tensor, rows: Tensor) -> Tensor:

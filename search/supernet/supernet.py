@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import cast
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from profiling.layers import Bottleneck
 from profiling.space import SKIP, Architecture, Choice, SearchSpace, Slot
-from search.convnet.network import ConvBN, HeadBlock, MBConvBlock, Network, build_block
+from search.convnet.excitation import Excitation
+from search.convnet.network import MBConvBlock, Network, build_block
 from search.supernet import superkernel
 from search.supernet.superkernel import Indicator
 
@@ -44,9 +45,14 @@ class Decisions:
 class SuperMBConv(MBConvBlock):
     """The MBConv that contains every choice of a place."""
 
+    squeeze_owners: Tensor
+
     def __init__(self, slot: Slot) -> None:
         super().__init__(cast(Bottleneck, list(slot.layers.values())[-1]))
         self.skippable = SKIP.name in slot.choices
+        # By ratio: the channels in the middle of squeeze-and-excitation.
+        self.squeezes = {layer.expansion: layer.squeeze for layer in cast("Iterable[Bottleneck]", slot.layers.values())}
+        self.register_buffer("squeeze_owners", superkernel.squeeze_owners(self.squeezes), persistent=False)
 
     def forward(self, x: Tensor, masks: tuple[Tensor, Tensor, Tensor] | None = None, limit: Choice | None = None) -> Tensor:
         """Eq. 4: o(x) = conv(x, w | t_k, t_e). Shapes as for `MBConvBlock`.
@@ -71,8 +77,23 @@ class SuperMBConv(MBConvBlock):
             inner = slice(border, self.spec.kernel - border)
             w, v = w[:hidden, :, inner, inner], v[:, :hidden]
         y: Tensor = x if self.expand is None else self.expand(x, self.expand.weight[:hidden])
-        y = self.project(self.depthwise(y, w), v, gate)
+        y = self.depthwise(y, w)
+        if self.excitation is not None:
+            y = self._excited(y, self.excitation, None if masks is None else masks[1], limit)
+        y = self.project(y, v, gate)
         return x + y if self.spec.residual else y
+
+    def _excited(self, y: Tensor, excitation: Excitation, group_mask: Tensor | None, limit: Choice | None) -> Tensor:
+        """Squeeze-and-excitation; in both convolutions, weights that read channels which are not in use are masked."""
+        reduce: Tensor = excitation.reduce.weight
+        expand: Tensor = excitation.expand.weight
+        if group_mask is not None:
+            reduce = superkernel.eq3_channels(reduce, group_mask)
+            expand = expand * group_mask[self.squeeze_owners][:, None, None]
+        if limit is not None:
+            hidden, squeeze = y.shape[1], self.squeezes[limit.expansion]
+            reduce, expand = reduce[:squeeze, :hidden], expand[:hidden, :squeeze]
+        return cast(Tensor, excitation(y, reduce, expand))
 
 
 class Supernet(nn.Module):
@@ -173,9 +194,10 @@ def extract(supernet: Supernet, architecture: Architecture) -> Network:
     """The stand-alone network of an architecture with the supernet's weights: inner kernels, first channels."""
     network = Network([layer for _, layer in architecture.placed_layers()], supernet.classes)
     for source, target in zip(supernet.blocks, network.blocks, strict=True):
-        if isinstance(target, MBConvBlock) and isinstance(source, MBConvBlock):
-            _copy_mbconv(source, target)
-        elif isinstance(target, ConvBN | HeadBlock):
+        if isinstance(source, SuperMBConv):
+            if isinstance(target, MBConvBlock):  # else it is skipped
+                _copy_mbconv(source, target)
+        else:
             target.load_state_dict(source.state_dict())
     return network.to(next(supernet.parameters()).device)
 

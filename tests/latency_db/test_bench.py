@@ -13,7 +13,7 @@ from profiling.device import RunSettings
 from profiling.errors import InputError, TableError
 from profiling.events import Converting, Progress
 from profiling.host.host import HostDevice
-from profiling.layers import NetworkSpec
+from profiling.network import NetworkSpec
 from profiling.space import load_space
 
 QUICK = RunSettings(runs=3)

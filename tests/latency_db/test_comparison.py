@@ -4,7 +4,7 @@ import pytest
 
 from latency_db.comparison import ComparedNetwork, Entrant, require_comparable
 from profiling.errors import InputError
-from profiling.layers import NetworkSpec
+from profiling.network import NetworkSpec
 
 
 def network(space, classes: int) -> NetworkSpec:

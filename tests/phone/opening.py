@@ -10,8 +10,9 @@ from profiling.adb.server import AdbServer
 from profiling.adb.tcp import connect_tcp
 from profiling.adb.transport import Transport
 from profiling.device import BuiltModel, RunSettings
-from profiling.layers import MBConv, NetworkSpec
+from profiling.layers import MBConv
 from profiling.models.builder import TfliteBuilder
+from profiling.network import NetworkSpec
 from profiling.phone.phone import AdbDevice, open_phone
 
 from .machine import Phone

@@ -15,7 +15,7 @@ from small import small_space, table_from_multiply_adds
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from latency_db.table_files import read_table, write_table
-from profiling.layers import NetworkSpec
+from profiling.network import NetworkSpec
 from profiling.space import SearchSpace, load_architecture, load_space, random_architectures
 from profiling.visit_plan import VisitPlan
 from search.supernet.decode import hard_architecture, log_likelihoods, within_budget

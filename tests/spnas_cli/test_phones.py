@@ -22,8 +22,8 @@ from waiting import until
 
 from latency_db.campaign import canary_network
 from latency_db.store import Store
-from profiling.layers import NetworkSpec
 from profiling.models.builder import TfliteBuilder
+from profiling.network import NetworkSpec
 from profiling.space import SearchSpace
 from profiling.specfile import parse_spec
 

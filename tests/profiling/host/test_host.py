@@ -13,7 +13,8 @@ from waiting import started, until
 from profiling.device import RunSettings
 from profiling.errors import InputError, ToolOutputError
 from profiling.host.host import HostDevice, read_figures, run_process, select_cores
-from profiling.layers import MBConv, NetworkSpec
+from profiling.layers import MBConv
+from profiling.network import NetworkSpec
 
 QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0)
 

@@ -10,9 +10,10 @@ import pytest
 from waiting import until
 
 from profiling.errors import ConversionError
-from profiling.layers import Head, MBConv, NetworkSpec, Stem
+from profiling.layers import Head, MBConv, Stem
 from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
+from profiling.network import NetworkSpec
 from profiling.space import load_space, random_architectures
 
 SMALL = NetworkSpec((Stem(16, 3, 8, 2, 3), MBConv(8, 8, 8, 1, 5, 3, True), MBConv(8, 8, 16, 2, 3, 6, False), Head(4, 16, 32, 10)))
@@ -129,6 +130,7 @@ def test_models_that_would_be_measured_wrongly_are_refused():
 def test_what_is_cached_is_not_built_again_and_loads_no_tensorflow(cache, built):
     script = (
         "import sys, pathlib\nfrom profiling.models.builder import TfliteBuilder\nfrom profiling.layers import *\n"
+        "from profiling.network import NetworkSpec\n"
         f"with TfliteBuilder(pathlib.Path({str(cache)!r})) as builder:\n"
         "    builder.build([NetworkSpec.of(Stem(16, 3, 8, 2, 3))], 'fp32')\n"
         "assert builder.built == 0\nassert 'tensorflow' not in sys.modules\n"
@@ -155,7 +157,8 @@ def test_a_worker_that_is_killed_is_one_clear_error_and_the_next_try_works(tmp_p
 
 UNGUARDED = """
 from pathlib import Path
-from profiling.layers import NetworkSpec, Stem
+from profiling.layers import Stem
+from profiling.network import NetworkSpec
 from profiling.models.builder import TfliteBuilder
 
 with TfliteBuilder(Path({cache!r}), workers=1) as builder:

@@ -16,9 +16,10 @@ from waiting import until
 
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
-from profiling.layers import NetworkSpec, Stem
+from profiling.layers import Stem
 from profiling.models.builder import TfliteBuilder
 from profiling.models.supply import ModelSupply
+from profiling.network import NetworkSpec
 
 NETWORKS = {network.key: network for network in (NetworkSpec.of(Stem(16, 3, channels, 2, 3)) for channels in (8, 16, 24))}
 FIRST, SECOND, THIRD = NETWORKS

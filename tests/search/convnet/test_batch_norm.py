@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from profiling.convolutions import Convolution
 from search.convnet.batch_norm import BN_EPSILON, BN_MOMENTUM, BatchNorm
 from search.convnet.network import ConvBN
 from search.convnet.relu6 import relu6_in_place
@@ -65,7 +66,11 @@ def test_gradients_pass_a_numerical_check():
     assert torch.autograd.gradcheck(forward, (x, norm.gamma, norm.beta, gate))
 
 
-@pytest.mark.parametrize(("layer", "tensors"), [(ConvBN(40, 48), 2), (ConvBN(8, 48), 1)], ids=["any", "expansion"])
+@pytest.mark.parametrize(
+    ("layer", "tensors"),
+    [(ConvBN(Convolution(1, 40, 48, 1, activation="relu6")), 2), (ConvBN(Convolution(1, 8, 48, 1, activation="relu6")), 1)],
+    ids=["any", "expansion"],
+)
 def test_going_back_needs_little_besides_the_output(layer, tensors):
     kept = set()
 
@@ -84,7 +89,7 @@ def test_going_back_needs_little_besides_the_output(layer, tensors):
 
 def test_it_serves_mixed_precision_copies_and_files():
     torch.manual_seed(0)
-    layer = ConvBN(3, 8, 5).train()
+    layer = ConvBN(Convolution(5, 3, 8, 1, activation="relu6")).train()
     x = torch.randn(4, 3, 9, 9)
     with torch.autocast("cpu", torch.bfloat16):
         rough = layer(x)

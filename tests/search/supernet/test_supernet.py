@@ -33,6 +33,18 @@ def with_lively_batch_norm(module: nn.Module) -> None:
                 parameter.uniform_(low, high)
 
 
+# Squeeze-and-excitation whose middle grows with the ratio, and h-swish, beside a stage without them and a fixed one with them.
+EXCITED = {
+    "stem": {"channels": 8, "activation": "hswish"},
+    "stages": [
+        {"layers": 1, "channels": 8, "kernel": 3, "expansion": 1, "se_ratio": 0.5, "activation": "relu"},
+        {"layers": 2, "channels": 8, "stride": 2},
+        {"layers": 2, "channels": 16, "se_ratio": 0.25, "activation": "hswish"},
+    ],
+    "head": {"channels": 32, "activation": "hswish"},
+}
+
+
 def every_choice_of_each_layer(space):
     largest = tuple(slot.choices[-1] for slot in space.searchable)
     for index, slot in enumerate(space.searchable):
@@ -48,6 +60,8 @@ def every_choice_of_each_layer(space):
         {"resolution": 13},
         {"expansions": [4]},
         {"expansions": [1, 3]},
+        EXCITED,
+        EXCITED | {"kernels": [3, 5, 7], "expansions": [1, 2, 6], "resolution": 24},
         {"skip": False},
     ],
     ids=str,
@@ -84,7 +98,7 @@ class Part(nn.Module):
         return self.supernet(images, self.decisions, self.limits)
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, EXCITED], ids=str)
 def test_all_three_agree_with_reestimated_statistics_for_every_choice_of_a_layer(make_space, changes):
     """The masked supernet gathers, for every channel that the decoded network has, the very statistics of that network."""
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ import pytest
 from waiting import until
 
 from profiling.errors import ConversionError
-from profiling.layers import Head, MBConv, Stem
+from profiling.layers import Head, MBConv, MlpHead, Stem, UniversalBottleneck
 from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
 from profiling.network import NetworkSpec
@@ -90,6 +90,28 @@ def test_a_model_computes_what_pytorch_computes_on_the_same_weights(built, preci
     x = np.random.default_rng(1).standard_normal(SMALL.input_shape, dtype=np.float32)
     expected = reference(SMALL, x)
     assert np.abs(run(built[precision][SMALL.key], x) - expected).max() <= tolerance * np.abs(expected).max()
+
+
+LATER = NetworkSpec.of(
+    Stem(16, 3, 8, 2, 3, activation="hswish"),
+    MBConv(8, 8, 8, 1, 5, 3, True, squeeze=8, activation="hswish"),
+    MBConv(8, 8, 16, 2, 3, 2, False, hidden=20, squeeze=8, activation="relu"),
+    UniversalBottleneck(4, 16, 16, 1, 3, 4, True, 5, activation="relu"),
+    UniversalBottleneck(4, 16, 24, 2, 0, 2, False, 3),
+    MlpHead(2, 24, 32, 10, 40, True, activation="hswish"),
+)
+
+
+def test_later_layers_become_their_operators_and_compute_the_same_in_every_precision(two_workers):
+    """Each alone and together; building checks the operators. tests/search/convnet compares fp32 with PyTorch."""
+    x = np.random.default_rng(1).standard_normal(LATER.input_shape, dtype=np.float32)
+    outputs = {}
+    for precision in ("fp32", "fp16", "int8"):
+        models = two_workers.build([LATER, *(NetworkSpec.of(layer) for layer in LATER.layers)], precision)
+        outputs[precision] = run(models[LATER.key], x)
+    scale = np.abs(outputs["fp32"]).max()
+    assert np.abs(outputs["fp16"] - outputs["fp32"]).max() <= 1e-2 * scale
+    assert np.abs(outputs["int8"] - outputs["fp32"]).max() <= 0.15 * scale
 
 
 def test_every_layer_of_the_paper_s_space_and_a_network_convert(two_workers):

@@ -2,17 +2,13 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from trained import trained
 
 from profiling.space import Architecture
-from search.convnet.batch_norm import BatchNorm
 from search.convnet.inputs import load_known_images
-from search.convnet.network import Network
-from search.convnet.saved import SavedNetwork
 from search.export.export import ExportOptions, write_export
-from search.images.one_image import ImageFiles, ImageForm
 
 FORMS = {"fp32": "tflite", "fp16": "tflite", "int8": "tflite", "onnx": "onnx"}
 
@@ -48,24 +44,7 @@ def saved(photos, make_space):
     )
     choices = ("5x5-3", "skip", "3x3-6", "5x5-6")
     layers = tuple(layer for _, layer in Architecture(space=space, choices=choices).placed_layers())
-    torch.manual_seed(0)
-    classes = tuple(sorted(path.name for path in (photos / "train").iterdir()))
-    files = [(path, label) for label, name in enumerate(classes) for path in (photos / "train" / name).iterdir()]
-    decoded = ImageFiles(files, ImageForm(24, 3), None)
-    images = torch.stack([decoded[0, index][0] for index in range(len(files))])
-    labels = torch.tensor([label for _, label in files])
-    network = Network(layers, 3)
-    for module in network.modules():
-        if isinstance(module, BatchNorm):
-            module.momentum = 0.1
-    optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
-    for _ in range(60):
-        batch = torch.randint(len(images), (32,))
-        loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return SavedNetwork("digits of three", layers, classes, network.state_dict(), None, "trained in a test")
+    return trained("digits of three", layers, photos)
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,18 @@
 """The metadata in a TFLite file, read by MediaPipe: its schema and its image classifier were written by others."""
 
 import json
-import os
-import sys
 import zipfile
-from ctypes.util import find_library
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 from ai_edge_litert import schema_py_generated as tflite
+from mediapipe_or_not import needs_mediapipe
 
 from search.convnet.inputs import load_known_images
 from search.images.batches import held_out_batches
 
-# Where MediaPipe has no wheel (Macs with Intel processors) or its graphics libraries are missing; never with the variable set.
-LIBRARIES = ("GL", "EGL", "GLESv2") if sys.platform == "linux" else ()
-MISSING = [*(f"lib{name}" for name in LIBRARIES if not find_library(name)), *([] if find_spec("mediapipe") else ["mediapipe"])]
-pytestmark = pytest.mark.skipif(
-    bool(MISSING) and os.environ.get("SPNAS_REQUIRE_MEDIAPIPE") != "1",
-    reason=f"MediaPipe cannot run without {', '.join(MISSING)}",
-)
+pytestmark = needs_mediapipe
 PRECISIONS = ("fp32", "fp16", "int8")
 
 

@@ -43,9 +43,14 @@ class Scaling:
     classes: int | None = None
 
 
-def all_of_table_1() -> list[str]:
-    """The networks of Table 1 by name; those that are unavailable come last, and their rows say so."""
-    return [*(name for name in zoo_names() if name in TABLE_1_TOP1), *UNAVAILABLE]
+def arguments_with_zoo(arguments: Sequence[str], *, whole: bool) -> list[str]:
+    """The arguments, and behind them the whole zoo, or where there are none the networks of Table 1.
+
+    Those of Table 1 that are unavailable come last, and their rows say so.
+    """
+    table_1 = (name for name in zoo_names() if name in TABLE_1_TOP1)
+    more = (*zoo_names(), *UNAVAILABLE) if whole else () if arguments else (*table_1, *UNAVAILABLE)
+    return [*arguments, *(name for name in more if name not in arguments)]
 
 
 def read_entrants(

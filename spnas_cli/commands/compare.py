@@ -44,7 +44,11 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 
 @click.command()
 @click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
-@click.option("--zoo", is_flag=True, help="Add all networks of the zoo to those named.")
+@click.option(
+    "--zoo",
+    is_flag=True,
+    help="Add all networks of the zoo: those of Table 1, mobilenet-v3-large, mobilenet-v4-conv-small, efficientnet-lite0.",
+)
 @click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
 @click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Device to measure on.")
 @click.option(
@@ -76,7 +80,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     help="Known top-1 accuracy of a network, from 0 to 1; may be repeated.",
 )
 @click.option(
-    "--published", is_flag=True, help="Show the paper's ImageNet top-1 (Table 1) for zoo networks, marked as published."
+    "--published", is_flag=True, help="Show the paper's ImageNet top-1 for the networks of Table 1, marked as published."
 )
 @click.option(
     "-o",
@@ -105,7 +109,7 @@ def compare(
 ) -> None:
     """Measure networks side by side, as in the paper's Table 1.
 
-    Without a network, measures the whole zoo: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
+    Without a network, measures those of Table 1: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
     single-path-nas. All networks are measured in the same shuffled rounds. Every measurement is saved: an interrupted command
     continues when you run it again, and a finished one shows the same figures; a different --seed measures again.
 
@@ -126,11 +130,11 @@ def compare(
     """
     from latency_db.comparison import require_comparable
     from latency_db.table_files import load_table
-    from search.convnet.entrants import Scaling, all_of_table_1, read_entrants
+    from search.convnet.entrants import Scaling, arguments_with_zoo, read_entrants
     from search.report.comparison import write_comparison
     from search.run_folder import RunFolder
 
-    wanted = [*networks, *(name for name in all_of_table_1() if (zoo or not networks) and name not in networks)]
+    wanted = arguments_with_zoo(networks, whole=zoo)
     latency_table = None if table is None else load_table(table, db)
     space = None if latency_table is None else latency_table.space
     entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published, space=space)

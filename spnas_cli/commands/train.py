@@ -70,12 +70,12 @@ def train(
 ) -> None:
     """Train a network by a recipe, from random or given weights.
 
-    ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2, mnasnet,
-    proxylessnas-mobile, fbnet-b, single-path-nas). A run's folder, the network.pt in it and the architecture.json that a search
-    left there come with weights: the training starts from them, unless --width or --resolution changes the network. The trained
-    network, with the moving average of its weights, is saved in network.pt. Its accuracy is measured on held-out images: those
-    in `val`, or 20 % chosen by --seed. The run's folder also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a
-    figure.
+    ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2,
+    mobilenet-v3-large, mobilenet-v4-conv-small, mnasnet, proxylessnas-mobile, fbnet-b, efficientnet-lite0, single-path-nas). A
+    run's folder, the network.pt in it and the architecture.json that a search left there come with weights: the training starts
+    from them, unless --width or --resolution changes the network. The trained network, with the moving average of its weights, is
+    saved in network.pt. Its accuracy is measured on held-out images: those in `val`, or 20 % chosen by --seed. The run's folder
+    also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a figure.
 
     --epochs shortens or stretches the recipe's whole schedule.
 

@@ -68,6 +68,36 @@ def test_width_multiplier_rounds_to_multiples_of_eight_and_leaves_the_head():
     assert IMAGENET.scaled(24) == 24
 
 
+def test_a_stage_may_have_squeeze_and_excitation_and_another_activation():
+    """The shapes of MobileNetV3: a quarter of the hidden channels, rounded to a multiple of 8, never by more than 10 % down."""
+    stages = [
+        {"layers": 1, "channels": 24, "kernel": 3, "expansion": 3, "activation": "relu"},
+        {"layers": 2, "channels": 40, "stride": 2, "se_ratio": 0.25, "activation": "hswish"},
+    ]
+    space = space_of(stages=stages, stem={"channels": 16, "activation": "hswish"}, head={"channels": 256, "activation": "hswish"})
+    stem, fixed, first, second, head = (slot.layers for slot in space.slots)
+    assert (stem["fixed"].key, fixed["fixed"].key, head["fixed"].key) == (
+        "stem-r32-i1-o16-s2-k3-hswish", "mbconv-r16-i16-o24-s1-k3-e3-x0-relu", "head-r8-i40-o256-c10-hswish"
+    )  # fmt: skip
+    assert [first[name].squeeze for name in ("3x3-3", "3x3-6")] == [24, 40]
+    assert second["5x5-6"].key == "mbconv-r8-i40-o40-s1-k5-e6-x1-se64-hswish"
+    assert "skip" in space.slots[3].choices
+    half = space.with_parameters(width_multiplier=0.5)
+    assert half.slots[3].layers["5x5-6"].squeeze == 40, "a quarter of 6 times 24"
+
+
+def test_what_a_space_was_before_these_fields_it_still_is():
+    """Databases and checkpoints hold digests, and files hold spaces, of before."""
+    digests = {"digits": "d818f2b2acab48f2", "fashion-mnist": "e3abb30ed585e881", "imagenet": "7dccfbc1e196d951"}
+    assert {name: load_space(name).digest for name in digests} == digests
+    assert IMAGENET.model_dump()["stages"][1] == {
+        "layers": 4, "channels": 24, "stride": 2, "kernel": None, "expansion": None
+    }  # fmt: skip
+    hswish = space_of(stem={"channels": 16, "activation": "hswish"})
+    assert hswish.digest != load_space("digits").digest
+    assert hswish.model_dump()["stem"]["activation"] == "hswish"
+
+
 def test_resolution_changes_every_layer():
     assert IMAGENET.with_parameters(resolution=96).slots[-1].layers["fixed"].resolution == 3
 
@@ -103,6 +133,9 @@ GOOD += "stages:\n  - {layers: 2, channels: 8}\nhead: {channels: 16}\n"
         ("classes: 10", "clases: 10", 3, "unknown field clases; allowed fields: name, resolution"),
         ("{channels: 16}", "{channel: 16}", 9, "unknown field head.channel; allowed fields: channels"),
         ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, kernel: 3}", 8, "both kernel and expansion"),
+        ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, se_ratio: 0}", 8, "should be greater than 0"),
+        ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, se_ratio: .nan}", 8, "stages.0.se_ratio"),
+        ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, activation: swish}", 8, "or 'hswish', not 'swish'"),
         ("{layers: 2, channels: 8}", "{layers: 2, channels: 8, kernel: 3, expansion: 3}", 1, "nothing to search"),
         ("classes: 10", "classes: 10\nclasses: 10", 4, "given twice"),
         ("resolution: 32", "resolution:\t32", 2, "YAML"),

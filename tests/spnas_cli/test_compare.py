@@ -155,7 +155,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
     assert asked == [*table_1, "chamnet-b"]
     asked.clear()
     compare("mnasnet", "net.pt", "--zoo")
-    assert sorted(asked) == sorted([*table_1, "chamnet-b", "net.pt"])
+    assert sorted(asked) == sorted([*zoo_names(), "chamnet-b", "net.pt"])
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,15 @@ from search.supernet import superkernel
 NESTS = [((3, 5), (3, 6)), ((3, 5, 7), (2, 4, 6)), ((3,), (6,)), ((5, 7), (1, 2, 3, 4))]
 
 
+def test_the_middle_of_squeeze_and_excitation_has_the_channels_of_the_ratios_in_use():
+    squeezes, groups = {1: 8, 2: 8, 4: 16, 6: 24}, superkernel.group_masks((1, 2, 4, 6))
+    for used, (_, channels) in enumerate(squeezes.items(), start=1):
+        group_mask = superkernel.eq3_group_mask(torch.tensor([1.0] * used + [0.0] * (4 - used)), groups)
+        mask = group_mask[superkernel.squeeze_owners(squeezes)]
+        assert mask.tolist() == [1.0] * channels + [0.0] * (24 - channels)
+    assert superkernel.squeeze_owners({3: 0, 6: 0}).shape == (0,)
+
+
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_indicator_is_hard_going_forward_and_a_sigmoid_going_back(x_value, t_value):
     x = torch.tensor(x_value, dtype=torch.float64, requires_grad=True)

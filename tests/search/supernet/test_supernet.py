@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from latency_db.runtime_model import RuntimeModel
 from profiling.space import SKIP, Architecture, random_architectures
 from search.convnet.batch_norm import BatchNorm
 from search.finding.scoring import reestimate_batch_norm
@@ -244,11 +245,12 @@ def assert_gradients_match(parameters, objective, places=6):
             assert gradient[index].item() == pytest.approx((around[1] - around[0]) / (2 * step), rel=1e-4, abs=1e-8)
 
 
-@pytest.fixture
-def double(space, model):
+@pytest.fixture(params=[{}, EXCITED], ids=["plain", "excited"])
+def double(request, make_space, make_table):
     """A supernet in double precision without dropout, and its objective (Eq. 9) by an indicator function."""
     torch.manual_seed(0)
-    supernet, runtime = Supernet(space, 10).double(), RuntimeTerm(model).double()
+    space = make_space(**request.param)
+    supernet, runtime = Supernet(space, 10).double(), RuntimeTerm(RuntimeModel(make_table(space))).double()
     with_lively_batch_norm(supernet)
     supernet.blocks[-1].dropout.p = 0.0
     images, labels = torch.randn(8, 1, 12, 12, dtype=torch.float64), torch.randint(0, 10, (8,))
@@ -261,10 +263,11 @@ def double(space, model):
 
 
 def learning(supernet):
-    block = list(supernet.searchable)[1]
+    block = list(supernet.searchable)[-1]
     assert block.skippable
     weights = [block.expand.weight, block.depthwise.weight, block.project.weight, block.project.bn.gamma, block.project.bn.beta]
-    return [*supernet.thresholds(), *weights]
+    excitation = [] if block.excitation is None else list(block.excitation.parameters())
+    return [*supernet.thresholds(), *weights, *excitation]
 
 
 def test_gradients_of_the_relaxed_objective_match_finite_differences(double):
@@ -275,7 +278,7 @@ def test_gradients_of_the_relaxed_objective_match_finite_differences(double):
 
 
 @pytest.mark.parametrize("g", [superkernel.indicator, superkernel.sampled_indicator])
-def test_straight_through_gradients_are_those_of_the_objective_with_the_sigmoid_led_through_the_decisions(space, double, g):
+def test_straight_through_gradients_are_those_of_the_objective_with_the_sigmoid_led_through_the_decisions(double, g):
     """What a training step goes down, said exactly.
 
     The objective that goes forward is piecewise constant in the thresholds and has no useful derivative. What is claimed instead:
@@ -284,7 +287,7 @@ def test_straight_through_gradients_are_those_of_the_objective_with_the_sigmoid_
     can be differenced. For weights it holds the path through the masked convolutions and that through the norms.
     """
     supernet, objective = double
-    for architecture in two_architectures(space):
+    for architecture in two_architectures(supernet.space):
         with_decisions(supernet, architecture)
         supernet.zero_grad()
         seen = []

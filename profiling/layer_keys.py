@@ -39,10 +39,9 @@ TRUTHS = ("residual", "norm")
 
 def words_of(layer: LayerSpec) -> list[str]:
     """A word for each field, e.g. `r112`; `x0` and `x1` for false and true."""
-    values = {each.name: getattr(layer, each.name) for each in fields(layer)}
-    silent = {each.name for each in fields(layer) if each.kw_only and values[each.name] == each.default}
-    spelt = ((name, values[name]) for name in LETTERS if name in values and name not in silent)
-    return [LETTERS[name] + str(int(value) if name in TRUTHS else value) for name, value in spelt]
+    values = ((each, getattr(layer, each.name)) for each in fields(layer))
+    spelt = {each.name: value for each, value in values if not (each.kw_only and value == each.default)}
+    return [LETTERS[name] + str(int(spelt[name]) if name in TRUTHS else spelt[name]) for name in LETTERS if name in spelt]
 
 
 def values_of(words: Iterable[str]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ one would have seen, without the state of random number generators in its checkp
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +19,9 @@ from torch.utils.data import Dataset
 
 from profiling.errors import InputError
 from profiling.space import SearchSpace
-from search.images.shards import Member
+from search.images.moves import random_crops, shifted
+from search.images.options import Moves
+from search.images.reading import DEFAULT_TOPS, Source, read_image
 from search.images.vision import transforms
 
 ImageDataset = Dataset[tuple[Tensor, int] | InputError]
@@ -40,21 +42,30 @@ Augment = Callable[[Tensor], Tensor]
 
 
 class SmallImages(ImageDataset):
-    """Images that are in memory, resized once; for training shifted at random by up to an eighth of their size.
+    """Images that are in memory, resized once.
 
     Args:
         images: (images, channels, height, width) of 8 bits.
         labels: class of each.
         form: resolution and channels.
-        seed: of the shifts and of `augment`; None leaves the images where they are.
+        seed: of the moves and of `augment`; None leaves the images where they are.
         augment: changes the images further.
+        moves: how training images are moved.
     """
 
     def __init__(
-        self, images: Tensor, labels: Sequence[int], form: Form, seed: int | None, augment: Augment | None = None
+        self,
+        images: Tensor,
+        labels: Sequence[int],
+        form: Form,
+        seed: int | None,
+        augment: Augment | None = None,
+        moves: Moves = "shift",
     ) -> None:
-        self._size, self._seed, self._augment = form.resolution, seed, augment
-        self._margin = 0 if seed is None else form.resolution // 8
+        self._size, self._seed = form.resolution, seed
+        changes = [] if seed is None else random_crops(moves, form.resolution) + ([] if augment is None else [augment])
+        self._change = transforms.Compose(changes) if changes else None
+        self._margin = form.resolution // 8 if seed is not None and moves == "shift" else 0
         steps = [_colours(form), transforms.Resize(self._size, antialias=True), transforms.Pad(self._margin)]
         self._images: Tensor = transforms.Compose(steps)(images)
         self._labels = list(labels)
@@ -65,9 +76,9 @@ class SmallImages(ImageDataset):
         shift = random.Random(mixed(self._seed or 0, epoch, index))
         top, left = (shift.randint(0, 2 * self._margin) for _ in range(2))
         image = self._images[index, :, top : top + self._size, left : left + self._size]
-        if self._augment is not None:
+        if self._change is not None:
             with _seeded(self._seed or 0, epoch, index):
-                image = self._augment(image)
+                image = self._change(image)
         return image.float().div_(127.5).sub_(1), self._labels[index]
 
 
@@ -77,20 +88,28 @@ class ImageFiles(ImageDataset):
     Args:
         files: each with its class; files of their own, or within shards.
         form: resolution and channels.
-        seed: of random crops, mirroring and `augment`, for training; None resizes and crops the centre.
+        seed: of moves and `augment`, for training; None resizes and crops the centre.
         augment: changes the images further.
+        moves: how training images are moved.
+        tops: the value that is white in images of more than 8 bits; see `read_image`.
     """
 
     def __init__(
-        self, files: Sequence[tuple[Path | Member, int]], form: Form, seed: int | None, augment: Augment | None = None
+        self,
+        files: Sequence[tuple[Source, int]],
+        form: Form,
+        seed: int | None,
+        augment: Augment | None = None,
+        *,
+        moves: Moves = "crop-flip",
+        tops: Mapping[str, float] = DEFAULT_TOPS,
     ) -> None:
-        self._files, self._seed = files, seed
+        self._files, self._seed, self._tops = files, seed, tops
         size = form.resolution
-        if seed is None:
-            crop = [transforms.Resize(uncropped(size), antialias=True), transforms.CenterCrop(size)]
-        else:
-            crop = [transforms.RandomResizedCrop(size, antialias=True), transforms.RandomHorizontalFlip()]
-            crop += [] if augment is None else [augment]
+        crop = [transforms.Resize(uncropped(size), antialias=True)]
+        crop += [partial(shifted, size=size) if seed is not None and moves == "shift" else transforms.CenterCrop(size)]
+        if seed is not None:
+            crop = (random_crops(moves, size) or crop) + ([] if augment is None else [augment])
         middle = [0.5] * form.image_channels
         scale = [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
         self._transform = transforms.Compose([transforms.ToImage(), _colours(form), *crop, *scale])
@@ -100,7 +119,7 @@ class ImageFiles(ImageDataset):
         epoch, index = item
         path, label = self._files[index]
         try:
-            image = _read_image(path)
+            image = read_image(path, self._tops)
         except InputError as error:
             return error
         with _seeded(self._seed or 0, epoch, index):
@@ -128,20 +147,3 @@ def _colours(form: Form) -> Callable[[Any], Any]:
 def mixed(*numbers: int) -> int:
     """One seed from several numbers, the same in every process (integers, unlike text, have the same hash in all of them)."""
     return hash(numbers) % 2**63
-
-
-def _read_image(path: Path | Member) -> Any:
-    """The image in 8-bit RGB, turned as its EXIF data say.
-
-    Raises:
-        InputError: it is not an image, or a broken one.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path.open() if isinstance(path, Member) else path) as image:
-            # Pillow would clip the 16 bits of such a mode to 8; keep the upper ones.
-            readable = image.point(lambda value: value / 256).convert("L") if image.mode.startswith("I") else image
-            return ImageOps.exif_transpose(readable).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"the image cannot be read: {error}", where=str(path), hint="remove or replace it") from error

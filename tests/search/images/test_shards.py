@@ -1,5 +1,6 @@
 """Images in WebDataset shards: what comes out is what went in, in the order of a folder, and every fault is named."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -12,6 +13,7 @@ from PIL import Image
 from profiling.errors import InputError
 from search.images.batches import held_out_batches, training_batches
 from search.images.data import load_data
+from search.images.options import ImageOptions
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +100,79 @@ def test_missing_shards_of_a_pattern_and_a_broken_image_in_one_are_named(tmp_pat
         load_data(str(tmp_path / "t-{0..2}.tar"), space, 0)
     with pytest.raises(InputError, match=r"t-0\.tar/0000..\.png: the image cannot be read"):
         list(training_batches(load_data(str(tmp_path / "t-0.tar"), space, 0), 4, 0, 0, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("held_out", "unused"),
+    [
+        ("valid-000.tar", None),
+        ("flowers-Validation-000.tar", None),
+        ("dev/000.tar", None),
+        ("Val/shards/000.tar", None),
+        ("validation-000.tar", "test-000.tar"),
+        ("eval-000.tar", "Testing/000.tar"),
+        ("test-000.tar", None),
+    ],
+)
+def test_parts_of_shards_are_those_of_folders(tmp_path, space, held_out, unused):
+    folder = tmp_path / "set"
+    write_shard(folder / "train-000.tar", [sample(i) for i in range(12)])
+    write_shard(folder / "imagenet-001.tar", [sample(i) for i in range(12, 24)])
+    write_shard(folder / held_out, [sample(100 + i) for i in range(6)])
+    if unused is not None:
+        write_shard(folder / unused, [sample(200 + i) for i in range(9)])
+    data = load_data(str(folder), space, 0)
+    assert (data.train_images, data.held_out_images) == (24, 6)
+    line = next(line for line in data.notes if line.startswith("Held out: "))
+    assert ("(spnas evaluate --split test)" in line) == (unused is not None)
+    if unused is not None:
+        assert load_data(str(folder), space, 0, options=ImageOptions(split="test")).held_out_images == 9
+
+
+def test_a_shard_whose_name_and_folder_disagree_is_refused(tmp_path, space):
+    write_shard(tmp_path / "set" / "test" / "train-000.tar", [sample(i) for i in range(12)])
+    with pytest.raises(InputError, match=r"train-000\.tar: by its name and its folder this shard is in two parts: test, train"):
+        load_data(str(tmp_path / "set"), space, 0)
+
+
+def test_members_with_several_dots_count_by_the_last(tmp_path, space):
+    def with_mask(number):
+        key, files = sample(number)
+        return key, files | {"mask.png": png(number)}
+
+    samples = [(f"photo.v2.{number}", sample(number)[1]) for number in range(6)]
+    samples += [(f"x{number}", {"a.b.jpg": png(number), "cls": b"10"}) for number in range(3)]
+    samples += [with_mask(number) for number in range(10, 16)]
+    samples += [("._1", {"png": png(1)}), ("__MACOSX/2", {"png": png(1)}), ("3", {"txt": b"", "xml": b""})]
+    write_shard(tmp_path / "a.tar", samples)
+    data = load_data(str(tmp_path / "a.tar"), space, 0)
+    assert data.train_images + data.held_out_images == 15
+    assert data.notes[0] == "23 files: 15 images, 6 .png, 1 .txt and 1 .xml left out"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda f: f.write_bytes(gzip.compress(b"x" * 5000)), r"compressed \(gzip\), whatever its name says; unpack it"),
+        (lambda f: write_shard(f, [("1", {"png": png(1), "cls": b"\xff"})]), r"a\.tar/1\.cls: the class .*not UTF-8"),
+        (lambda f: write_shard(f, [("1", {"png": png(1), "json": b"[" * 10**5})]), r"a\.tar/1\.json: the class .*not JSON"),
+        (lambda f: write_shard(f, [(str(n), {"png": png(1), "cls": b" "}) for n in range(2)]), "at least two classes"),
+        (lambda f: write_shard(f, [("1", {"png": png(1), "cls": b"a b"}), ("2", {"png": png(1), "cls": b"a  b"})]), "same label"),
+        (lambda f: write_shard(f, [("1", {"png": png(1), "cls": b"a"}), ("2", {"png": png(1), "cls": b""})]), "name .* is empty"),
+    ],
+    ids=["gzip", "not UTF-8", "deep JSON", "one empty class", "same label", "empty"],
+)
+def test_what_cannot_be_a_shard_or_a_class_is_named(tmp_path, space, make, words):
+    make(tmp_path / "a.tar")
+    with pytest.raises(InputError, match=words) as raised:
+        load_data(str(tmp_path / "a.tar"), space, 0)
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_are_one_class_in_whatever_unicode_form_they_are_written(tmp_path, space):
+    forms = ("caf\u00e9", "cafe\u0301", "tea", "tea")
+    write_shard(tmp_path / "a.tar", [(str(n), {"png": png(n), "cls": forms[n % 4].encode()}) for n in range(20)])
+    assert load_data(str(tmp_path / "a.tar"), space, 0).classes == ("caf\u00e9", "tea")
+    numbers = [(str(n), {"png": png(n), "cls": (b"7" * 5000, b"8")[n % 2]}) for n in range(20)]
+    write_shard(tmp_path / "b.tar", numbers)
+    assert load_data(str(tmp_path / "b.tar"), space, 0).classes == ("7" * 5000, "8")

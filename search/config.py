@@ -8,9 +8,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from typing_extensions import override
 
 from profiling.errors import InputError
+from profiling.space import FROM_LIST
 from profiling.specfile import SpecModel
+from search.images.options import Moves
 
 LEAST_STEPS = 300
 # RMSProp takes some sixty steps to forget the mean square that it starts with. A search of fewer steps than these ends better at
@@ -40,6 +43,8 @@ class TrainingOptions:
         workers: processes that load images; 0 loads them in the main process.
         mixed_precision: `no`, or `bf16` on a GPU.
         track: also sends the metrics to this tracker.
+        augment: how training images are moved; None chooses by their size.
+        skip_unreadable: goes on without up to so many images that cannot be read.
         resume: whether to continue the run in the folder; if False, the folder must be empty. The default suits notebooks, where
             cells are run again: a finished run is not trained twice, and one with different settings is refused, never
             overwritten. The commands have the opposite default.
@@ -53,6 +58,8 @@ class TrainingOptions:
     workers: int = 0
     mixed_precision: Literal["no", "bf16"] = "no"
     track: Tracker | None = None
+    augment: Moves | None = None
+    skip_unreadable: int = 0
     resume: bool = True
 
     def settings(self, batch_size: int, epochs: int) -> dict[str, Any]:
@@ -85,6 +92,8 @@ class TrainingConfig(SpecModel):
         precision: `no` or `bf16` mixed precision.
         checkpoint_seconds: seconds between checkpoints, so at most this much work is lost when the process is killed.
         track: what the metrics are sent to besides `metrics.csv`.
+        augment: how training images are moved; None in runs of versions that moved them all in one way (`search.runs.images`).
+        left_out: images that could not be read when the run was begun, by name.
     """
 
     data: str
@@ -101,6 +110,8 @@ class TrainingConfig(SpecModel):
     precision: Annotated[str, Field(pattern="^(no|bf16)$")] = "no"
     checkpoint_seconds: Positive = 60.0
     track: Tracker | None = None
+    augment: Moves | None = None
+    left_out: Annotated[tuple[str, ...], FROM_LIST] = ()
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""
@@ -109,7 +120,12 @@ class TrainingConfig(SpecModel):
     @property
     def decisive(self) -> str:
         """The settings that a run cannot be resumed without, as text, without where it runs and how often it is saved."""
-        return self.model_dump_json(exclude=set(CHANGEABLE))
+        return self.model_dump_json(exclude={*CHANGEABLE, *self.as_before})
+
+    @property
+    def as_before(self) -> set[str]:
+        """Settings that earlier versions did not have, where they are what those versions did."""
+        return {name for name in ("augment", "left_out") if not getattr(self, name)}
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""
@@ -153,10 +169,10 @@ class SearchConfig(TrainingConfig):
         return self
 
     @property
-    def decisive(self) -> str:
-        """As `TrainingConfig.decisive`; what earlier versions did not have is left out where it is what they did."""
-        new = {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
-        return self.model_dump_json(exclude={*CHANGEABLE, *new})
+    @override
+    def as_before(self) -> set[str]:
+        """As `TrainingConfig.as_before`."""
+        return super().as_before | {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
 
 
 class Settings(SpecModel):

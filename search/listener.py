@@ -35,6 +35,9 @@ class Listener:
     def step(self, step: Step) -> None:
         """The figures of a step of training, once it is taken."""
 
+    def look(self, done: int, total: int, text: str) -> None:
+        """Before the work, the images are looked at: `done` of `total` are; the text says how."""
+
     def end(self) -> None:
         """The work has ended well."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from search.images.options import MOVES
 from spnas_cli.options import Count, Number, Seed
 from spnas_cli.output import is_main_process
 
@@ -23,8 +24,17 @@ data_option = click.option(
     "data_name",
     metavar="NAME|FOLDER",
     required=True,
-    help="digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train` and `val`; "
-    "or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar.",
+    help="digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train`, `val` and "
+    "`test`; or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar.",
+)
+
+skip_option = click.option(
+    "--skip-unreadable",
+    type=Count(0, 10**6),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Leave out up to N images that cannot be read. All images are decoded once to find them.",
 )
 
 folder_option = click.option(
@@ -37,6 +47,15 @@ workers_option = click.option(
     default=0,
     show_default=True,
     help="Processes that load images; 0 loads them in the main process.",
+)
+
+
+augment_option = click.option(
+    "--augment",
+    type=click.Choice(MOVES),
+    help="How training images are moved: not at all, shifted by up to an eighth, cropped at random, or cropped and "
+    "mirrored. Letters, digits, signs and whatever tells left from right must not be mirrored. [default: by their size, "
+    "and the first lines say which]",
 )
 
 
@@ -65,6 +84,8 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
             show_default=True,
             help="Seed for weights, image order, augmentation, dropout and the held-out images of a folder without `val`.",
         ),
+        augment_option,
+        skip_option,
         workers_option,
         click.option(
             "--mixed-precision",

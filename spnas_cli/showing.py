@@ -20,6 +20,7 @@ import click
 
 from search.config import DEFAULTS, TrainingOptions
 from search.convnet.named import AS_GIVEN, Name, Size
+from search.images.options import ImageOptions, Split
 from search.listener import Listener
 from spnas_cli.output import ProgressLine, duration, note, print_doubts, progress
 from spnas_cli.runs import write_command
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from search.finding.explore import Way
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
+    from search.runs.overview import Overview
     from search.runs.run import SearchRun, TrainRun
 
 R = TypeVar("R", "SearchRun", "TrainRun")
@@ -52,11 +54,15 @@ class Shown(Listener):
         self._asked: Callable[[], bool] = lambda: False
         self._line: ProgressLine | None = None
         self._first, self._start = 0, 0.0
+        self._looking = ExitStack()
+        self._look_line: ProgressLine | None = None
+        self._look_start = 0.0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._looking.close()
         self._stack.close()
 
     def note(self, text: str) -> None:
@@ -78,6 +84,17 @@ class Shown(Listener):
         remaining = (time.monotonic() - self._start) / steps * (total - done) if steps else None
         if self._line is not None:
             self._line.update(done, total, text, remaining)
+
+    def look(self, done: int, total: int, text: str) -> None:
+        """Shows a bar of its own, from the first image to the last."""
+        if self._look_line is None:
+            [self._look_line] = self._looking.enter_context(progress("images"))
+            self._look_start = time.monotonic()
+        remaining = (time.monotonic() - self._look_start) / done * (total - done) if done else None
+        self._look_line.update(done, total, text, remaining)
+        if done == total:
+            self._looking.close()
+            self._look_line = None
 
     def end(self) -> None:
         """Removes the bar."""
@@ -165,11 +182,30 @@ def _doubted(run: R) -> R:
     return run
 
 
-def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:
-    """Measures the accuracy of a trained network on the held-out images of a data set (`search.runs.evaluate`)."""
+def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = False) -> Overview:
+    """Looks at a data set as a training does first (`search.runs.overview`)."""
+    from search.runs import overview as runs
+
+    with Shown("images") as listener:
+        return runs.overview(data, seed=seed, thorough=thorough, listener=listener)
+
+
+def evaluate(
+    network: Name,
+    data: str | os.PathLike[str],
+    *,
+    split: Split | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    workers: int = 0,
+    skip_unreadable: int = 0,
+) -> Evaluated:
+    """Measures the accuracy of a trained network on the held-out images of a data set, or on a part (`search.runs.evaluate`)."""
     from search.runs import evaluate as runs
 
-    return runs.evaluate(network, data, seed=seed, batch_size=batch_size, workers=workers)
+    options = ImageOptions(split=split or "held-out", skip_unreadable=skip_unreadable)
+    with Shown("images") as listener:
+        return runs.evaluate(network, data, options=options, seed=seed, batch_size=batch_size, workers=workers, listener=listener)
 
 
 def export(

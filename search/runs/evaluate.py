@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from search import processes
 from search.convnet.inputs import load_known_images
 from search.convnet.named import Name, find_trained
 from search.images.batches import held_out_batches, on_device
+from search.images.options import ImageOptions
+from search.listener import SILENT, Listener
+from search.runs.images import told
 from search.training.accuracy import Accuracy, accuracies
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """How accurate a network is on the held-out images of a data set.
+    """How accurate a network is on images of a data set.
 
     Attributes:
         origin: where its weights come from, in words.
@@ -47,21 +51,37 @@ class Evaluated:
         return dict(zip(self.classes, self.accuracy.top1_by_class, strict=True))
 
 
-def evaluate(network: Name, data: str | os.PathLike[str], *, seed: int = 0, batch_size: int = 256, workers: int = 0) -> Evaluated:
-    """Measures the accuracy of a trained network on the held-out images of a data set with the same classes.
+HELD_OUT = ImageOptions(split="held-out")
+
+
+def evaluate(
+    network: Name,
+    data: str | os.PathLike[str],
+    *,
+    options: ImageOptions = HELD_OUT,
+    seed: int = 0,
+    batch_size: int = 256,
+    workers: int = 0,
+    listener: Listener = SILENT,
+) -> Evaluated:
+    """Measures the accuracy of a trained network on images of a data set with the same classes.
 
     Args:
         network: its file, or the run it comes from.
         data: name of a data set, or a folder of images; see `search.images.data.load_data`.
-        seed: as in training: decides which images of a folder without `val` are held out.
+        options: which images; by default those that a training holds out.
+        seed: as in training: decides which images of a folder without parts are held out.
         batch_size: images per batch.
         workers: processes that load images; 0 loads them in the main process.
+        listener: follows the progress.
 
     Raises:
         InputError: the network or the images cannot be used, or the classes differ.
     """
     saved = find_trained(network)
-    images = load_known_images(saved, os.fspath(data), seed)
+    images = told(listener, partial(load_known_images, saved, os.fspath(data), seed, options, listener.look))
+    for line in images.notes:
+        listener.note(line)
     device = processes.state().device
     batches = on_device(held_out_batches(images, batch_size, workers), device)
     [accuracy] = accuracies([saved.build().to(device)], batches, len(images.classes))

@@ -14,8 +14,10 @@ from search.finding.explore import BATCH_NORM_BATCHES, MOST_IMAGES, Explored, Ex
 from search.finding.search import Found, Search
 from search.finding.selection import near
 from search.images.data import load_data
+from search.images.options import ImageOptions
 from search.listener import SILENT, Listener
 from search.report.figures import draw_front
+from search.runs.images import moves_before
 from search.runs.run import SearchRun, load_run
 
 
@@ -116,7 +118,8 @@ def _search_run(run: SearchRun | str | os.PathLike[str]) -> SearchRun:
 def _again(run: SearchRun) -> tuple[Search, Found]:
     """The supernet from the checkpoint of a finished search."""
     config, model = run.config, RuntimeModel(run.table)
-    search = Search(model, load_data(config.data, model.space, config.seed), config, run.folder)
+    using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
+    search = Search(model, load_data(config.data, model.space, config.seed, None, using), config, run.folder)
     if search.resumed_at < search.steps:
         raise InputError("its checkpoint is missing, or not from the end of the search", where=str(run.folder.checkpoint))
     return search, search.run(lambda step: None)

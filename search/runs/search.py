@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
@@ -29,6 +30,7 @@ from search.listener import SILENT, Listener
 from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
 from search.results import SearchResult
 from search.run_folder import RunFolder
+from search.runs.images import image_options, image_settings, told
 from search.runs.run import SearchRun
 
 
@@ -65,37 +67,46 @@ def search(
     if target_ms is not None:
         check_target(model, target_ms)
     data, run = os.fspath(data), RunFolder(folder)
-    images = processes.one_first(lambda: load_data(data, model.space, options.seed))
-    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, run)
+    begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
+    using = image_options(data, options, begun)
+    load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
+    images = told(listener, lambda: processes.one_first(load))
+    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, begun)
     processes.from_main(lambda: run.prepare(options.resume))
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
         listener.note(
             f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head}."
         )
-    begun = Search(model, images, config, run)
+    work = Search(model, images, config, run)
     processes.from_main(lambda: run.write_config(config.to_yaml()))
-    found = _train(begun, images, listener)
+    for line in images.notes:
+        listener.note(line)
+    found = _train(work, images, listener)
     result = SearchResult(
         architecture=found.architecture.choices,
         predicted_ms=found.predicted_ms,
         target_ms=target_ms,
         accuracy=found.accuracy,
-        doubts=_doubts(found, begun, images),
+        doubts=_doubts(found, work, images),
     )
     if processes.index() == 0:
         _leave(found, model, images.classes, config, run)
         run.write_result(result.model_dump(mode="json"))
-    return SearchRun(run, config, result, found.architecture, begun, found)
+    return SearchRun(run, config, result, found.architecture, work, found)
 
 
 def _config(
-    model: RuntimeModel, data: str, images: Data, aim: dict[str, float | None], options: TrainingOptions, run: RunFolder
+    model: RuntimeModel,
+    data: str,
+    images: Data,
+    aim: dict[str, float | None],
+    options: TrainingOptions,
+    begun: SearchConfig | None,
 ) -> SearchConfig:
     settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
     steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
-    begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
     if begun is not None:
         # What was begun goes on as it was: earlier versions had other defaults.
         learning_rate = learning_rate or begun.learning_rate
@@ -109,6 +120,7 @@ def _config(
             "space_digest": model.space.digest,
             "table_digest": table_digest(model.table),
             "data": data,
+            **image_settings(data, images, begun),
             **aim,
             **settings,
             **phases,

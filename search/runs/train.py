@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from search import processes
 from search.config import DEFAULTS, TrainingOptions, configured
@@ -18,8 +21,9 @@ from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
 from search.results import TrainResult
 from search.run_folder import RunFolder
+from search.runs.images import image_options, image_settings, told
 from search.runs.run import TrainRun
-from search.training.recipe import TrainConfig, load_recipe
+from search.training.recipe import Recipe, TrainConfig, load_recipe
 from search.training.train import Trained, Training, TrainStep, augmentation, sensible_training
 
 RANDOM = "random"
@@ -76,25 +80,23 @@ def train(
     data, run = os.fspath(data), RunFolder(folder)
     _, named = resolve(network, WITH_LAYERS)
     layers = find_layers(named, size)
-    source = _source(named, layers, plan, run if options.resume else None)
+    begun = processes.from_main(lambda: run.read_config(TrainConfig)) if options.resume else None
+    source = _source(named, layers, plan, begun)
     by_default = RECIPE if plan.init is not None or source is None else RECIPE_FROM_OWN_WEIGHTS
     chosen = load_recipe(plan.recipe or by_default)
     teaching = None if plan.teacher is None else _file_of(plan.teacher)
     initial, teacher = (None if file is None else load_network(file) for file in (source, teaching))
-    images = processes.one_first(lambda: load_images(layers, data, options.seed, augmentation(chosen.augmentation)))
-    settings = options.settings(*sensible_training(chosen, images.train_images, options.batch_size))
-    config = configured(
-        TrainConfig,
-        {
-            **dict(chosen.adapted(settings["epochs"], options.learning_rate)),
-            **settings,
-            "network": named,
-            "init": source and str(source),
-            "teacher": teaching and str(teaching),
-            "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
-            "data": data,
-        },
-    )
+    change, using = augmentation(chosen.augmentation), image_options(data, options, begun)
+    load = partial(load_images, layers, data, options.seed, change, using, listener.look)
+    images = told(listener, lambda: processes.one_first(load))
+    files = {
+        "network": named,
+        "init": source and str(source),
+        "teacher": teaching and str(teaching),
+        "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
+        "data": data,
+    }
+    config = _config(chosen, images, options, {**files, **image_settings(data, images, begun)})
     processes.from_main(lambda: run.prepare(options.resume))
     training = Training(layers, images, config, run, initial, teacher)
     processes.from_main(lambda: run.write_config(config.to_yaml()))
@@ -108,13 +110,18 @@ def train(
     return TrainRun(run, config, result)
 
 
-def _source(network: str, layers: Layers, plan: Plan, resumed: RunFolder | None) -> Path | None:
+def _config(recipe: Recipe, images: Data, options: TrainingOptions, others: Mapping[str, Any]) -> TrainConfig:
+    settings = options.settings(*sensible_training(recipe, images.train_images, options.batch_size))
+    adapted = recipe.adapted(settings["epochs"], options.learning_rate)
+    return configured(TrainConfig, {**dict(adapted), **settings, **others})
+
+
+def _source(network: str, layers: Layers, plan: Plan, begun: TrainConfig | None) -> Path | None:
     """The file of the initial weights, None for random ones."""
     if plan.init == RANDOM:
         return None
     if plan.init is not None:
         return _file_of(plan.init)
-    begun = None if resumed is None else processes.from_main(lambda: resumed.read_config(TrainConfig))
     if begun is not None and begun.init is None:
         # What was begun goes on as it was: earlier versions started from random weights.
         return None
@@ -155,6 +162,8 @@ def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
 
 
 def _train(training: Training, images: Data, config: TrainConfig, listener: Listener) -> Trained:
+    for line in images.notes:
+        listener.note(line)
     listener.note(
         f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
         f"{config.epochs} epochs, {training.steps} steps of {config.batch_size}"

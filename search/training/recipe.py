@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from profiling.errors import InputError
 from profiling.specfile import SpecModel, parse_spec, read_spec
-from search.config import CHANGEABLE, Positive, Share, TrainingConfig
+from search.config import Positive, Share, TrainingConfig
 
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -118,10 +119,11 @@ class TrainConfig(Recipe, TrainingConfig):
     teacher_digest: str | None = None
 
     @property
-    def decisive(self) -> str:
-        """As for any training; without a teacher it is the text of earlier versions, which had none."""
+    @override
+    def as_before(self) -> set[str]:
+        """As for any training; earlier versions had no teacher, and what `least_steps` does shows in the epochs."""
         without = {"teacher", "teacher_digest", "distillation"} if self.teacher is None else set()
-        return self.model_dump_json(exclude={*CHANGEABLE, "least_steps", *without})
+        return super().as_before | {"least_steps"} | without
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""

@@ -267,7 +267,8 @@ class Training:
     def _identity(self) -> dict[str, str]:
         data = self._data
         keys = "\n".join(layer.key if layer else "" for layer in self._layers)
-        classes = hashlib.sha256("\n".join(data.classes).encode()).hexdigest()[:16]
+        # Readable names may have been given to the classes since.
+        classes = hashlib.sha256("\n".join(data.class_keys or data.classes).encode()).hexdigest()[:16]
         taught = {} if self._config.teacher_digest is None else {"teacher": self._config.teacher_digest}
         return taught | {
             "network": hashlib.sha256(keys.encode()).hexdigest()[:16],

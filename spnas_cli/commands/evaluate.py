@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from spnas_cli.options import Count, Seed, json_option
 from spnas_cli.output import print_facts, print_json
-from spnas_cli.runs import NO_TOP5, data_option, workers_option
+from spnas_cli.runs import NO_TOP5, data_option, skip_option, workers_option
 
 if TYPE_CHECKING:
     from search.runs.evaluate import Evaluated
@@ -27,23 +27,42 @@ HARDEST = 3
     show_default=True,
     help="As in training: decides which images of a folder without `val` are held out.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["val", "test", "all"]),
+    help="Measure on the images of this part instead; `all` takes every image of a folder without parts. "
+    "[default: the images that training holds out]",
+)
 @click.option("--batch-size", type=Count(1, 2**20), default=256, show_default=True, help="Images per batch.")
 @workers_option
+@skip_option
 @json_option
-def evaluate(network: Path, data_name: str, seed: int, batch_size: int, workers: int, as_json: bool) -> None:
+def evaluate(
+    network: Path,
+    data_name: str,
+    seed: int,
+    split: Literal["val", "test", "all"] | None,
+    batch_size: int,
+    workers: int,
+    skip_unreadable: int,
+    as_json: bool,
+) -> None:
     """Measure a trained network's accuracy on held-out images.
 
-    NETWORK is the folder of a training or a search, or the network.pt in it. The held-out images are those in `val`, or the
-    20 % that training with the same --seed did not use.
+    NETWORK is the folder of a training or a search, or the network.pt in it. The held-out images are those in `val`, in `test`
+    where there is no `val`, or the 20 % that training with the same --seed did not use.
 
     \b
     Examples:
       spnas evaluate trained/network.pt --data digits
       spnas evaluate trained/network.pt --data path/to/images --workers 4 --json
+      spnas evaluate trained/network.pt --data path/to/new-images --split all
     """
     from spnas_cli import showing
 
-    found = showing.evaluate(network, data_name, seed=seed, batch_size=batch_size, workers=workers)
+    found = showing.evaluate(
+        network, data_name, split=split, seed=seed, batch_size=batch_size, workers=workers, skip_unreadable=skip_unreadable
+    )
     if as_json:
         totals = {"images": found.images, "top1": found.top1, "top5": found.top5}
         print_json({"network": str(network), "origin": found.origin, **totals, "top1_by_class": found.top1_by_class})

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner, Result
+from pictures import write
 from terminal import Terminal
 from waiting import started, until
 
@@ -162,3 +163,31 @@ def test_exploring_a_finished_run_trains_nothing_and_scores_no_network_twice(tmp
     assert {path.name for path in (folder / "front").iterdir()} == {Path(row["file"]).name for row in rows}
     for row in rows:
         assert " ".join(load_architecture(str(folder / row["file"])).choices) == row["choices"]
+
+
+def test_a_search_says_and_records_how_its_images_are_moved_and_which_are_left_out(table, tmp_path):
+    images = write(tmp_path / "images", count=20)
+    (images / "disc" / "3.png").write_bytes(b"damaged")
+    command = (
+        "--table",
+        table,
+        "--runtime-weight",
+        1,
+        "--data",
+        images,
+        "--batch-size",
+        8,
+        "--epochs",
+        4,
+        "-o",
+        tmp_path / "run",
+    )
+    refused = run(*command)
+    assert (refused.exit_code, "disc/3.png: the image cannot be read" in refused.stderr) == (2, True)
+    result = run(*command, "--augment", "crop", "--skip-unreadable", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "Training images are cropped at random (--augment crop)." in result.stderr
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (config["augment"], config["left_out"]) == ("crop", ["disc/3.png"])
+    again = run(*command, "--resume", "--explore", "random", "--explore-networks", 2)
+    assert again.exit_code == 0, again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,8 @@ def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, 
     with open_regular(path) as file:
         try:
             _require_intact(file)
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of what would be damaged again
+                state = torch.load(file, map_location="cpu", weights_only=True)
         except OSError as error:
             raise InputError(f"the checkpoint cannot be read: {error.strerror}", where=str(path)) from error
         except Exception as error:  # there is nothing that a pickle cannot make its reader raise
@@ -78,12 +80,14 @@ def _reason(error: Exception) -> str:
 
 
 def _require_intact(file: BinaryIO) -> None:
-    """Checks the sums that the file has of its parts, which PyTorch leaves unread, and that nothing in it is compressed.
+    """Checks the sums that a file has of its parts, which PyTorch leaves unread, and that the parts are where PyTorch reads them.
 
     Raises:
-        ValueError: a part is damaged, or larger than the file; others of `zipfile`: it is damaged otherwise.
+        ValueError: a part is damaged, compressed or displaced; others of `zipfile`: it is damaged otherwise.
     """
     with zipfile.ZipFile(file) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()) or archive.testzip() is not None:
+        parts = archive.infolist()
+        displaced = min(part.header_offset for part in parts) != 0
+        if displaced or any(part.compress_type != zipfile.ZIP_STORED for part in parts) or archive.testzip() is not None:
             raise ValueError("damaged")
     file.seek(0)

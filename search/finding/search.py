@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,8 @@ BATCH_NORM_BATCHES = 50
 CANDIDATE_BATCHES = 10
 MOST_IMAGES = 10_000
 
+Phase = Literal["dropout", "search", "final"]
+
 
 @dataclass(frozen=True)
 class SearchStep:
@@ -57,7 +59,7 @@ class SearchStep:
 
     step: int
     steps: int
-    phase: str
+    phase: Phase
     cross_entropy: float
     runtime_ms: float
     runtime_weight: float
@@ -249,7 +251,7 @@ class Search:
         self._weights.step()
         if not in_dropout:
             self._thresholds.step()
-        phase = "dropout" if in_dropout else "search"
+        phase: Phase = "dropout" if in_dropout else "search"
         return SearchStep(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
 
     def _final_step(self, images: Tensor, labels: Tensor) -> SearchStep:
@@ -263,6 +265,8 @@ class Search:
 
     def _require_in_step(self) -> None:
         """Checks what a checkpoint said of the last phase; raises one of `search.checkpoint.MISFITS` if it does not fit."""
+        for step in self._engine.metrics:
+            Architecture(space=self.model.space, choices=step.choices)
         choices, begun = self._finish.choices, self._engine.step > self.steps - self._finish.steps
         if (choices is not None) != begun:
             raise ValueError(f"a network is {'not ' if begun else ''}decided at step {self._engine.step}")

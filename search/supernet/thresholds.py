@@ -82,4 +82,6 @@ class RuntimeWeight:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues from a checkpoint."""
         require_number(state["multiplier"])
+        if self._target_ms is None and state["multiplier"] != self._multiplier:
+            raise ValueError(f"λ is {state['multiplier']:g}, not the {self._multiplier:g} of the settings")
         self._multiplier = state["multiplier"]

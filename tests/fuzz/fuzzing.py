@@ -11,6 +11,7 @@ import math
 import os
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 FACTOR = float(os.environ.get("SPNAS_FUZZ", "1"))
 MOST_SECONDS, MOST_BYTES = 10.0, 2**30
+
+CASES: Counter[str] = Counter()  # tried, by test
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m\u202ename\u2066\x9b1m"
 SCALARS = [
@@ -129,6 +132,7 @@ def fuzz(cases: int, seconds: float, **strategies: Any) -> Callable[[Callable[..
             if time.monotonic() > until:
                 return
             start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            CASES[test.__name__] += 1
             test(**given_to_it)
             assert time.process_time() - start < MOST_SECONDS
             assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MOST_BYTES

@@ -67,7 +67,7 @@ def test_what_is_whole_is_read(folder):
     is_read_or_refused(folder / "images", "nothing")
 
 
-@fuzz(60, 5, form=st.sampled_from(FORMS), edits=byte_edits)
+@fuzz(60, 3, form=st.sampled_from(FORMS), edits=byte_edits)
 def test_a_damaged_image(folder: Path, form: str, edits: list[Edit]) -> None:
     file = folder / "images/val/a" / f"{form}-0.{form}"
     kept = file.read_bytes()
@@ -78,7 +78,7 @@ def test_a_damaged_image(folder: Path, form: str, edits: list[Edit]) -> None:
         file.write_bytes(kept)
 
 
-@fuzz(60, 5, edits=byte_edits)
+@fuzz(60, 3, edits=byte_edits)
 def test_a_damaged_shard(folder: Path, edits: list[Edit]) -> None:
     shards = folder / "shards"
     shutil.rmtree(shards, ignore_errors=True)
@@ -96,7 +96,7 @@ def test_a_damaged_shard(folder: Path, edits: list[Edit]) -> None:
     is_read_or_refused(shards, shards)
 
 
-@fuzz(80, 4, edits=byte_edits, share=st.floats(0, 1))
+@fuzz(80, 3, edits=byte_edits, share=st.floats(0, 1))
 def test_a_damaged_model(folder: Path, edits: list[Edit], share: float) -> None:
     """Mostly in its structure, which lies at the beginning."""
     file, content = folder / "model.tflite", (MADE / "exports/digits-int8.tflite").read_bytes()

@@ -105,7 +105,7 @@ def test_what_was_not_changed_goes_on(made, kind):
     goes_on_or_is_refused(made, kind, lambda path: None)
 
 
-@fuzz(60, 10, kind=st.sampled_from(list(KINDS)), changes=edits)
+@fuzz(60, 8, kind=st.sampled_from(list(KINDS)), changes=edits)
 def test_an_altered_checkpoint_goes_on_or_is_refused(made: Path, kind: str, changes: list[Edit]) -> None:
     goes_on_or_is_refused(made, kind, lambda path: alter(path, changes))
 

@@ -77,7 +77,7 @@ def test_the_commands_work_on_what_is_whole(folder, name, words):
     assert ends_in_words(folder, words) == (2 if "nowhere" in words else 0)
 
 
-@fuzz(120, 8, command=st.sampled_from([each for each in COMMANDS if not each[0].endswith(".pt")]), edits=text_edits)
+@fuzz(120, 7, command=st.sampled_from([each for each in COMMANDS if not each[0].endswith(".pt")]), edits=text_edits)
 def test_commands_on_damaged_texts(folder: Path, command: tuple[str, list[str]], edits: list[Edit]) -> None:
     name, words = command
     text = edited((folder / name).read_text(encoding="utf-8"), edits)

@@ -85,12 +85,12 @@ def test_a_valid_file_is_read(folder, kind):
     READERS[kind].use(READERS[kind].made)
 
 
-@fuzz(240, 8, kind=st.sampled_from(list(READERS)), edits=text_edits)
+@fuzz(240, 6, kind=st.sampled_from(list(READERS)), edits=text_edits)
 def test_a_text_that_was_damaged_is_read_or_refused(folder: Path, kind: str, edits: list[Edit]) -> None:
     is_read_or_refused(folder, kind, edited(READERS[kind].made.read_text(encoding="utf-8"), edits))
 
 
-@fuzz(240, 8, kind=st.sampled_from([kind for kind in READERS if not kind.endswith(".csv")]), edits=tree_edits(VALUES))
+@fuzz(240, 7, kind=st.sampled_from([kind for kind in READERS if not kind.endswith(".csv")]), edits=tree_edits(VALUES))
 def test_data_of_another_form_are_read_or_refused(folder: Path, kind: str, edits: list[Edit]) -> None:
     """Well formed, but a field is missing, is one too many, or has a value that it cannot have."""
     tree = altered(yaml.safe_load(READERS[kind].made.read_text(encoding="utf-8")), edits)

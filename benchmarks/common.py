@@ -27,9 +27,8 @@ def measured_table(folder: Path, space: str = "digits") -> str:
     where = ["--name", name, "--db", str(database)]
     profile = ["profile", "--device", "host", "--space", space, "--rounds", "3", "--calibrate", "8", *where]
     subprocess.run([*spnas, "--quiet", *profile], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        [*spnas, "table", "export", name, "--db", str(database), "-o", str(file)], check=True, stdout=subprocess.DEVNULL
-    )
+    export = ["table", "export", name, "--db", str(database), "-o", str(file), "--force"]
+    subprocess.run([*spnas, *export], check=True, stdout=subprocess.DEVNULL)
     return str(file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from profiling.conditions import Conditions
 from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
 from profiling.events import Converting, Watch
+from profiling.host.lock import measuring_here
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
 from profiling.models.supply import ModelSupply
@@ -98,7 +100,7 @@ class Rig:
         session = Session(self.device, supply, self.settings, canary=canary.key, watch=self.watch)
         reasons: dict[str, str | None] = {}
         measured = 0
-        with self.store.writing(self.device.name):
+        with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
             # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
             plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed))

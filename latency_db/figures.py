@@ -13,6 +13,8 @@ from latency_db.table import LatencyTable
 from latency_db.validate import Validation
 from profiling.files import written_whole
 
+VALIDATION = "spnas validate"
+
 
 def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> None:
     """Draws predicted against measured latency of each network, in ms, into a PNG file."""
@@ -44,7 +46,13 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
     axes.set_ylabel("predicted latency (ms)")
     axes.set_aspect("equal")
     axes.legend(frameon=False)
-    save_figure(figure, path)
+    save_figure(figure, path, VALIDATION)
+
+
+def is_validation(path: Path) -> bool:
+    """Whether a file is a figure that `draw_validation` drew."""
+    with path.open("rb") as file:
+        return b"Software\0" + VALIDATION.encode() in file.read(1000)
 
 
 def draw_accuracy(comparison: Comparison, path: Path) -> None:
@@ -80,10 +88,10 @@ def draw_widths(comparison: Comparison, path: Path) -> None:
     save_figure(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG file, whole or not at all."""
+def save_figure(figure: Figure, path: Path, mark: str = "spnas") -> None:
+    """Writes a PNG file, whole or not at all; the mark in it says what it was drawn by."""
     with written_whole(path) as new:
-        figure.savefig(new, dpi=150)
+        figure.savefig(new, dpi=150, metadata={"Software": mark})
 
 
 def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:

@@ -52,6 +52,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    # Without it, to go on with a campaign is to read all measurements of all others.
+    ("CREATE INDEX measurements_of_campaign ON measurements (campaign)",),
 )
 
 

@@ -84,9 +84,9 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple
     visits, outcome = rig.measure(campaign, wanted)
     table = _table(name, space, campaign.conditions, networks, visits)
     # An unchanged table keeps its date, by which its validations are found.
-    before = [kept for kept in rig.store.tables() if kept.model_copy(update={"created_at": table.created_at}) == table]
-    if before:
-        return before[0], outcome
+    before = rig.store.table(name)
+    if before is not None and before.model_copy(update={"created_at": table.created_at}) == table:
+        return before, outcome
     rig.store.save_table(table, campaign)
     return table, outcome
 

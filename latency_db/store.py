@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
-import socket
-import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Literal, Self
+from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from latency_db.migrations import migrate, version
+from latency_db.database import FAULTS, Database
+from latency_db.migrations import version
 from latency_db.published import published_names
-from latency_db.table import NAME_PATTERN, LatencyTable
+from latency_db.table import NAME_PATTERN, LatencyTable, TableSummary
 from profiling.conditions import Conditions
 from profiling.errors import InputError, StoreError
+from profiling.locks import lock
 from profiling.measurement import Measurement
 from profiling.space import Architecture, SearchSpace
 
 Purpose = Literal["profile", "validate", "compare"]
 
-BUSY_TIMEOUT_S = 10.0
-BUSY_RETRY_S = 0.02
-# By the beginning of SQLite's own name for the fault: what is wrong, and what to do.
-FAULTS = {
-    "SQLITE_NOTADB": ("is not a database", "it was left as it is; give another file with --db"),
-    "SQLITE_CORRUPT": ("is damaged", "it was left as it is; save what is readable with: sqlite3 FILE .recover | sqlite3 NEW"),
-    "SQLITE_FULL": ("the disk is full", "free some space and run the same command again; all that was measured is kept"),
-    "SQLITE_READONLY": ("cannot be written", "check the permissions of the file and its folder, or give another with --db"),
-    "SQLITE_CANTOPEN": ("cannot be opened", "does its folder exist, and may you write there?"),
-    "SQLITE_BUSY": ("is in use by another program", "wait until it ends, then run the same command again"),
-    "SQLITE_IOERR": ("the disk reported an error", "is it full, or a network file system? Give a local file with --db"),
-    "SQLITE_CONSTRAINT": ("already contains this", None),
-}
+# The fields of a TableSummary in their order.
+SUMMARY = """
+    SELECT name, json_extract(content, '$.space.name'), json_extract(content, '$.conditions.device'),
+    json_extract(content, '$.conditions.precision'), json_extract(content, '$.conditions.threads'),
+    (SELECT count(*) FROM json_each(content, '$.rows')), json_array_length(content, '$.calibration'),
+    json_extract(content, '$.created_at')
+"""
 
 
 @dataclass(frozen=True)
@@ -57,114 +44,15 @@ class Campaign:
     parameters: Mapping[str, int | float | str]
 
 
-class Store:
-    """An open database; a context manager. Not to be shared between threads: each opens its own.
-
-    Args:
-        path: the file; created if it does not exist, unless opened for reading.
-        read_only: neither the file nor its folder has to be writable.
-
-    Raises:
-        StoreError: not a database of spnas, damaged, newer than this program, not writable, or not there.
-    """
-
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
-        with self._translated():
-            # Autocommit: transactions are opened and closed by hand, where they are seen.
-            self._connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?{_mode(path, read_only)}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
-            )
-            try:
-                self._check()
-                if read_only:
-                    self._connection.execute("PRAGMA query_only = ON")
-                else:
-                    self._make_ready_for_writing()
-            except BaseException:
-                self._connection.close()
-                raise
-
-    def _check(self) -> None:
-        found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            problem, hint = FAULTS["SQLITE_CORRUPT"]
-            raise StoreError(f"{problem}: {' '.join(found.split())}", hint=hint)
-        version(self._connection)
-
-    def _make_ready_for_writing(self) -> None:
-        self._write_ahead()
-        self._connection.execute("PRAGMA foreign_keys = ON")
-        # NORMAL would survive `kill -9`; with FULL a measurement that was reported as kept survives a power cut, too.
-        self._connection.execute("PRAGMA synchronous = FULL")
-        migrate(self._connection)
-        # A file that can be read but not written must be found out now, not after the first measurement.
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.execute("PRAGMA user_version = 1")
-        self._connection.execute("COMMIT")
-
-    def _write_ahead(self) -> None:
-        """When another process does the same with a new file, SQLite refuses at once, without its timeout."""
-        give_up = time.monotonic() + BUSY_TIMEOUT_S
-        while True:
-            try:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > give_up:
-                    raise
-                time.sleep(BUSY_RETRY_S)
-            else:
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._connection.close()
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Turns any error with the file into a StoreError that names it."""
-        try:
-            yield
-        except StoreError as error:
-            problem, hint = error.problem, error.hint
-            cause: Exception = error
-        except sqlite3.Error as error:
-            name = getattr(error, "sqlite_errorname", "")
-            faults = (fault for prefix, fault in FAULTS.items() if name.startswith(prefix))
-            problem, hint = next(faults, (f"cannot be used: {error}", None))
-            cause = error
-        except (ValidationError, zlib.error, UnicodeDecodeError) as error:
-            problem, hint = "contains a record that cannot be read", "was it changed by hand, or by another version of spnas?"
-            cause = error
-        else:
-            return
-        raise StoreError(problem, where=str(self.path), hint=hint and hint.replace("FILE", str(self.path))) from cause
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._translated():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # After a full disk SQLite has rolled back by itself.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+class Store(Database):
+    """The measurements, campaigns and tables in a database; arguments and errors as for `Database`."""
 
     def campaign(
         self, purpose: Purpose, space: SearchSpace, conditions: Conditions, parameters: Mapping[str, int | float | str]
     ) -> Campaign:
         """The campaign with exactly this purpose, space, conditions and parameters: found again, or begun."""
-        settled = json.dumps(dict(parameters), sort_keys=True)
-        digest = hashlib.sha256("\n".join((purpose, space.digest, conditions.digest, settled)).encode()).hexdigest()
+        settled = _settled(parameters)
+        digest = _digest(purpose, space, conditions, settled)
         values = (digest, purpose, space.model_dump_json(), conditions.model_dump_json(), settled, _now())
         with self._transaction() as connection:
             connection.execute(
@@ -175,9 +63,12 @@ class Store:
             identity = connection.execute("SELECT id FROM campaigns WHERE digest = ?", (digest,)).fetchone()[0]
         return Campaign(identity, purpose, space, conditions, parameters)
 
-    def campaigns(self, purpose: Purpose) -> list[Campaign]:
-        """All campaigns of this purpose, the latest first."""
-        query = "SELECT id, space, conditions, parameters FROM campaigns WHERE purpose = ? ORDER BY id DESC"
+    def campaigns(self, purpose: Purpose, having: Mapping[str, str] | None = None) -> list[Campaign]:
+        """All campaigns of this purpose, the latest first; if parameters are given, those that have these."""
+        having = having or {}
+        where = " ".join("AND json_extract(parameters, '$.' || ?) = ?" for _ in having)
+        query = f"SELECT id, space, conditions, parameters FROM campaigns WHERE purpose = ? {where} ORDER BY id DESC"
+        values = (purpose, *(word for pair in having.items() for word in pair))
         with self._translated():
             if version(self._connection) == 0:
                 return []
@@ -189,7 +80,7 @@ class Store:
                     Conditions.model_validate_json(conditions),
                     json.loads(parameters),
                 )
-                for identity, space, conditions, parameters in self._connection.execute(query, (purpose,)).fetchall()
+                for identity, space, conditions, parameters in self._connection.execute(query, values).fetchall()
             ]
 
     def add_networks(self, campaign: Campaign, architectures: Sequence[Architecture]) -> None:
@@ -236,10 +127,9 @@ class Store:
         """All measurements of a campaign in the order in which they were made."""
         query = "SELECT record, output FROM measurements WHERE campaign = ? ORDER BY id"
         with self._translated():
-            rows = self._connection.execute(query, (campaign.id,)).fetchall()
             return [
                 Measurement.model_validate_json(record).model_copy(update={"output": zlib.decompress(output).decode()})
-                for record, output in rows
+                for record, output in self._connection.execute(query, (campaign.id,))
             ]
 
     def sessions(self, campaign: Campaign, model: str) -> list[list[float]]:
@@ -298,60 +188,99 @@ class Store:
 
     def tables(self) -> list[LatencyTable]:
         """All tables by name."""
+        return [LatencyTable.model_validate_json(content) for (content,) in self._tables("SELECT content")]
+
+    def table_names(self) -> list[str]:
+        """The names of all tables, in order."""
+        return [name for (name,) in self._tables("SELECT name")]
+
+    def table_summaries(self) -> list[TableSummary]:
+        """What a list shows of all tables, by name; none of them is validated."""
+        return [TableSummary(*row) for row in self._tables(SUMMARY)]
+
+    def table(self, name: str) -> LatencyTable | None:
+        """The table of this name; None if there is none."""
+        with self._translated():
+            if version(self._connection) == 0:
+                return None
+            row = self._connection.execute("SELECT content FROM latency_tables WHERE name = ?", (name,)).fetchone()
+            return LatencyTable.model_validate_json(row[0]) if row else None
+
+    def delete_table(self, name: str) -> bool:
+        """Removes a table; what it was made from stays. Returns whether it was made from measurements in this database.
+
+        Raises:
+            StoreError: there is no such table.
+        """
+        with self._transaction() as connection:
+            row = connection.execute("DELETE FROM latency_tables WHERE name = ? RETURNING campaign", (name,)).fetchone()
+            if row is None:
+                raise self._lacks(name)
+        return row[0] is not None
+
+    def rename_table(self, name: str, new_name: str) -> None:
+        """Gives a table another name; its validations stay its own.
+
+        Raises:
+            InputError, StoreError: there is no such table, or as for `check_name_is_free`.
+        """
+        with self._transaction() as connection:
+            self.check_name_is_free(new_name, None)
+            table = self.table(name)
+            if table is None:
+                raise self._lacks(name)
+            renamed = table.model_copy(update={"name": new_name}).model_dump_json()
+            connection.execute("UPDATE latency_tables SET name = ?, content = ? WHERE name = ?", (new_name, renamed, name))
+            for campaign in self.campaigns("validate", {"table": name, "measured_at": table.created_at}):
+                settled = _settled({**campaign.parameters, "table": new_name})
+                digest = _digest(campaign.purpose, campaign.space, campaign.conditions, settled)
+                connection.execute("UPDATE campaigns SET parameters = ?, digest = ? WHERE id = ?", (settled, digest, campaign.id))
+
+    def _tables(self, select: str) -> list[tuple[Any, ...]]:
         with self._translated():
             if version(self._connection) == 0:
                 return []
-            rows = self._connection.execute("SELECT content FROM latency_tables ORDER BY name").fetchall()
-            return [LatencyTable.model_validate_json(content) for (content,) in rows]
+            return self._connection.execute(f"{select} FROM latency_tables ORDER BY name").fetchall()
+
+    def _lacks(self, name: str) -> StoreError:
+        if name in published_names():
+            return StoreError(f"{name} ships with spnas: it can be neither deleted nor renamed")
+        return StoreError(f"there is no table {name!r}", hint="spnas table list shows all")
 
     @contextmanager
     def writing(self, device: str) -> Iterator[None]:
         """Holds the right to measure on a device into this database during a run; readers do not need it.
 
-        It is a lock of the operating system on a file beside the database, which ends with the process that holds it, however
-        that ends: a lock is never stale, and there is no process number that another process may have by now.
-
         Raises:
-            StoreError: another run holds it (says which), or the lock cannot be made.
+            StoreError: another run holds it (says which), the lock cannot be made, or the database is damaged.
         """
+        self.require_undamaged()
         digest = hashlib.sha256(device.encode()).hexdigest()[:8]
         database = self.path.resolve()
-        try:
-            file = database.with_name(f"{database.name}.{digest}.lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            problem, hint = FAULTS["SQLITE_READONLY"]
-            raise StoreError(f"{problem}: {error.strerror}", where=error.filename, hint=hint) from error
-        with file:
-            self._lock(file, device)
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()} since {_now()}")
-            file.flush()
-            # The file stays: if it were removed, one process could lock the old file while another creates and locks a new one.
-            yield
+        file = database.with_name(f"{database.name}.{digest}.lock")
 
-    def _lock(self, file: IO[str], device: str) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read() or "another process"
-            raise StoreError(
+        def in_use(holder: str) -> StoreError:
+            return StoreError(
                 f"{device} is being measured into this database by {holder}",
                 where=str(self.path),
                 hint="wait until it ends, or give another file with --db",
-            ) from error
+            )
+
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lock(file, in_use))
+            except OSError as error:
+                problem, hint = FAULTS["SQLITE_READONLY"]
+                raise StoreError(f"{problem}: {error.strerror}", where=str(file), hint=hint) from error
+            yield
 
 
-def _mode(path: Path, read_only: bool) -> str:
-    if not read_only:
-        return "mode=rwc"
-    folder_writable = os.access(path.resolve().parent, os.W_OK)
-    if folder_writable and os.access(path, os.W_OK):
-        # The last one out clears SQLite's log away, which a connection that may not write would leave behind.
-        return "mode=rw"
-    # Without a log to read, a file in a folder that cannot be written needs no lock: nobody can be writing it.
-    closed = not folder_writable and not path.with_name(f"{path.name}-wal").exists()
-    return "mode=ro&immutable=1" if closed else "mode=ro"
+def _settled(parameters: Mapping[str, int | float | str]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True)
+
+
+def _digest(purpose: Purpose, space: SearchSpace, conditions: Conditions, settled: str) -> str:
+    return hashlib.sha256("\n".join((purpose, space.digest, conditions.digest, settled)).encode()).hexdigest()
 
 
 def _now() -> str:

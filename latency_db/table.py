@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import dataclass
 from statistics import median
 from typing import Annotated, Literal, Self
 
@@ -43,6 +44,20 @@ class CalibrationNetwork(SpecModel):
     key: str
     sum_ms: Milliseconds
     measured_ms: Milliseconds
+
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What a list of tables shows of each; fields as in `LatencyTable`, of rows and calibration networks their number."""
+
+    name: str
+    space: str
+    device: str
+    precision: str
+    threads: int
+    rows: int
+    calibration_networks: int
+    created_at: str
 
 
 class LatencyTable(SpecModel):
@@ -106,6 +121,12 @@ class LatencyTable(SpecModel):
             name = os.fspath(architecture)
             architecture = self.space.uniform(name) if name in self.space.choices_by_name else load_architecture(name)
         return RuntimeModel(self).predict(architecture)
+
+    @property
+    def summary(self) -> TableSummary:
+        """What a list of tables shows of this one."""
+        on, counts = self.conditions, (len(self.rows), len(self.calibration))
+        return TableSummary(self.name, self.space.name, on.device, on.precision, on.threads, *counts, self.created_at)
 
     @property
     def noise_pct(self) -> tuple[float, float] | None:

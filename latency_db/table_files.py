@@ -6,22 +6,26 @@ import csv
 import io
 import json
 import os
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from latency_db.published import published_names, published_table
 from latency_db.store import Store
-from latency_db.table import LatencyTable
+from latency_db.table import LatencyTable, TableSummary
 from profiling.errors import InputError, TableError
 from profiling.files import write_text
 from profiling.specfile import MAX_BYTES, parse_spec, read_text
 from profiling.syntax import MAX_DIGITS
 
+ENDINGS = (".json", ".csv")
 CSV_MARK = "# spnas latency table: "
 CSV_COLUMNS = ("layer", "ms", "spread_ms", "visits", "flag")
 NEEDED_COLUMNS = {"layer", "ms"}
 WORDS = {"layer", "flag"}
 MAX_ROWS = 50_000
+MOST_NAMED = 10
 
 
 def to_json(table: LatencyTable) -> str:
@@ -47,16 +51,12 @@ def write_table(table: LatencyTable, path: Path) -> None:
     """Writes a `.json` or `.csv` file.
 
     Raises:
-        InputError: the name ends otherwise, or the file cannot be written.
+        InputError: the name ends otherwise, or the file cannot be written; DiskFullError: there is no room.
     """
     forms = {".json": to_json, ".csv": to_csv}
     if path.suffix not in forms:
         raise InputError("the name of a table file ends in .json or .csv", where=str(path))
-    text = forms[path.suffix](table)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(path)) from error
+    write_text(path, forms[path.suffix](table))
 
 
 def read_table(path: Path) -> LatencyTable:
@@ -124,23 +124,34 @@ def load_table(name_or_file: str | os.PathLike[str] | None = None, db: str | os.
         StoreError: the database cannot be read.
     """
     name = None if name_or_file is None else os.fspath(name_or_file)
-    if name is not None and Path(name).suffix in (".json", ".csv"):
+    if name is not None and Path(name).suffix in ENDINGS:
         return read_table(Path(name))
-    stored = {table.name: table for table in stored_tables(Path(db))}
-    if name is None and len(stored) == 1:
-        return next(iter(stored.values()))
+    names: list[str] = []
     # First: a database may be older than the table of this name that ships with spnas.
-    if name in stored:
-        return stored[name]
+    if Path(db).exists():
+        with Store(Path(db), read_only=True) as store:
+            names = store.table_names()
+            wanted = names[0] if name is None and len(names) == 1 else name
+            table = None if wanted is None else store.table(wanted)
+            if table is not None:
+                return table
     if name in published_names():
         return published_table(name)
     problem = "no table was given" if name is None else f"there is no table {name!r}"
-    there = ", ".join(stored) or "no table; spnas profile makes one"
-    raise TableError(problem, hint=f"{db} holds {there}; {', '.join(published_names())} ship with spnas")
+    raise TableError(problem, hint=f"{db} holds {_in_words(names, name)}; {', '.join(published_names())} ship with spnas")
 
 
-def stored_tables(database: Path) -> list[LatencyTable]:
-    """The tables of a database by name; none where there is no database.
+def _in_words(names: Sequence[str], wanted: str | None) -> str:
+    if not names:
+        return "no table; spnas profile makes one"
+    if len(names) <= MOST_NAMED:
+        return ", ".join(names)
+    some = get_close_matches(wanted or "", names) or names[:MOST_NAMED]
+    return f"{len(names)} tables, among them {', '.join(some)} (spnas table list shows all)"
+
+
+def table_summaries(database: Path) -> list[TableSummary]:
+    """What a list shows of the tables of a database, by name; none where there is no database.
 
     Raises:
         StoreError: it cannot be read.
@@ -148,4 +159,4 @@ def stored_tables(database: Path) -> list[LatencyTable]:
     if not database.exists():
         return []
     with Store(database, read_only=True) as store:
-        return store.tables()
+        return store.table_summaries()

@@ -96,10 +96,8 @@ def validate_table(
 
 def latest_validation(table: LatencyTable, store: Store) -> Validation | None:
     """The last validation of a table that the database holds whole, without measuring anything; None when there is none."""
-    for campaign in store.campaigns("validate"):
+    for campaign in store.campaigns("validate", {"table": table.name, "measured_at": table.created_at}):
         parameters = campaign.parameters
-        if (parameters["table"], parameters["measured_at"]) != (table.name, table.created_at):
-            continue
         visits = Visits(store.measurements(campaign))
         drawn = _unseen_networks(table, int(parameters["networks"]), int(parameters["seed"]))
         if not visits.missing(drawn, int(parameters["visits"])):

@@ -45,6 +45,10 @@ class InputError(SpnasError):
     """A file, option or data folder given by the user cannot be used as it is."""
 
 
+class DiskFullError(SpnasError):
+    """A result cannot be written because there is no room; what was there before is unchanged."""
+
+
 class ConversionError(SpnasError):
     """TensorFlow could not build a model, or built one that must not be measured."""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -71,6 +72,14 @@ def from_main(make: Callable[[], T]) -> T:
     _exchange(lambda: dist.broadcast_object_list(made, src=0))
     value: T = _value(made[0])
     return value
+
+
+@contextmanager
+def on_main(context: AbstractContextManager[None]) -> Iterator[None]:
+    """Enters a context in the main process alone; if it raises one of our errors there, every process raises it."""
+    with ExitStack() as stack:
+        from_main(lambda: stack.enter_context(context))
+        yield
 
 
 def one_first(make: Callable[[], T]) -> T:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,7 +19,8 @@ from pydantic import BaseModel
 from latency_db.table import LatencyTable
 from latency_db.table_files import read_table
 from profiling.errors import InputError
-from profiling.files import write_text
+from profiling.files import clear_unfinished, make_folder, write_text, writing
+from profiling.locks import lock
 from profiling.specfile import read_spec, read_text
 
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -165,58 +167,79 @@ class RunFolder(os.PathLike[str]):
         """How other files refer to a file in this folder: by its relative path, with `/` on every system."""
         return file.relative_to(self.path).as_posix()
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder, and keeps other runs out of it while the block runs; clears away what a killed one left unfinished.
+
+        Raises:
+            InputError: another run is writing there, or the folder cannot be created or written; DiskFullError.
+        """
+        make_folder(self.path)
+        with ExitStack() as stack:
+            with writing(self.path):
+                stack.enter_context(lock(self._lock, self._in_use))
+                for folder in filter(Path.is_dir, (self.path, self.candidate(1).parent, self.front_architecture(1).parent)):
+                    clear_unfinished(folder)
+            yield
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    def _in_use(self, holder: str) -> InputError:
+        hint = "wait until it ends, or choose another folder"
+        return InputError(f"another run is writing to this folder: {holder}", where=str(self.path), hint=hint)
+
+    @property
+    def _is_empty(self) -> bool:
+        return all(file == self._lock for file in self.path.iterdir())
+
     def prepare(self, resume: bool) -> None:
         """Makes the folder of a search or training.
 
         Raises:
-            InputError: it is not empty and not to be resumed, or cannot be created.
+            InputError: it is not empty and not to be resumed, or cannot be created or written; DiskFullError.
         """
-        if self.path.exists() and any(self.path.iterdir()) and not resume:
+        make_folder(self.path)
+        if not resume and not self._is_empty:
             raise InputError(
                 "the folder is not empty", where=str(self.path), hint="add --resume to continue its run, or choose another"
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
 
     def prepare_comparison(self) -> None:
         """Makes the folder of a comparison; an earlier comparison in it will be replaced.
 
         Raises:
-            InputError: it contains something else, or cannot be created or written.
+            InputError: it contains something else, or cannot be created or written; DiskFullError.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()) and not self.comparison.is_file():
-                hint = "choose another folder"
-                raise InputError("the folder contains something other than a comparison", where=str(self.path), hint=hint)
-        except OSError as error:
-            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error
+        make_folder(self.path)
+        if not self._is_empty and not self.comparison.is_file():
+            hint = "choose another folder"
+            raise InputError("the folder contains something other than a comparison", where=str(self.path), hint=hint)
 
     def write_config(self, text: str) -> None:
         """Saves the settings, given as YAML.
 
         Raises:
-            InputError: it cannot be written.
+            InputError, DiskFullError: it cannot be written.
         """
-        self._write(self.config, text)
+        write_text(self.config, text)
 
     def write_command(self, words: Sequence[str]) -> None:
         """Saves the command that made the run.
 
         Raises:
-            InputError: it cannot be written.
+            InputError, DiskFullError: it cannot be written.
         """
-        self._write(self.command, shlex.join(words) + "\n")
+        write_text(self.command, shlex.join(words) + "\n")
 
     def write_result(self, result: Mapping[str, object]) -> None:
         """Saves the result.
 
         Raises:
-            InputError: it cannot be written.
+            InputError, DiskFullError: it cannot be written.
         """
-        self._write(self.result, json.dumps(result, indent=2) + "\n")
+        write_text(self.result, json.dumps(result, indent=2) + "\n")
 
     def read_config(self, kind: type[Spec]) -> Spec | None:
         """The settings in the folder, None if it has no such file.
@@ -255,8 +278,3 @@ class RunFolder(os.PathLike[str]):
         problem = f"this folder has no finished run of spnas {commands}" if self.path.is_dir() else "no such folder"
         return InputError(problem, where=str(self.path), hint="give the folder that such a command wrote (its -o)")
 
-    def _write(self, file: Path, text: str) -> None:
-        try:
-            write_text(file, text)
-        except OSError as error:
-            raise InputError(f"cannot write there: {error.strerror}", where=str(self.path)) from error

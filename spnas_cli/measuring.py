@@ -214,10 +214,10 @@ def on_each_device(names: Sequence[str], work: Callable[[str, Watch], Result]) -
 
 
 def _interruptible(watch: Watch, interrupted: threading.Event) -> Watch:
-    from profiling.events import Event, Progress, Waiting
+    from profiling.events import Converting, Event, Progress, Waiting
 
     def interruptible(event: Event) -> None:
-        if interrupted.is_set() and isinstance(event, Progress | Waiting):
+        if interrupted.is_set() and isinstance(event, Converting | Progress | Waiting):
             raise KeyboardInterrupt
         watch(event)
 

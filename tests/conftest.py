@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from phone.adb import adb_port
 from phone.fixture import make_phone, phone, phone_root
 
+from profiling.host.lock import FOLDER_VARIABLE
 from profiling.models.builder import TfliteBuilder
 
 __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
@@ -19,6 +20,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # How long an example takes says nothing on a machine that does other things as well.
 settings.register_profile("spnas", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("spnas")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that measure on this machine do so at the same time: none looks at how long anything took."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("lock")))
+        yield
 
 
 @pytest.fixture(scope="session")

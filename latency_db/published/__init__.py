@@ -6,7 +6,6 @@ from importlib import resources
 from pathlib import Path
 
 from latency_db.table import LatencyTable
-from profiling.specfile import parse_spec
 
 
 def published_names() -> list[str]:
@@ -17,4 +16,4 @@ def published_names() -> list[str]:
 def published_table(name: str) -> LatencyTable:
     """A table that ships with spnas."""
     file = resources.files(__name__).joinpath(f"{name}.json")
-    return parse_spec(file.read_text(encoding="utf-8"), LatencyTable, where=file.name, is_json=True)
+    return LatencyTable.model_validate_json(file.read_bytes(), by_alias=True, by_name=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import signal
@@ -13,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from profiling.conditions import Conditions
@@ -72,7 +72,7 @@ class HostDevice:
         """
         cores = ",".join(str(core) for core in select_cores(settings.cores))
         command = [
-            sys.executable, "-P", benchmark.__file__, "--model", str(model.path),
+            sys.executable, "-P", benchmark.__file__, "--parent", str(os.getpid()), "--model", str(model.path),
             "--threads", str(settings.threads), "--delegate", settings.delegate, "--cores", cores,
             "--runs", str(settings.runs), "--min-seconds", str(settings.min_seconds),
             "--warmup-runs", str(settings.warmup_runs), "--warmup-seconds", str(settings.warmup_seconds),
@@ -133,20 +133,19 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
     try:
         result: dict[str, Any] = json.loads(stdout.splitlines()[-1])
         delegated = bool(result["delegated"])
-        timed, warmup = (np.asarray(result[phase], dtype=np.float64) / 1e6 for phase in ("timed_ns", "warmup_ns"))
-        p5, median, p95 = (float(value) for value in np.percentile(timed, (5, 50, 95)))
+        timed, warmup = (Runs(result[phase]) for phase in ("timed_ns", "warmup_ns"))
         figures = Figures(
-            count=len(timed),
-            mean_ms=float(timed.mean()),
-            min_ms=float(timed.min()),
-            max_ms=float(timed.max()),
-            std_ms=float(timed.std()),
-            p5_ms=p5,
-            median_ms=median,
-            p95_ms=p95,
+            count=timed.count,
+            mean_ms=timed.mean_ms,
+            min_ms=timed.percentile_ms(0),
+            max_ms=timed.percentile_ms(100),
+            std_ms=timed.std_ms,
+            p5_ms=timed.percentile_ms(5),
+            median_ms=timed.percentile_ms(50),
+            p95_ms=timed.percentile_ms(95),
             init_ms=float(result["init_ns"]) / 1e6,
-            first_ms=float(warmup[0]),
-            warmup_ms=float(warmup.mean()),
+            first_ms=warmup.first_ms,
+            warmup_ms=warmup.mean_ms,
         )
     except (ValueError, LookupError, TypeError) as error:
         raise ToolOutputError("truncated", "the benchmark process printed no complete result", where=where) from error
@@ -156,6 +155,40 @@ def read_figures(stdout: str, settings: RunSettings, *, where: str) -> Figures:
             "fallback", f"asked for the delegate {settings.delegate}, but the model ran {ran}", recurs=True, where=where
         )
     return figures
+
+
+class Runs:
+    """The figures of some runs, in ms, from what `benchmark` keeps of them.
+
+    Args:
+        kept: all of them in ns, or their `benchmark.summary`.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is neither.
+    """
+
+    def __init__(self, kept: Any) -> None:
+        summary = benchmark.summary(kept) if isinstance(kept, list) else kept
+        self.count = int(summary["count"])
+        self._sum, self._squares = int(summary["sum"]), int(summary["sum_of_squares"])
+        self.first_ms = summary["first"] / 1e6
+        self._ordered = dict(zip(benchmark.ranks(self.count), summary["percentiles"], strict=True))
+
+    @property
+    def mean_ms(self) -> float:
+        """Their mean."""
+        return self._sum / self.count / 1e6
+
+    @property
+    def std_ms(self) -> float:
+        """Their standard deviation; the integers lose nothing."""
+        return math.sqrt(self.count * self._squares - self._sum**2) / self.count / 1e6
+
+    def percentile_ms(self, percent: int) -> float:
+        """A whole percentile, between the two runs next to it as `numpy.percentile` does."""
+        rank, hundredths = divmod((self.count - 1) * percent, 100)
+        below, above = self._ordered[rank], self._ordered[rank + (hundredths > 0)]
+        return float(below + (above - below) * hundredths / 100) / 1e6
 
 
 def select_cores(wanted: str) -> list[int]:

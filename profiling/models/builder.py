@@ -5,7 +5,6 @@ A file of the cache is named by all that went into it. Beside it stands its SHA-
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import threading
@@ -23,7 +22,7 @@ import platformdirs
 from profiling.conditions import Precision
 from profiling.device import BuiltModel
 from profiling.errors import ConversionError
-from profiling.files import write_bytes, write_text
+from profiling.files import make_folder, write_bytes, write_text
 from profiling.models.foreign import TfliteFile
 from profiling.models.workers import Workers
 from profiling.network import NetworkSpec
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 
 # Raise it whenever `convert` would build a different file from the same network.
 BUILD_VERSION = 2
+# The caller may break off whenever it is told how far the work is.
+REPORT_EVERY_S = 1.0
 
 
 def default_cache() -> Path:
@@ -80,10 +81,11 @@ class TfliteBuilder:
         Args:
             networks: a single layer is a network of one; a file that was built elsewhere is taken as it is.
             precision: of all of them.
-            on_built: called with the number of models that are ready and the number of all.
+            on_built: called with the number of models that are ready and the number of all, every second at least.
 
         Raises:
-            ConversionError: a model could not be built, a worker died, or the disk is full. What was built stays in the cache.
+            ConversionError: a model could not be built, or a worker died. What was built stays in the cache.
+            InputError, DiskFullError: the cache cannot be written.
         """
         return self.wait(self.start(networks, precision), on_built=on_built)
 
@@ -104,7 +106,7 @@ class TfliteBuilder:
         """Starts to convert the models that the cache lacks, in the order given, without waiting; see `wait` for the result.
 
         Raises:
-            ConversionError: the cache cannot be written.
+            InputError, DiskFullError: the cache cannot be written.
         """
         with self._lock:
             return {network.key: self._start(network, precision) for network in networks}
@@ -139,7 +141,8 @@ class TfliteBuilder:
             if len(models) == len(jobs) or key in models:
                 return models
             # Not the unfinished ones: one of them may have ended since the check.
-            futures.wait([job for name, job in jobs.items() if name not in models], return_when=futures.FIRST_COMPLETED)
+            unfinished = [job for name, job in jobs.items() if name not in models]
+            futures.wait(unfinished, timeout=REPORT_EVERY_S, return_when=futures.FIRST_COMPLETED)
 
     def _start(self, network: NetworkSpec | TfliteFile, precision: Precision) -> Future[BuiltModel]:
         if isinstance(network, TfliteFile):
@@ -151,7 +154,7 @@ class TfliteBuilder:
         if model := self._from_cache(network, precision):
             return _ready(model)
         if not self._jobs:
-            self._make_cache()
+            make_folder(self._cache)
         with self._translated(network.key):
             self._jobs[path] = self._processes().submit(_convert_into, network, precision, path)
         return self._jobs[path]
@@ -173,7 +176,7 @@ class TfliteBuilder:
                 "the conversion process died", where=key, hint="is there enough memory? Fewer workers need less"
             ) from error
         except OSError as error:
-            raise self._cache_error(error) from error
+            raise ConversionError(f"the conversion process cannot be started: {error.strerror}", where=key) from error
 
     def _path(self, network: NetworkSpec, precision: Precision) -> Path:
         parts = (*(layer.key for layer in network.layers), precision, version("tensorflow"), str(BUILD_VERSION))
@@ -188,15 +191,6 @@ class TfliteBuilder:
             return None
         sha256 = hashlib.sha256(content).hexdigest()
         return BuiltModel(network.key, path, sha256, len(content)) if sha256 == expected else None
-
-    def _make_cache(self) -> None:
-        with self._translated(str(self._cache)):
-            self._cache.mkdir(parents=True, exist_ok=True)
-
-    def _cache_error(self, error: OSError) -> ConversionError:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space" if full else "is the folder writable?"
-        return ConversionError(f"cannot write models: {error.strerror}", where=str(self._cache), hint=hint)
 
 
 def _has_failed(job: Future[BuiltModel]) -> bool:

@@ -47,7 +47,8 @@ class ModelSupply:
         """Begins to convert what the next round needs; see `Supply`.
 
         Raises:
-            ConversionError: a model could not be built, or the cache cannot be written.
+            ConversionError: a model could not be built.
+            InputError, DiskFullError: the cache cannot be written.
         """
         new = [self._networks[key] for key in dict.fromkeys(keys) if key not in self._jobs]
         self._jobs |= self._builder.start(new, self._precision)

@@ -18,7 +18,7 @@ from urllib.request import HTTPRedirectHandler, HTTPSHandler, build_opener
 from platformdirs import user_cache_path
 
 from profiling.errors import InputError
-from profiling.files import write_text, written_whole
+from profiling.files import make_folder, write_text, written_whole
 from profiling.outside import read_bytes
 
 BASE_URL = "https://storage.googleapis.com/litert/binaries"
@@ -202,14 +202,11 @@ def _keep(content: bytes, kept: Path) -> str:
             where=str(kept),
             hint=f"if that is expected, as with nightly, remove {_record(kept)} and run again",
         )
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(kept) as arriving:
-            arriving.write_bytes(content)
-            arriving.chmod(0o755)
-        write_text(_record(kept), f"{sha256}\n")
-    except OSError as error:
-        raise InputError(f"cannot keep the downloaded benchmark tool: {error.strerror}", where=str(kept.parent)) from error
+    make_folder(kept.parent)
+    with written_whole(kept) as arriving:
+        arriving.write_bytes(content)
+        arriving.chmod(0o755)
+    write_text(_record(kept), f"{sha256}\n")
     return sha256
 
 

@@ -74,7 +74,7 @@ class SavedNetwork:
         """Writes the file by rename.
 
         Raises:
-            OSError: it cannot be written.
+            InputError, DiskFullError: it cannot be written.
         """
         state: dict[str, Any] = {
             "name": self.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -171,14 +170,8 @@ def write_export(
         raise InputError(f"ONNX is written in fp32 only, not in {precision}", where=saved.name)
     if precision == "int8" and data is None:
         raise InputError("int8 needs images to estimate ranges on", where=saved.name, hint="add --data NAME|FOLDER")
-    if target.is_dir():
-        raise InputError("cannot be written: it is a folder", where=str(target))
     crop = 1.0 if data is None else data.centre_crop
-    with ExitStack() as stack:
-        try:
-            partial = stack.enter_context(written_whole(target))
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
+    with written_whole(target) as partial:
         pixels = None
         if precision == "int8" and data is not None:
             listener.note("Loading images to estimate ranges on …")
@@ -186,10 +179,7 @@ def write_export(
         ranges = "" if pixels is None else f", ranges from {len(pixels)} images"
         listener.note(f"Converting to {to}, {precision}{ranges} …")
         content, card = to_onnx(saved, crop) if to == "onnx" else to_tflite(saved, builder, precision, crop, pixels)
-        try:
-            partial.write_bytes(content)
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", where=str(target)) from error
+        partial.write_bytes(content)
         listener.note("Comparing with the network …")
         model = OnnxModel(partial, card) if to == "onnx" else TfliteModel(partial, card)
         check = check_export(saved, model, *_check_batches(card, data, options), listener)

@@ -18,7 +18,7 @@ from latency_db.pareto import pareto_front
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from profiling.errors import InputError
-from profiling.files import write_text, written_whole
+from profiling.files import make_folder, write_text, written_whole
 from profiling.space import Architecture
 from profiling.specfile import SpecModel, read_spec
 from search.finding.additive import FEWEST, Agreement, agreement
@@ -214,9 +214,7 @@ def best_by_fronts(networks: Sequence[Explored], count: int, fastest_ms: float) 
 
 def write_front(model: RuntimeModel, best: Sequence[Explored], folder: RunFolder) -> None:
     """Writes a CSV file of the front, and an architecture file for each network in it, in place of those of an earlier front."""
-    folder.front_architecture(1).parent.mkdir(exist_ok=True)
-    for stale in folder.front_architectures():
-        stale.unlink()
+    make_folder(folder.front_architecture(1).parent)
     with written_whole(folder.front) as new, new.open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, ["file", *Explored.model_fields])
         writer.writeheader()
@@ -224,3 +222,5 @@ def write_front(model: RuntimeModel, best: Sequence[Explored], folder: RunFolder
             file = folder.front_architecture(number)
             write_text(file, Architecture(space=model.space, choices=network.choices).to_json())
             writer.writerow({"file": folder.relative(file), **dict(network), "choices": " ".join(network.choices)})
+    for stale in folder.front_architectures()[len(best) :]:
+        stale.unlink()

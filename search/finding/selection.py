@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from latency_db.runtime_model import RuntimeModel
-from profiling.files import write_text, written_whole
+from profiling.files import make_folder, write_text, written_whole
 from profiling.space import Architecture
 from search.finding.rating import rate, rating
 from search.finding.scoring import Score, Scorer
@@ -89,7 +89,7 @@ def select(
 
 def write_candidates(candidates: Sequence[Candidate], folder: RunFolder) -> None:
     """Writes an architecture file for each candidate, the chosen one as the run's architecture, and a CSV file of all."""
-    folder.candidate(1).parent.mkdir(exist_ok=True)
+    make_folder(folder.candidate(1).parent)
     rows = []
     for rank, candidate in enumerate(candidates, start=1):
         file = folder.architecture if candidate.chosen else folder.candidate(rank)

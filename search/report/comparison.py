@@ -21,7 +21,7 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     These are accuracy over latency, where accuracies are known, and latency over width, where widths differ.
 
     Raises:
-        OSError, InputError: the folder cannot be written.
+        InputError, DiskFullError: the folder cannot be written.
     """
     rows = [row.to_json() for row in comparison.rows]
     write_text(folder.comparison, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
@@ -32,10 +32,12 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     write_text(folder.advantages, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     folder.write_config(yaml.safe_dump(comparison.conditions.model_dump(mode="json"), sort_keys=False))
     measured = [row for row in comparison.rows if row.measured_ms is not None]
-    accuracy, width = folder.figure("compare"), folder.figure("width")
-    for earlier in (accuracy, width):
-        earlier.unlink(missing_ok=True)
-    if any(row.top1 is not None for row in measured):
-        draw_accuracy(comparison, accuracy)
-    if len({row.width for row in measured}) > 1:
-        draw_widths(comparison, width)
+    figures = {
+        folder.figure("compare"): (draw_accuracy, any(row.top1 is not None for row in measured)),
+        folder.figure("width"): (draw_widths, len({row.width for row in measured}) > 1),
+    }
+    for file, (draw, has_data) in figures.items():
+        if has_data:
+            draw(comparison, file)
+        else:
+            file.unlink(missing_ok=True)

@@ -56,6 +56,11 @@ def explore(
     """
     require_one_process()
     run = _search_run(run)
+    with run.folder.held():
+        return _explored(run, way, networks, listener)
+
+
+def _explored(run: SearchRun, way: Way, networks: int, listener: Listener) -> ExploreResult:
     search, found = (run.search, run.found) if run.search and run.found else _again(run)
     model, config = search.model, search.config
     band = model.range_ms() if config.target_ms is None else near(config.target_ms)

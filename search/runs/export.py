@@ -8,6 +8,7 @@ from typing import get_args
 
 from profiling.conditions import Precision
 from profiling.errors import InputError
+from profiling.files import require_file
 from profiling.models.builder import TfliteBuilder
 from search.convnet.inputs import load_known_images
 from search.convnet.named import Name, find_trained
@@ -44,6 +45,7 @@ def export(
     """
     target = Path(target)
     to = _format(target) if to is None else to
+    require_file(target, [f".{to}"])
     saved = network if isinstance(network, SavedNetwork) else find_trained(network)
     images = None if data is None else load_known_images(saved, os.fspath(data), options.seed)
     with TfliteBuilder(workers=1) as builder:

@@ -72,7 +72,12 @@ def search(
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
     images = told(listener, lambda: processes.one_first(load))
     config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, begun)
-    processes.from_main(lambda: run.prepare(options.resume))
+    with processes.on_main(run.held()):
+        processes.from_main(lambda: run.prepare(options.resume))
+        return _searched(model, images, config, run, listener)
+
+
+def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunFolder, listener: Listener) -> SearchRun:
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
         listener.note(
@@ -86,7 +91,7 @@ def search(
     result = SearchResult(
         architecture=found.architecture.choices,
         predicted_ms=found.predicted_ms,
-        target_ms=target_ms,
+        target_ms=config.target_ms,
         accuracy=found.accuracy,
         doubts=_doubts(found, work, images),
     )

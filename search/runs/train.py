@@ -97,16 +97,15 @@ def train(
         "data": data,
     }
     config = _config(chosen, images, options, {**files, **image_settings(data, images, begun)})
-    processes.from_main(lambda: run.prepare(options.resume))
-    training = Training(layers, images, config, run, initial, teacher)
-    processes.from_main(lambda: run.write_config(config.to_yaml()))
-    listener.note(_start(config, initial, images))
-    trained = _train(training, images, config, listener)
-    result = _result(trained, config, images)
-    if processes.index() == 0:
-        trained.saved.save(run.network)
-        draw_training(trained.steps, trained.evaluations, run.figure("progress"))
-        run.write_result(result.model_dump(mode="json"))
+    with processes.on_main(run.held()):
+        processes.from_main(lambda: run.prepare(options.resume))
+        training = Training(layers, images, config, run, initial, teacher)
+        processes.from_main(lambda: run.write_config(config.to_yaml()))
+        listener.note(_start(config, initial, images))
+        trained = _train(training, images, config, listener)
+        result = _result(trained, config, images)
+        if processes.index() == 0:
+            _leave(trained, result, run)
     return TrainRun(run, config, result)
 
 
@@ -159,6 +158,12 @@ def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
         held_out_images=images.held_out_images,
         doubts=tuple(training_doubts(facts)),
     )
+
+
+def _leave(trained: Trained, result: TrainResult, run: RunFolder) -> None:
+    trained.saved.save(run.network)
+    draw_training(trained.steps, trained.evaluations, run.figure("progress"))
+    run.write_result(result.model_dump(mode="json"))
 
 
 def _train(training: Training, images: Data, config: TrainConfig, listener: Listener) -> Trained:

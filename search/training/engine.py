@@ -171,6 +171,7 @@ class Engine(Generic[M]):
         config = self._config
         batches = training_batches(self._data, config.batch_size, config.seed, self.step, self.steps, config.workers)
         self._start_tracking()
+        self._write_metrics()  # a run that was killed right after a checkpoint lacks the last ones
         saved = time.monotonic()
         try:
             for images, labels in on_device(batches, self.device):
@@ -290,7 +291,10 @@ class Engine(Generic[M]):
             **{name: part.state_dict() for name, part in self._parts.items()},
         }
         checkpoint.save(state, self._folder.checkpoint)
-        if self.metrics:
+        self._write_metrics()
+
+    def _write_metrics(self) -> None:
+        if self.metrics and processes.index() == 0:
             write_metrics(self.metrics, self._folder.metrics)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from spnas_cli.runs import write_command
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
     from latency_db.comparison import ComparedNetwork, Comparison
+    from search.run_folder import RunFolder
 
 
 def _widths(context: click.Context, parameter: click.Parameter, text: str) -> tuple[float, ...]:
@@ -132,26 +135,36 @@ def compare(
     from latency_db.table_files import load_table
     from search.convnet.entrants import Scaling, arguments_with_zoo, read_entrants
     from search.report.comparison import write_comparison
-    from search.run_folder import RunFolder
 
     wanted = arguments_with_zoo(networks, whole=zoo)
     latency_table = None if table is None else load_table(table, db)
     space = None if latency_table is None else latency_table.space
     entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published, space=space)
     require_comparable(entrants)
-    folder = None if output is None else RunFolder(output)
-    if folder is not None:
-        folder.prepare_comparison()
     note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
-    with measuring.bench(device_name, db) as bench:
+    with _folder_of(output) as folder, measuring.bench(device_name, db) as bench:
         comparison = bench.compare(entrants, latency_table)
-    if folder is not None:
-        write_comparison(comparison, folder)
-        write_command(folder)
+        if folder is not None:
+            write_comparison(comparison, folder)
+            write_command(folder)
     if as_json:
         print_json([row.to_json() for row in comparison.rows])
     else:
         _show(comparison, bench.outcome, output)
+
+
+@contextmanager
+def _folder_of(output: Path | None) -> Iterator[RunFolder | None]:
+    """The folder for the comparison, while nobody else may write there; None where none is wanted."""
+    from search.run_folder import RunFolder
+
+    if output is None:
+        yield None
+        return
+    folder = RunFolder(output)
+    with folder.held():
+        folder.prepare_comparison()
+        yield folder
 
 
 def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:

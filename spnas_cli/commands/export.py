@@ -9,6 +9,7 @@ import click
 
 from spnas_cli.options import Count, Seed, json_option
 from spnas_cli.output import note, print_facts, print_json
+from spnas_cli.outputs import force_option, require_output
 from spnas_cli.runs import workers_option
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The file to write. [default: beside NETWORK, with its name and .tflite, -fp16.tflite, -int8.tflite or .onnx]",
 )
-@click.option("--force", is_flag=True, help="Replace an existing file.")
+@force_option
 @click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed for the split of --data, as in training.")
 @workers_option
 @json_option
@@ -86,7 +87,6 @@ def export(
       spnas export run/network.pt --to tflite --precision int8 --data digits -o app/digits.tflite
       spnas export run/network.pt --to onnx --data digits --json
     """
-    from profiling.errors import InputError
     from search.convnet.named import WITH_WEIGHTS, find_trained, resolve
     from search.export.export import ExportOptions
     from spnas_cli import showing
@@ -95,8 +95,7 @@ def export(
     saved = find_trained(file)
     if target is None:
         target = file.with_name(f"{file.stem}{'' if precision == 'fp32' else f'-{precision}'}.{to}")
-    if target.exists() and not force:
-        raise InputError("the file already exists", where=str(target), hint="add --force to replace it, or choose another name")
+    require_output(target, [f".{to}"], force=force)
     if data_name is None:
         note("Without --data the file is compared on random pixels, and its metadata says that images are not cropped.")
     options = ExportOptions(representative_images, check_images, seed, workers)

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from spnas_cli.options import MOST_MS, Count, Number, Seed, db_option, json_option, table_option
 from spnas_cli.output import note, print_json, print_table
+from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     required=True,
     help="Folder for the architecture files.",
 )
+@force_option
 @db_option
 @json_option
 def random(
@@ -50,6 +52,7 @@ def random(
     networks: int,
     seed: int,
     folder: Path,
+    force: bool,
     db: Path,
     as_json: bool,
 ) -> None:
@@ -73,7 +76,9 @@ def random(
     from latency_db.runtime_model import RuntimeModel
     from latency_db.sampling import just_below, networks_between
     from latency_db.table_files import load_table
+    from profiling.files import require_folder
 
+    require_folder(folder)
     model = RuntimeModel(load_table(table, db))
     if uniform and target_ms is not None:
         drawn = _uniform(model, target_ms)
@@ -82,7 +87,7 @@ def random(
         width = max(2, len(str(networks)))
         some = enumerate(islice(networks_between(model, low, high, seed), networks), start=1)
         drawn = {f"random-{number:0{width}}.json": architecture for number, architecture in some}
-    _write(drawn, folder)
+    _write(drawn, folder, force=force)
     latencies = [model.predict(architecture).total_ms for architecture in drawn.values()]
     if as_json:
         rows = [
@@ -96,9 +101,8 @@ def random(
         (name, " ".join(architecture.choices), f"{ms:#.5g}", "" if target_ms is None else f"{ms / target_ms - 1:+.1%}")
         for (name, architecture), ms in zip(drawn.items(), latencies, strict=True)
     ]
-    columns = ("file", "choices", "predicted ms", "from the target")
-    whole = len(columns) - (target_ms is None)
-    print_table(f"{len(drawn)} networks in {folder}", columns[:whole], [row[:whole] for row in shown], left=2)
+    columns = ("file", "choices", "predicted ms", "from the target")[: 3 if target_ms is None else 4]
+    print_table(f"{len(drawn)} networks in {folder}", columns, [row[: len(columns)] for row in shown], left=2)
     note(f"\nNext: spnas predict {folder / next(iter(drawn))} --table {model.table.name}")
 
 
@@ -137,17 +141,12 @@ def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
     return {f"uniform-{choice}.json": architecture for choice, architecture in by_choice.items()}
 
 
-def _write(drawn: Mapping[str, Architecture], folder: Path) -> None:
+def _write(drawn: Mapping[str, Architecture], folder: Path, *, force: bool) -> None:
     """Writes a file for each, or none at all if one of the files already exists."""
-    from profiling.errors import InputError
-    from profiling.files import write_text
+    from profiling.files import make_folder, write_text
 
-    there = next((folder / name for name in drawn if (folder / name).exists()), None)
-    if there is not None:
-        raise InputError("the file already exists and is not overwritten", where=str(there), hint="choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, architecture in drawn.items():
-            write_text(folder / name, architecture.to_json())
-    except OSError as error:
-        raise InputError(f"cannot write there: {error.strerror}", where=str(folder)) from error
+    make_folder(folder)
+    for name in drawn:
+        require_output(folder / name, [".json"], force=force)
+    for name, architecture in drawn.items():
+        write_text(folder / name, architecture.to_json())

@@ -9,6 +9,7 @@ import click
 
 from spnas_cli.options import db_option
 from spnas_cli.output import note
+from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
     from latency_db.table import LatencyTable
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="File to write; an earlier report is replaced.",
+    help="File to write, .html; an earlier report is replaced.",
 )
+@force_option
 @db_option
-def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path, db: Path) -> None:
+def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path, force: bool, db: Path) -> None:
     """Put tables, validations and runs on one web page.
 
     RUN is a folder that spnas search, train or compare wrote (their -o). A table is shown with its latest validation, if the
@@ -50,11 +52,11 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
     from datetime import UTC, datetime
 
     from latency_db.table_files import load_table
-    from profiling.errors import InputError
     from profiling.files import write_text
     from search.report.page import describe_table, read_run, render
     from search.run_folder import RunFolder
 
+    require_output(output, [".html", ".htm"], force=force, view=("report", _is_report))
     run_folders = [RunFolder(folder) for folder in folders]
     runs = [read_run(folder) for folder in run_folders]
     named = [load_table(name, db) for name in table_names]
@@ -62,14 +64,14 @@ def report(folders: tuple[Path, ...], table_names: tuple[str, ...], output: Path
     tables = {(table.name, table.created_at): table for table in (*named, *kept)}.values()
     sections = [describe_table(table, _latest_validation(table, db)) for table in tables]
     page = render(sections, runs, made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    if output.is_file() and b"<title>spnas report</title>" not in output.open("rb").read(500):
-        raise InputError("a file of this name exists and is not a report", where=str(output), hint="choose another name with -o")
-    try:
-        write_text(output, page)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", where=str(output)) from error
+    write_text(output, page)
     click.echo(str(output))
     note(f"{len(sections)} tables and {len(runs)} runs, {output.stat().st_size / 1e6:.1f} MB; open it in any browser.")
+
+
+def _is_report(file: Path) -> bool:
+    with file.open("rb") as content:
+        return b"<title>spnas report</title>" in content.read(500)
 
 
 def _latest_validation(table: LatencyTable, db: Path) -> Validation | None:

@@ -9,12 +9,14 @@ import click
 
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import note, print_facts, print_json, print_table
+from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.text import Text
 
+    from latency_db.store import Store
     from latency_db.table import LatencyTable, Row
     from profiling.space import Slot
 
@@ -48,26 +50,15 @@ def list_tables(db: Path, as_json: bool) -> None:
     Example:
       spnas table list --db spnas.db
     """
-    from latency_db.published import published_names, published_table
-    from latency_db.table_files import stored_tables
+    from dataclasses import asdict
 
-    stored = stored_tables(db)
+    from latency_db.published import published_names, published_table
+    from latency_db.table_files import table_summaries
+
+    stored = table_summaries(db)
     # A database may be older than a table of the same name that ships with spnas.
     names = set(published_names()) - {item.name for item in stored}
-    tables = [*stored, *map(published_table, sorted(names))]
-    rows = [
-        {
-            "name": item.name,
-            "space": item.space.name,
-            "device": item.conditions.device,
-            "precision": item.conditions.precision,
-            "threads": item.conditions.threads,
-            "rows": len(item.rows),
-            "calibration_networks": len(item.calibration),
-            "created_at": item.created_at,
-        }
-        for item in tables
-    ]
+    rows = [asdict(item) for item in (*stored, *(published_table(name).summary for name in sorted(names)))]
     if as_json:
         print_json(rows)
         return
@@ -161,16 +152,18 @@ def _cell(row: Row, least_ms: float, most_ms: float) -> Text:
     required=True,
     help="File to write; its suffix, .json or .csv, decides the format.",
 )
+@force_option
 @db_option
-def export(name: str | None, output: Path, db: Path) -> None:
+def export(name: str | None, output: Path, force: bool, db: Path) -> None:
     """Write a table to a JSON or CSV file, without any loss.
 
     \b
     Example:
       spnas table export pixel1 -o pixel1.csv
     """
-    from latency_db.table_files import load_table, write_table
+    from latency_db.table_files import ENDINGS, load_table, write_table
 
+    require_output(output, ENDINGS, force=force)
     found = load_table(name, db)
     write_table(found, output)
     note(f"{output}: {len(found.rows)} rows of {found.name}")
@@ -262,6 +255,52 @@ def merge(first: str, second: str, name: str, prefer: Literal["first", "second"]
     from latency_db.table_files import load_table
 
     _save(table_compare.merge(load_table(first, db), load_table(second, db), name=name, prefer=prefer), db)
+
+
+@table.command()
+@click.argument("names", metavar="TABLE...", nargs=-1, required=True)
+@db_option
+def delete(names: tuple[str, ...], db: Path) -> None:
+    """Delete tables from the database.
+
+    Measurements are kept: spnas profile with the same settings makes a deleted table again without measuring.
+
+    \b
+    Example:
+      spnas table delete imagenet-host
+    """
+    with _existing(db) as store:
+        for name in names:
+            measured = store.delete_table(name)
+            note(f"{db}: table {name} deleted" + ("; its measurements are kept" if measured else ""))
+
+
+@table.command()
+@click.argument("name", metavar="TABLE")
+@click.argument("new_name", metavar="NEW_NAME")
+@db_option
+def rename(name: str, new_name: str, db: Path) -> None:
+    """Give a table in the database another name.
+
+    Its validations stay with it. The name must be free.
+
+    \b
+    Example:
+      spnas table rename imagenet-host pixel4-monday
+    """
+    with _existing(db) as store:
+        store.rename_table(name, new_name)
+    note(f"{db}: table {name} is now called {new_name}")
+
+
+def _existing(db: Path) -> Store:
+    """The database, opened to be changed; it is not made."""
+    from latency_db.store import Store
+    from profiling.errors import StoreError
+
+    if not db.exists():
+        raise StoreError("there is no such database", where=str(db), hint="give another file with --db")
+    return Store(db)
 
 
 def _save(table: LatencyTable, db: Path) -> None:

@@ -10,6 +10,7 @@ import click
 from spnas_cli.measuring import MeasuringOptions, measuring_options
 from spnas_cli.options import Count, Number, db_option, json_option, table_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table
+from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -41,6 +42,7 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     metavar="FILE",
     help="PNG file for the figure of predicted against measured latency. [default: validation-TABLE.png beside the database]",
 )
+@force_option
 @click.option("--device", "device_name", metavar="NAME", help="Device to measure on. [default: the table's device]")
 @measuring_options(rounds=8, seed=1)
 @db_option
@@ -51,6 +53,7 @@ def validate(
     architectures: tuple[str, ...],
     max_error: float | None,
     figure: Path | None,
+    force: bool,
     device_name: str | None,
     measuring: MeasuringOptions,
     db: Path,
@@ -71,16 +74,19 @@ def validate(
     """
     from dataclasses import asdict
 
-    from latency_db.figures import draw_validation
+    from latency_db.figures import draw_validation, is_validation
     from latency_db.table_files import load_table
     from profiling.errors import MeasurementError
 
     latency_table = load_table(table, db)
+    own = db.parent / f"validation-{latency_table.name}.png"
+    drawn = figure or own
+    # A file of the default name was drawn here, perhaps by an earlier version, which did not mark it.
+    require_output(drawn, [".png"], force=force or drawn == own, view=("figure of a validation", is_validation))
     on = device_name or latency_table.conditions.device
     note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {on}")
     with measuring.bench(on, db) as bench:
         validation = bench.validate(latency_table, networks=networks, others=architectures)
-    drawn = figure or db.parent / f"validation-{latency_table.name}.png"
     draw_validation(validation, latency_table, drawn)
     if as_json:
         drift = {"drift_pct": validation.drift_pct, "as_stored": asdict(validation.as_stored)}

@@ -138,7 +138,7 @@ def spoiled(path: Path, kind: str) -> None:
     [
         ("text", r"is not a database; it was left as it is"),
         ("foreign", r"is the database of another program"),
-        ("newer", r"newer spnas \(version 99 of the database; this program knows 1\)"),
+        ("newer", r"newer spnas \(version 99 of the database; this program knows 2\)"),
         ("damaged", r"is damaged.*sqlite3 .*spnas\.db \.recover"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path, kind, 
 
 
 def test_a_file_that_another_program_holds_is_waited_for_then_refused(path, begin, monkeypatch):
-    monkeypatch.setattr("latency_db.store.BUSY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("latency_db.database.BUSY_TIMEOUT_S", 0.1)
     with Store(path) as store:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")

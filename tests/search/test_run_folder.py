@@ -66,7 +66,7 @@ def test_a_folder_that_holds_something_is_taken_only_to_resume(folder, tmp_path)
     folder.prepare(resume=True)
     assert folder.read_command() == "spnas"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="cannot write there"):
+    with pytest.raises(InputError, match="cannot be written: Not a directory"):
         RunFolder(tmp_path / "file" / "below").prepare(resume=True)
 
 

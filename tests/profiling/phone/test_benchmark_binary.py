@@ -274,5 +274,5 @@ def test_an_abi_without_official_builds(tmp_path: Path):
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path):
     server.files[URL_PATH] = elf()
     (tmp_path / "cache").write_text("a file where the folder should be")
-    with pytest.raises(InputError, match="cannot keep the downloaded benchmark tool"):
+    with pytest.raises(InputError, match="cannot be written"):
         download(server, tmp_path / "cache")

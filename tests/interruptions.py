@@ -117,16 +117,16 @@ COMMANDS = {
         profile_problems,
     ),
     "search": Command(
-        ("search", "--table", "table.json", "--runtime-weight", "0.1", "--epochs", "6", *TRAINING),
+        ("search", "--table", "table.json", "--runtime-weight", "0.1", "--epochs", "4", *TRAINING),
         ("table.json",),
         lambda folder: True,
         run_problems,
     ),
     "train": Command(
-        ("train", "architecture.json", "--epochs", "6", *TRAINING), ("architecture.json",), lambda folder: True, run_problems
+        ("train", "architecture.json", "--epochs", "4", *TRAINING), ("architecture.json",), lambda folder: True, run_problems
     ),
     "export": Command(
-        ("export", "network.pt", "--to", "tflite", "--data", "digits", "-o", "app.tflite"),
+        ("export", "network.pt", "--to", "tflite", "--check-images", "100", "-o", "app.tflite"),
         ("network.pt",),
         lambda folder: True,
         export_problems,

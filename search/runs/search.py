@@ -10,6 +10,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
 from profiling.errors import InputError
+from profiling.files import require_folder
 from search import processes
 from search.config import (
     DEFAULTS,
@@ -67,6 +68,7 @@ def search(
     if target_ms is not None:
         check_target(model, target_ms)
     data, run = os.fspath(data), RunFolder(folder)
+    processes.from_main(lambda: require_folder(run.path))
     begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
     using = image_options(data, options, begun)
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)

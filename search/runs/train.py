@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from profiling.files import require_folder
 from search import processes
 from search.config import DEFAULTS, TrainingOptions, configured
 from search.convnet.inputs import load_images
@@ -78,6 +79,7 @@ def train(
         KeyboardInterrupt: the listener stopped it; the next call continues from there.
     """
     data, run = os.fspath(data), RunFolder(folder)
+    processes.from_main(lambda: require_folder(run.path))
     _, named = resolve(network, WITH_LAYERS)
     layers = find_layers(named, size)
     begun = processes.from_main(lambda: run.read_config(TrainConfig)) if options.resume else None

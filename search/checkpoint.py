@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from profiling.errors import InputError
-from profiling.files import written_whole
+from profiling.files import write_bytes
 from profiling.outside import open_regular
 
 FORMAT = "spnas-checkpoint-1"
@@ -22,9 +23,15 @@ MISFITS = (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeE
 
 
 def save(state: dict[str, Any], path: Path, kind: str = FORMAT) -> None:
-    """Writes a checkpoint; if the process is killed meanwhile, the previous file stays."""
-    with written_whole(path) as new, new.open("wb") as file:
-        torch.save({"format": kind, **state}, file)
+    """Writes a checkpoint; if the process is killed meanwhile, the previous file stays.
+
+    Raises:
+        InputError, DiskFullError: it cannot be written.
+    """
+    # In memory first: torch would hide why a file cannot be written.
+    content = io.BytesIO()
+    torch.save({"format": kind, **state}, content)
+    write_bytes(path, content.getbuffer())
 
 
 def load(path: Path, expected: dict[str, str], kind: str = FORMAT) -> dict[str, Any]:

@@ -39,6 +39,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 # A process that lost its parent may take a moment to notice.
 ENDS_WITHIN_S = 10.0
 CTRL_C_WITHIN_S = 10.0
+ROUNDS = 2
 SPACE = """
 name: tiny
 resolution: 16
@@ -85,7 +86,7 @@ def profile_problems(folder: Path, whole: Path) -> list[str]:
     made, planned = measured(folder), set(measured(whole))
     wrong = [] if len(set(made)) == len(made) else ["a visit stands twice"]
     models = {model for model, _ in planned}
-    lacking = [model for model in models if sum(model == other for other, _ in made) < 4]
+    lacking = [model for model in models if sum(model == other for other, _ in made) < ROUNDS]
     return wrong + [f"visits are missing: {model}" for model in lacking]
 
 
@@ -111,7 +112,7 @@ def export_problems(folder: Path, whole: Path) -> list[str]:
 TRAINING = ("--data", "digits", "--batch-size", "128", "--resume", "-o", "run")
 COMMANDS = {
     "profile": Command(
-        ("profile", "--space", "tiny.yaml", "--calibrate", "5", "--rounds", "4", "--runs", "3"),
+        ("profile", "--space", "tiny.yaml", "--calibrate", "0", "--rounds", str(ROUNDS), "--runs", "3"),
         ("tiny.yaml",),
         lambda folder: bool(measured(folder)),
         profile_problems,
@@ -135,8 +136,16 @@ COMMANDS = {
 
 
 def prepare(folder: Path) -> None:
-    """The files that the commands start from: a space, a table of it that is made up, an architecture, a trained network."""
+    """What the commands start from: `write_inputs`, and a trained network."""
     folder.mkdir()
+    write_inputs(folder)
+    train = ["train", "architecture.json", "--data", "digits", "--epochs", "2", "-o", "trained"]
+    subprocess.run(spnas(train), cwd=folder, check=True, capture_output=True)
+    shutil.copy(folder / "trained" / "network.pt", folder / "network.pt")
+
+
+def write_inputs(folder: Path) -> None:
+    """A space, a table of it that is made up, and an architecture."""
     (folder / "tiny.yaml").write_text(SPACE, encoding="utf-8")
     space = parse_spec(SPACE, SearchSpace, where="tiny.yaml", is_json=False)
     rows = {layer.key: Row(ms=0.01 * number) for number, layer in enumerate(space.layers, start=1)}
@@ -144,9 +153,6 @@ def prepare(folder: Path) -> None:
     table = LatencyTable(name="tiny", space=space, conditions=conditions, rows=rows, created_at="2026-01-01", source="made up")
     write_table(table, folder / "table.json")
     (folder / "architecture.json").write_text(space.uniform("3x3-3").to_json(), encoding="utf-8")
-    train = ["train", "architecture.json", "--data", "digits", "--epochs", "2", "-o", "trained"]
-    subprocess.run(spnas(train), cwd=folder, check=True, capture_output=True)
-    shutil.copy(folder / "trained" / "network.pt", folder / "network.pt")
 
 
 def spnas(words: Sequence[str]) -> list[str]:
@@ -214,9 +220,11 @@ def tried(command: Command, folder: Path, whole: Path, sent: signal.Signals, mom
     done_before = "the file already exists" in again.stderr and (folder / "app.tflite").exists()
     if again.returncode and not done_before:
         return [*wrong, f"the same command ended with {again.returncode}: {again.stderr.strip()}"]
+    # Before the database is looked into, which leaves files of SQLite beside it.
+    wrong += leftovers(folder, Path(os.environ[FOLDER_VARIABLE]))
     if not before <= kept <= set(measured(folder)):
         wrong.append("measurements were lost")
-    return wrong + command.problems(folder, whole) + leftovers(folder, Path(os.environ[FOLDER_VARIABLE]))
+    return wrong + command.problems(folder, whole)
 
 
 def main() -> None:

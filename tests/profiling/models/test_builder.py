@@ -9,7 +9,7 @@ import psutil
 import pytest
 from waiting import until
 
-from profiling.errors import ConversionError
+from profiling.errors import ConversionError, InputError
 from profiling.layers import Head, MBConv, MlpHead, Stem, UniversalBottleneck
 from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
@@ -215,5 +215,5 @@ def test_damaged_and_missing_cache_files_are_built_again(cache, built):
 def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with TfliteBuilder(blocked / "cache", workers=1) as builder, pytest.raises(ConversionError, match="cannot write models"):
+    with TfliteBuilder(blocked / "cache", workers=1) as builder, pytest.raises(InputError, match="cannot be written"):
         builder.build([NetworkSpec.of(SMALL.layers[0])], "fp32")

@@ -9,11 +9,15 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
+from pathlib import Path
 
 import psutil
 import pytest
+from places import file_size_limit
 from waiting import started, until
 
+from profiling.errors import DiskFullError
+from profiling.files import write_text
 from profiling.models.workers import Workers
 
 
@@ -34,6 +38,15 @@ def test_a_call_gives_its_result_or_raises_what_it_raised(worker: Workers) -> No
     with pytest.raises(RuntimeError, match="odd"):
         worker.submit(exec, "class Local(Exception): pass\nraise Local('odd')").result()
     assert worker.submit(os.getpid).result() == worker.submit(os.getpid).result() != os.getpid()
+
+
+def test_an_error_of_ours_comes_back_as_it_is(tmp_path: Path) -> None:
+    with file_size_limit(100):  # which its processes inherit
+        workers = Workers(1)
+        with pytest.raises(DiskFullError, match=r"model\.tflite: cannot be written: File too large; raise the limit"):
+            workers.submit(write_text, tmp_path / "model.tflite", "x" * 1000).result()
+    workers.close(now=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_worker_prints_is_neither_shown_nor_taken_for_an_answer(

@@ -115,6 +115,15 @@ def test_merge_fills_the_holes_and_wants_a_word_where_the_two_differ(folder):
         assert json.loads(spnas("table", "show", side, "--json").stdout)["rows"][first]["ms"] == ms
 
 
+def test_tables_are_renamed_and_deleted(folder):
+    assert "table mine is now called yours" in spnas("table", "rename", "mine", "yours").stderr
+    assert json.loads(spnas("table", "show", "yours", "--json").stdout)["name"] == "yours"
+    spnas("table", "import", "pixel1.json", "--name", "theirs")
+    said = spnas("table", "delete", "yours", "theirs").stderr
+    assert said.splitlines() == ["spnas.db: table yours deleted", "spnas.db: table theirs deleted"]
+    assert [row["name"] for row in json.loads(spnas("table", "list", "--json").stdout)] == ["pixel1"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -125,6 +134,11 @@ def test_merge_fills_the_holes_and_wants_a_word_where_the_two_differ(folder):
         (("export", "mine", "-o", "mine.xlsx"), 2, "ends in .json or .csv"),
         (("export", "mine", "-o", "no/such/folder/mine.csv"), 2, "cannot be written: No such file or directory"),
         (("import", "bad.csv"), 2, "bad.csv:7: "),
+        (("delete", "nothing"), 6, "there is no table 'nothing'; spnas table list shows all"),
+        (("delete", "pixel1"), 6, "pixel1 ships with spnas"),
+        (("delete", "mine", "--db", "elsewhere.db"), 6, "elsewhere.db: there is no such database"),
+        (("rename", "mine", "../x"), 2, "cannot name a table"),
+        (("rename", "mine", "pixel1"), 6, "ships with spnas"),
     ],
 )
 def test_bad_input_is_one_line_and_its_exit_code(folder, arguments, code, words):

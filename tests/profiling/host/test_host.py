@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+import zlib
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from waiting import started, until
 
+from latency_db.store import Store
 from profiling.device import RunSettings
 from profiling.errors import InputError, ToolOutputError
+from profiling.host.benchmark import kept
 from profiling.host.host import HostDevice, read_figures, run_process, select_cores
 from profiling.layers import MBConv
 from profiling.network import NetworkSpec
@@ -84,6 +90,40 @@ def test_the_measuring_process_ends_when_its_parent_is_killed(model):
         until(lambda: any("ai_edge_litert" in mapped.path for mapped in child.memory_maps()))
         parent.kill()
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_the_output_of_any_number_of_runs_is_small_and_gives_the_figures_of_all(model):
+    """A layer of microseconds runs tens of thousands of times; all of its runs took 46 kB."""
+    generator = np.random.default_rng(3)
+    for count in (1, 2, 3, 99, 200, 201, 202, 1000, 40_000):
+        runs = (generator.gamma(2, 5_000, count) + 10_000).astype(int).tolist()
+        printed = {"delegated": True, "init_ns": 5_000_000, "warmup_ns": kept(runs[: count // 2 + 1]), "timed_ns": kept(runs)}
+        output = json.dumps(printed, separators=(",", ":"))
+        assert len(zlib.compress(output.encode())) < 4000
+        figures, ms = read_figures(output, QUICK, where="model"), np.array(runs) / 1e6
+        p5, median, p95 = np.percentile(ms, (5, 50, 95))
+        assert [figures.count, figures.mean_ms, figures.std_ms] == pytest.approx(
+            [count, ms.mean(), ms.std()], rel=1e-9, abs=1e-12
+        )
+        assert [figures.min_ms, figures.max_ms] == [ms.min(), ms.max()]
+        assert [figures.p5_ms, figures.median_ms, figures.p95_ms] == pytest.approx([p5, median, p95], rel=1e-9)
+        assert figures.first_ms == ms[0]
+        assert figures.warmup_ms == pytest.approx(ms[: count // 2 + 1].mean(), rel=1e-9)
+    real = HostDevice().run(model, replace(QUICK, min_seconds=0.3))
+    assert real.figures.count > 1000
+    assert len(real.output) < 4000
+    assert read_figures(real.output.splitlines()[0], QUICK, where="model") == real.figures
+
+
+def test_the_outputs_of_earlier_versions_give_the_same_figures(tmp_path):
+    """They hold all runs."""
+    made = shutil.copy(Path(__file__).parents[2] / "made_before" / "spnas.db", tmp_path)
+    with Store(Path(made), read_only=True) as store:
+        measurements = [one for campaign in store.campaigns("profile") for one in store.measurements(campaign) if one.figures]
+    assert len(measurements) > 20
+    for one in measurements:
+        again = read_figures(one.output.splitlines()[0], QUICK, where=one.model)
+        assert again.model_dump() == pytest.approx(one.figures.model_dump(), rel=1e-9, abs=1e-12)
 
 
 def test_output_that_is_cut_anywhere_is_never_a_result(model):

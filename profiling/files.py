@@ -115,8 +115,11 @@ def _begun(target: Path) -> tuple[Path, int]:
 
 def clear_unfinished(folder: Path, target: Path | None = None) -> None:
     """Removes the unfinished files that killed processes left in a folder, or only those of one target."""
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _UNFINISHED.fullmatch(entry.name)]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _UNFINISHED.fullmatch(entry.name)]
+    except PermissionError:  # a folder may be for writing only
+        return
     for name in names:
         file = folder / name
         if target is None or (name.startswith(f".{target.stem}.") and file.suffix == target.suffix):

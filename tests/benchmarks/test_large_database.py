@@ -1,0 +1,31 @@
+"""The benchmark of large databases in its small form: what it makes is a database, of which a command reads what it needs."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from spnas_cli.main import cli
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def large_database(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return import_module("large_database")
+
+
+def test_a_table_among_others_is_predicted_from_within_the_memory_of_one(large_database, tmp_path):
+    path = tmp_path / "large.db"
+    large_database.fill(path, 30, 3000)
+    assert path.stat().st_size > 3000 * 500
+    listed = CliRunner().invoke(cli, ["table", "list", "--db", str(path), "--json"])
+    assert len(json.loads(listed.stdout)) == 31
+    seconds, megabytes = large_database.cost(["predict", "3x3-6", "--table", "t7", "--db", str(path)])
+    assert seconds > 0
+    assert 20 < megabytes < 150

@@ -16,8 +16,7 @@ import pytest
 
 from latency_db import migrations
 from latency_db.store import Store
-from latency_db.table_files import load_table
-from profiling.errors import InputError, StoreError, TableError
+from profiling.errors import InputError, StoreError
 from profiling.measurement import DeviceState, Figures, Measurement
 
 fork = multiprocessing.get_context("fork")
@@ -99,67 +98,6 @@ def test_a_table_is_replaced_by_its_own_campaign_and_by_no_other(path, begin, ta
             with pytest.raises(InputError, match="cannot name a table"):
                 store.check_name_is_free(name, None)
         assert store.tables() == [newer]
-
-
-def test_a_table_is_found_by_its_name_whatever_the_others_are(path, begin, table, monkeypatch):
-    others = [table.model_copy(update={"name": f"t{number}"}) for number in range(40)]
-    with Store(path) as store:
-        for one in (*others, table):
-            store.save_table(one)
-        summary = table.summary
-        assert (summary.rows, summary.calibration_networks) == (len(table.rows), 0)
-        assert summary in store.table_summaries()
-        assert len(store.table_summaries()) == 41
-    by_hand(path, """UPDATE latency_tables SET content = '{"rows": {}}' WHERE name = 't7'""")
-    assert load_table(table.name, path) == table
-    with pytest.raises(StoreError, match="a record that cannot be read"):
-        load_table("t7", path)
-    with pytest.raises(TableError, match=r"no table 't77'; .* holds 41 tables, among them t7, .*spnas table list"):
-        load_table("t77", path)
-    with pytest.raises(TableError, match=r"no table was given; .* holds 41 tables, among them small-host, t0"):
-        load_table(None, path)
-    with Store(path, read_only=True) as store:
-        assert len(store.table_summaries()) == 41, "a table that cannot be read hides no other"
-
-
-def test_a_deleted_table_is_gone_and_its_measurements_are_not(path, begin, table):
-    imported = table.model_copy(update={"name": "imported"})
-    with Store(path) as store:
-        store.add(begin(store), measurement())
-        store.save_table(table, begin(store))
-        store.save_table(imported)
-        assert store.delete_table(table.name)
-        assert not store.delete_table("imported")
-        assert store.table_names() == []
-        assert store.measurements(begin(store)) == [measurement()]
-        store.save_table(table, begin(store))
-        for name, words in (("imported", "there is no table 'imported'"), ("pixel1", "ships with spnas: it can be neither")):
-            with pytest.raises(StoreError, match=words):
-                store.delete_table(name)
-
-
-def test_a_renamed_table_keeps_its_campaign_and_its_validations(path, begin, table, space, conditions):
-    parameters = {"table": table.name, "measured_at": table.created_at, "networks": 2}
-    with Store(path) as store:
-        store.save_table(table, begin(store))
-        store.save_table(table.model_copy(update={"name": "other"}))
-        validated = store.campaign("validate", space, conditions, parameters)
-        store.rename_table(table.name, "monday")
-        renamed = store.table("monday")
-        assert renamed == table.model_copy(update={"name": "monday"})
-        assert (store.table(table.name), store.table_names()) == (None, ["monday", "other"])
-        assert store.campaign("validate", space, conditions, {**parameters, "table": "monday"}).id == validated.id
-        assert [each.id for each in store.campaigns("validate", {"table": "monday"})] == [validated.id]
-        store.save_table(renamed, begin(store))
-        for name, new_name, words in (
-            ("monday", "other", "another table is called other"),
-            ("monday", "pixel1", "ships with spnas"),
-            ("nothing", "new", "there is no table 'nothing'"),
-        ):
-            with pytest.raises(StoreError, match=words):
-                store.rename_table(name, new_name)
-        with pytest.raises(InputError, match="cannot name a table"):
-            store.rename_table("monday", "a b")
 
 
 def by_hand(path: Path, statement: str) -> tuple | None:

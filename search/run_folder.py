@@ -277,4 +277,3 @@ class RunFolder(os.PathLike[str]):
         """The error that this folder has no finished run of these commands."""
         problem = f"this folder has no finished run of spnas {commands}" if self.path.is_dir() else "no such folder"
         return InputError(problem, where=str(self.path), hint="give the folder that such a command wrote (its -o)")
-

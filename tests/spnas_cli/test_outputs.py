@@ -185,3 +185,17 @@ def test_networks_are_drawn_over_others_with_force_only(here):
     (here / "drawn" / "random-01.json").write_text("mine")
     assert spnas("random", *arguments, "--force").exit_code == 0
     assert contents(here / "drawn") == first
+
+
+def test_a_training_that_finds_no_room_says_so_and_the_same_command_goes_on(here):
+    command = ["network.pt", "--data", "digits", "--init", "random", "--epochs", 1, "--batch-size", 512, "--resume", "-o", "run"]
+    with file_size_limit(20_000):
+        full = spnas("train", *command)
+    assert full.exit_code == 1, full.stderr
+    [line] = full.stderr.splitlines()
+    assert "checkpoint.pt: cannot be written: File too large; raise the limit" in line
+    assert "then run the same command again" in line
+    assert set(contents(here / "run")) == {"config.yaml", "command.txt"}
+    done = spnas("train", *command)
+    assert done.exit_code == 0, done.stderr
+    assert not [name for name in contents(here / "run") if name.startswith(".")]

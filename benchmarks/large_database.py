@@ -1,4 +1,4 @@
-"""What commands cost in a database that holds the measurements of years: seconds and peak memory, beside the same for `pixel1`.
+"""What commands cost in a database that holds the measurements of years: time and peak memory, beside the same for `pixel1`.
 
     python benchmarks/large_database.py [--tables 2000] [--measurements 1000000] [--folder FOLDER]
 
@@ -83,8 +83,8 @@ def fill(path: Path, table_count: int, measurement_count: int) -> None:
             )
 
 
-def cost(arguments: list[str]) -> tuple[float, float]:
-    """Seconds and peak megabytes of a command in a process of its own."""
+def cost(arguments: list[str]) -> tuple[float, float, float]:
+    """Seconds, processor seconds and peak megabytes of a command in a process of its own."""
     start = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "spnas_cli", *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -92,7 +92,7 @@ def cost(arguments: list[str]) -> tuple[float, float]:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments)
     unit = 1 if sys.platform == "darwin" else 1024
-    return time.monotonic() - start, usage.ru_maxrss * unit / 1e6
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6
 
 
 def main() -> None:
@@ -113,13 +113,14 @@ def main() -> None:
             f"table show {name}": ["table", "show", name, *db],
             "table list": ["table", "list", *db],
         }
-        costs: dict[str, list[tuple[float, float]]] = {label: [] for label in commands}
+        costs: dict[str, list[tuple[float, float, float]]] = {label: [] for label in commands}
         for _ in range(TURNS):
             for label, arguments in commands.items():
                 costs[label].append(cost(arguments))
         print(f"{options.tables} tables, {options.measurements} measurements, {path.stat().st_size / 1e9:.2f} GB")
         for label, found in costs.items():
-            print(f"{label:24} {min(s for s, _ in found):6.2f} s {max(mb for _, mb in found):6.0f} MB")
+            seconds, processor_s, megabytes = zip(*found, strict=True)
+            print(f"{label:24} {min(seconds):6.2f} s, {min(processor_s):.2f} s of a processor, {max(megabytes):4.0f} MB")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class TableSummary:
     space: str
     device: str
     precision: str
-    threads: int
+    threads: int | Literal["unknown"]
     rows: int
     calibration_networks: int
     created_at: str

@@ -92,12 +92,12 @@ def test_a_folder_that_a_run_is_writing_to_is_refused_in_a_line(command, here):
     interruptions.write_inputs(here)
     folder = RunFolder(here / "run")
     with folder.held():
-        folder.write_config("data: digits\n")
+        folder.write_command(["spnas", *command])
         second = CliRunner().invoke(cli, ["-q", *command, "-o", str(folder.path)])
         assert second.exit_code == 2, second.stderr
         [line] = second.stderr.splitlines()
         assert f"run: another run is writing to this folder: process {os.getpid()} on " in line
-    assert [file.name for file in folder.path.iterdir()] == ["config.yaml"]
+    assert [file.name for file in folder.path.iterdir()] == ["command.txt"]
 
 
 def test_an_ended_training_ends_as_one_that_nothing_happened_to(here):

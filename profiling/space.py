@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
 from profiling.layers import Bottleneck, FBNetBlock, Head, LayerSpec, MBConv, Stem
@@ -219,9 +219,10 @@ class SearchSpace(SpecModel):
         changed = {name: value for name, value in wanted.items() if value is not None}
         try:
             return self.model_validate(self.model_dump() | changed)
-        except ValueError as error:
+        except ValidationError as error:
             given = ", ".join(f"{name} {value}" for name, value in changed.items())
-            raise InputError(f"{given} is out of range for the space {self.name}") from error
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise InputError(f"{given} is out of range for the space {self.name}: {reason[0].lower()}{reason[1:]}") from error
 
     def uniform(self, choice: str) -> Architecture:
         """The architecture with the same choice in every layer.

@@ -11,8 +11,8 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_valida
 from typing_extensions import override
 
 from profiling.errors import InputError
-from profiling.space import FROM_LIST
 from profiling.specfile import SpecModel
+from profiling.stages import FROM_LIST
 from search.images.options import Moves
 
 LEAST_STEPS = 300

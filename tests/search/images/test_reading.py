@@ -204,6 +204,7 @@ def error_of(path):
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "TGA", "ICO", "AVIF", "JPEG2000", "SGI", "PCX", "QOI", "DDS")
 
 
+@pytest.mark.filterwarnings("ignore")  # of pytest, which shows them again
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_wrong_with_a_file_it_ends_as_its_name(tmp_path, kind):
     """Cut off anywhere, and with bytes changed anywhere: an image or an InputError, and nothing else."""

@@ -21,8 +21,8 @@ from typing import Any
 
 import platformdirs
 
-from profiling.errors import InputError
-from profiling.files import write_text
+from profiling.errors import DiskFullError, InputError
+from profiling.files import make_folder, write_text
 from profiling.outside import is_file, is_folder
 from search.images.collection import Collection, Labelled
 from search.images.names import Part, class_names, ending_of, is_junk, listed, role_of, same_form, shown
@@ -171,8 +171,8 @@ def _index(shard: Path) -> dict[str, Any]:
     if isinstance(kept, dict) and kept.keys() == {"images", "left_out"}:
         return kept
     index = _read_index(shard)
-    with contextlib.suppress(OSError):  # without a cache the next start takes as long as this one
-        cached.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(InputError, DiskFullError):  # without a cache the next start takes as long as this one
+        make_folder(cached.parent)
         write_text(cached, json.dumps(index))
     return index
 

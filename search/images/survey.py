@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import platformdirs
 
-from profiling.errors import InputError
-from profiling.files import write_text
+from profiling.errors import DiskFullError, InputError
+from profiling.files import make_folder, write_text
 from search.images.reading import CANNOT, RANGES, Member, Source, content_of, depth_of, parsed, reader
 
 if TYPE_CHECKING:
@@ -211,6 +211,6 @@ def _cached(file: Path) -> dict[str, list[Any]]:
 
 def _keep(file: Path, known: dict[str, list[Any]]) -> None:
     """Saves what was seen; without a cache the next look takes as long as this one."""
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(InputError, DiskFullError):
+        make_folder(file.parent)
         write_text(file, json.dumps(known))

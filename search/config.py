@@ -13,6 +13,7 @@ from typing_extensions import override
 from profiling.errors import InputError
 from profiling.specfile import SpecModel
 from profiling.stages import FROM_LIST
+from search.images.framing import Framing
 from search.images.options import Moves
 
 LEAST_STEPS = 300
@@ -45,6 +46,7 @@ class TrainingOptions:
         track: also sends the metrics to this tracker.
         augment: how training images are moved; None chooses by their size.
         skip_unreadable: goes on without up to so many images that cannot be read.
+        framing: of photos; None for that of the weights a training starts from, and `crop` otherwise.
         resume: whether to continue the run in the folder; if False, the folder must be empty. The default suits notebooks, where
             cells are run again: a finished run is not trained twice, and one with different settings is refused, never
             overwritten. The commands have the opposite default.
@@ -60,6 +62,7 @@ class TrainingOptions:
     track: Tracker | None = None
     augment: Moves | None = None
     skip_unreadable: int = 0
+    framing: Framing | None = None
     resume: bool = True
 
     def settings(self, batch_size: int, epochs: int) -> dict[str, Any]:
@@ -94,6 +97,7 @@ class TrainingConfig(SpecModel):
         track: what the metrics are sent to besides `metrics.csv`.
         augment: how training images are moved; None in runs of versions that moved them all in one way (`search.runs.images`).
         left_out: images that could not be read when the run was begun, by name.
+        framing: of photos; runs of earlier versions have `crop`.
     """
 
     data: str
@@ -112,6 +116,7 @@ class TrainingConfig(SpecModel):
     track: Tracker | None = None
     augment: Moves | None = None
     left_out: Annotated[tuple[str, ...], FROM_LIST] = ()
+    framing: Framing = "crop"
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""
@@ -125,7 +130,8 @@ class TrainingConfig(SpecModel):
     @property
     def as_before(self) -> set[str]:
         """Settings that earlier versions did not have, where they are what those versions did."""
-        return {name for name in ("augment", "left_out") if not getattr(self, name)}
+        cropped = {"framing"} if self.framing == "crop" else set()
+        return cropped | {name for name in ("augment", "left_out") if not getattr(self, name)}
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""

@@ -7,13 +7,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from search.images.options import MOVES
 from spnas_cli.options import Count, Number, Seed
 from spnas_cli.output import is_main_process
+
+if TYPE_CHECKING:
+    from search.images.framing import Framing
+    from search.paired import Paired
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,6 +63,16 @@ augment_option = click.option(
 )
 
 
+def framing_option(default: str) -> Callable[[F], F]:
+    """`--framing`, whose help states this default."""
+    return click.option(
+        "--framing",
+        type=click.Choice(["crop", "stretch"]),
+        help="What of a held-out photo the network is given: the square in its centre, or the whole photo made square, as "
+        f"MediaPipe does by default. [default: {default}]",
+    )
+
+
 def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
     """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
@@ -85,6 +99,7 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
             help="Seed for weights, image order, augmentation, dropout and the held-out images of a folder without `val`.",
         ),
         augment_option,
+        framing_option("that of the weights a training starts from, otherwise crop"),
         skip_option,
         workers_option,
         click.option(
@@ -115,6 +130,27 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         return with_training  # type: ignore[return-value]
 
     return decorate
+
+
+def framing_facts(framing: Framing, centre_crop: float, framings: Paired | None) -> list[tuple[str, str]]:
+    """Lines on the framing of images, and on what the other one costs (`framings`); none where they do not differ."""
+    from search.images.framing import in_words
+
+    if framings is None:
+        return []
+    low, high = framings.drop_interval
+    lower = f"{framings.second:.2%} instead of {framings.first:.2%} on {framings.images} images"
+    interval = f"{0 - framings.drop:+.2f} points, 95 % interval {-high:+.2f} to {-low:+.2f}"
+    other = "if cropped" if framing == "stretch" else "if stretched"
+    return [("framing", f"{framing} ({in_words(framing, centre_crop)})"), (other, f"top-1 {lower} ({interval})")]
+
+
+def framing_json(framing: Framing, framings: Paired | None) -> dict[str, Any]:
+    """The same for machines."""
+    from search.runs.framing import other_than
+
+    by_framing = framings and {framing: framings.first, other_than(framing): framings.second}
+    return {"framing": framing, "top1_by_framing": by_framing, "framing_images": framings and framings.images}
 
 
 def write_command(folder: str | os.PathLike[str]) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from search.convnet.saved import SavedNetwork
     from search.export.export import Export, ExportOptions, Format
     from search.finding.explore import Way
+    from search.images.framing import Framing
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
     from search.runs.overview import Overview
@@ -199,11 +200,12 @@ def evaluate(
     batch_size: int = 256,
     workers: int = 0,
     skip_unreadable: int = 0,
+    framing: Framing | None = None,
 ) -> Evaluated:
     """Measures the accuracy of a trained network on the held-out images of a data set, or on a part (`search.runs.evaluate`)."""
     from search.runs import evaluate as runs
 
-    options = ImageOptions(split=split or "held-out", skip_unreadable=skip_unreadable)
+    options = ImageOptions(split=split or "held-out", skip_unreadable=skip_unreadable, framing=framing)
     with Shown("images") as listener:
         return runs.evaluate(network, data, options=options, seed=seed, batch_size=batch_size, workers=workers, listener=listener)
 

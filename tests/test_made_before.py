@@ -235,6 +235,7 @@ def test_a_report_shows_what_the_folders_hold_and_the_validation_of_the_table(fo
 def test_a_network_computes_what_it_computed(run):
     network = load_network(Path(run, "network.pt"))
     assert (len(network.classes), network.top1 is not None) == (10, True)
+    assert (network.framing, network.centre_crop) == ("crop", None)
     with torch.no_grad():
         [logits] = network.build()(torch.from_numpy(PIXELS.transpose(0, 3, 1, 2))).tolist()
     assert logits == pytest.approx(COMPUTED["outputs"][f"{run}/network.pt"], abs=1e-4)

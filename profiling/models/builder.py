@@ -90,7 +90,13 @@ class TfliteBuilder:
         return self.wait(self.start(networks, precision), on_built=on_built)
 
     def convert(
-        self, network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+        self,
+        network: NetworkSpec,
+        precision: Precision,
+        weights: Sequence[LayerWeights],
+        representative: Array | None,
+        *,
+        softmax: bool = False,
     ) -> bytes:
         """A network with weights of its own, as `convert.convert` makes it; nothing is cached.
 
@@ -98,7 +104,7 @@ class TfliteBuilder:
             ConversionError: as there, or the worker died.
         """
         with self._lock, self._translated(network.key):
-            job = self._processes().submit(_convert_weights, network, precision, weights, representative)
+            job = self._processes().submit(_convert_weights, network, precision, weights, representative, softmax)
         with self._translated(network.key):
             return job.result()
 
@@ -208,12 +214,12 @@ def _hash_file(path: Path) -> Path:
 
 
 def _convert_weights(
-    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None
+    network: NetworkSpec, precision: Precision, weights: Sequence[LayerWeights], representative: Array | None, softmax: bool
 ) -> bytes:
     """Runs in a worker."""
     from profiling.models.convert import convert
 
-    return convert(network, precision, weights, representative)
+    return convert(network, precision, weights, representative, softmax=softmax)
 
 
 def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> BuiltModel:

@@ -125,6 +125,8 @@ def convert(
     precision: Precision,
     weights: Sequence[LayerWeights] | None = None,
     representative: Array | None = None,
+    *,
+    softmax: bool = False,
 ) -> bytes:
     """A network as a TFLite file.
 
@@ -134,6 +136,7 @@ def convert(
         weights: one entry per layer; random ones when None, which is enough for measuring latency.
         representative: (images, height, width, channels), what ranges of `int8` are estimated on; input and output of the model
             are then uint8, so that pixels go in as they are. Noise, and int8, when None.
+        softmax: whether the model ends with one, and gives probabilities.
 
     Raises:
         ConversionError: TensorFlow failed, the weights are not those of the layers, or the operators of the model are not those
@@ -148,6 +151,7 @@ def convert(
         given = x = tf.compat.v1.placeholder(tf.float32, network.input_shape)
         for layer, layer_weights in zip(network.layers, filled, strict=True):
             x = apply_layer(layer, layer_weights, x)
+        x = tf.nn.softmax(x) if softmax else x
     converter = tf.compat.v1.lite.TFLiteConverter(graph.as_graph_def(), [given], [x])
     if precision != "fp32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -162,7 +166,8 @@ def convert(
         model: bytes = converter.convert()
     except Exception as error:
         raise ConversionError(f"TensorFlow could not convert it: {error}".splitlines()[0], where=network.key) from error
-    check_ops(model, network, precision, from_pixels=precision == "int8" and representative is not None)
+    end = ("SOFTMAX",) if softmax else ()
+    check_ops(model, network, precision, end, from_pixels=precision == "int8" and representative is not None)
     return model
 
 
@@ -170,13 +175,16 @@ def _noise(shape: tuple[int, ...]) -> Array:
     return np.random.default_rng(0).standard_normal((REPRESENTATIVE_INPUTS, *shape[1:]), dtype=np.float32)
 
 
-def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_pixels: bool = False) -> None:
+def check_ops(
+    model: bytes, network: NetworkSpec, precision: Precision, end: tuple[str, ...] = (), *, from_pixels: bool = False
+) -> None:
     """Checks that a model has the operators of its network.
 
     Args:
         model: the content of the file.
         network: what it was made from.
         precision: of the model.
+        end: what follows the network.
         from_pixels: whether it takes and gives uint8, which one operator at each end makes int8 of, and int8 that.
 
     Raises:
@@ -184,7 +192,9 @@ def check_ops(model: bytes, network: NetworkSpec, precision: Precision, *, from_
     """
     names = (op.name for op in operators(model))
     found = tuple(op for op in names if op not in CONVERSION_OPS[precision])
-    expected = ("QUANTIZE", *network.ops, "QUANTIZE") if from_pixels else network.ops
+    expected = (*network.ops, *end)
+    if from_pixels:
+        expected = ("QUANTIZE", *expected, "QUANTIZE")
     if found != expected:
         raise ConversionError(
             f"the model has the operators {', '.join(found)} where {', '.join(expected)} were expected", where=network.key

@@ -35,7 +35,7 @@ def load_known_images(
     options: ImageOptions = AS_THEY_COME,
     progress: Progress | None = None,
 ) -> Data:
-    """The same for a trained network, which knows the classes.
+    """The same for a trained network, which knows the classes, and the framing where the options give none.
 
     Raises:
         InputError: as for `load_data`, or the classes are not those of the network.
@@ -44,7 +44,7 @@ def load_known_images(
     if data.class_keys == tuple(map(same_form, saved.classes)):
         data = replace(data, classes=saved.classes)  # the network was trained before the classes got readable names
     require_classes(saved, data.classes, name_or_folder)
-    return data
+    return data.framed(options.framing or saved.framing)
 
 
 def require_classes(saved: SavedNetwork, classes: tuple[str, ...], where: str) -> None:

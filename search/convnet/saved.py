@@ -19,6 +19,7 @@ from profiling.specfile import SpecModel
 from search import checkpoint
 from search.convnet.network import Network
 from search.fitting import require_weights
+from search.images.framing import Framing
 
 FORMAT = "spnas-network-1"
 # What maps 8-bit pixels divided by 255 to the numbers from −1 to 1 that every network here is trained on.
@@ -37,6 +38,9 @@ class _Content(SpecModel):
     network: dict[str, Tensor]
     top1: Annotated[float, Field(ge=0, le=1)] | None
     origin: str
+    # Earlier versions knew this framing alone, and wrote neither down.
+    framing: Framing = "crop"
+    centre_crop: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class SavedNetwork:
         state: weights by name, as `Network.state_dict` gives them.
         top1: accuracy on held-out images, 0 to 1, None when it was not measured.
         origin: where the weights come from, in words: the supernet's weights, or which training.
+        framing: of the photos that it was measured on.
+        centre_crop: side of the central square crop of these photos, as a fraction of their shorter side; None if not known.
     """
 
     name: str
@@ -58,6 +64,8 @@ class SavedNetwork:
     state: dict[str, Tensor]
     top1: float | None
     origin: str
+    framing: Framing = "crop"
+    centre_crop: float | None = None
 
     @property
     def present_layers(self) -> tuple[LayerSpec, ...]:
@@ -83,6 +91,8 @@ class SavedNetwork:
             "network": self.state,
             "top1": self.top1,
             "origin": self.origin,
+            "framing": self.framing,
+            "centre_crop": self.centre_crop,
         }
         checkpoint.save(state, path, FORMAT)
 
@@ -103,6 +113,8 @@ def load_network(path: Path) -> SavedNetwork:
             state=content.network,
             top1=content.top1,
             origin=content.origin,
+            framing=content.framing,
+            centre_crop=content.centre_crop,
         )
         require_convertible(NetworkSpec(saved.present_layers).layers)
     with checkpoint.fitting(path, "the weights in this file do not fit the layers in it"):

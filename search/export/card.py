@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from profiling.conditions import Precision
 from search.convnet.saved import MEAN, STD, SavedNetwork
+from search.images.framing import Framing
 
 FORMAT = "spnas-model-1"
 # The name of the JSON in the metadata of an ONNX model; in a TFLite file it has this suffix too.
@@ -18,24 +19,40 @@ CARD_NAME = "spnas"
 WHITE = 255
 
 Pixels = NDArray[np.uint8]
-Logits = NDArray[np.float32]
+Outputs = NDArray[np.float32]
+Gives = Literal["logits", "probabilities"]
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an app gives a model, and what it gets.
+
+    Attributes:
+        framing: of photos.
+        centre_crop: side of the central square crop, as a fraction of the image's shorter side; 1 for `stretch`, which has none.
+        gives: logits, or probabilities by a softmax at the end of the model.
+    """
+
+    framing: Framing
+    centre_crop: float
+    gives: Gives = "logits"
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """From 8-bit pixels to the model's input, and from its output to logits.
+    """From 8-bit pixels to the model's input, and from its output to logits or probabilities.
 
     Attributes:
         name: a word for people.
         origin: where the weights come from, in words.
-        labels: names of the classes, in the order of the logits.
+        labels: names of the classes, in the order of the output.
         precision: of the weights; `int8` takes and gives 8-bit numbers.
         layout: order of the axes of the input.
         resolution: height and width of the input in pixels.
         channels: 3 for red, green, blue, 1 for grey.
-        centre_crop: side of the central square crop, as a fraction of the image's shorter side.
+        use: how photos are framed, and what the output is.
         mean, std: `(pixels − mean) / std` is the input.
-        scale, zero_point: `(output − zero_point) · scale` are the logits.
+        scale, zero_point: `(output − zero_point) · scale` are the logits or probabilities.
     """
 
     name: str
@@ -45,7 +62,7 @@ class ModelCard:
     layout: Literal["NHWC", "NCHW"]
     resolution: int
     channels: int
-    centre_crop: float
+    use: Use
     mean: float
     std: float
     scale: float = 1.0
@@ -61,8 +78,8 @@ class ModelCard:
         x = ((pixels.astype(np.float32) - self.mean) / self.std).astype(self.tensor_type)
         return x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2)
 
-    def logits(self, output: NDArray[Any]) -> Logits:
-        """What the model gives, (images, classes), as logits."""
+    def outputs(self, output: NDArray[Any]) -> Outputs:
+        """What the model gives, (images, classes), as logits or probabilities."""
         return (output.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
     def to_json(self) -> str:
@@ -79,16 +96,17 @@ class ModelCard:
                 "height": self.resolution,
                 "width": self.resolution,
                 "channels": self.channels,
-                "centre_crop": self.centre_crop,
+                "framing": self.use.framing,
+                "centre_crop": self.use.centre_crop,
                 "mean": self.mean,
                 "std": self.std,
             },
-            "output": {"type": self.tensor_type, "scale": self.scale, "zero_point": self.zero_point},
+            "output": {"gives": self.use.gives, "type": self.tensor_type, "scale": self.scale, "zero_point": self.zero_point},
         }
         return json.dumps(card, ensure_ascii=False, indent=2)
 
 
-def card_of(saved: SavedNetwork, precision: Precision, layout: Literal["NHWC", "NCHW"], centre_crop: float) -> ModelCard:
+def card_of(saved: SavedNetwork, precision: Precision, layout: Literal["NHWC", "NCHW"], use: Use) -> ModelCard:
     """The card of a network's export, but for the scale of its output."""
     stem = saved.present_layers[0]
     as_pixels = precision == "int8"  # the model itself normalises them
@@ -100,7 +118,7 @@ def card_of(saved: SavedNetwork, precision: Precision, layout: Literal["NHWC", "
         layout=layout,
         resolution=stem.resolution,
         channels=stem.in_channels,
-        centre_crop=centre_crop,
+        use=use,
         mean=0.0 if as_pixels else WHITE * MEAN,
         std=1.0 if as_pixels else WHITE * STD,
     )

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from profiling.errors import ConversionError
 from search.convnet.saved import SavedNetwork, deployed_spec
-from search.export.card import CARD_NAME, Logits, ModelCard, Pixels, card_of
+from search.export.card import CARD_NAME, ModelCard, Outputs, Pixels, Use, card_of
 
-INPUT, OUTPUT = "images", "logits"
+INPUT = "images"
 
 
-def to_onnx(saved: SavedNetwork, centre_crop: float) -> tuple[bytes, ModelCard]:
+def to_onnx(saved: SavedNetwork, use: Use) -> tuple[bytes, ModelCard]:
     """The content of an ONNX file for any number of images at a time, and the card that stands in it.
 
     Args:
         saved: the network.
-        centre_crop: as in `ModelCard`.
+        use: of the model.
 
     Raises:
         InputError: this network cannot be exported.
@@ -30,10 +31,10 @@ def to_onnx(saved: SavedNetwork, centre_crop: float) -> tuple[bytes, ModelCard]:
     import onnx
 
     deployed_spec(saved)
-    card = card_of(saved, "fp32", "NCHW", centre_crop)
+    card = card_of(saved, "fp32", "NCHW", use)
     # Two images: a batch of one would become a constant.
     images = torch.zeros(2, card.channels, card.resolution, card.resolution)
-    model = _exported(saved, images)
+    model = _exported(saved, images, use)
     # Drops the source location of each operator, which includes paths of this machine.
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         part.ClearField("metadata_props")
@@ -48,7 +49,8 @@ def to_onnx(saved: SavedNetwork, centre_crop: float) -> tuple[bytes, ModelCard]:
     return content, card
 
 
-def _exported(saved: SavedNetwork, images: torch.Tensor) -> Any:
+def _exported(saved: SavedNetwork, images: torch.Tensor, use: Use) -> Any:
+    network = saved.build()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     try:
@@ -56,12 +58,12 @@ def _exported(saved: SavedNetwork, images: torch.Tensor) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                saved.build(),
+                network if use.gives == "logits" else nn.Sequential(network, nn.Softmax(1)).eval(),
                 (images,),
                 dynamo=True,
                 dynamic_shapes=[{0: torch.export.Dim("batch")}],
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=[use.gives],
                 verbose=False,
             )
     except Exception as error:
@@ -83,7 +85,7 @@ class OnnxModel:
         self._card = card
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
-    def logits(self, pixels: Pixels) -> Logits:
-        """Of images (images, height, width, channels): (images, classes)."""
-        [output] = self._session.run([OUTPUT], {INPUT: self._card.prepare(pixels)})
-        return self._card.logits(output)
+    def outputs(self, pixels: Pixels) -> Outputs:
+        """Of images (images, height, width, channels): logits or probabilities (images, classes)."""
+        [output] = self._session.run(None, {INPUT: self._card.prepare(pixels)})
+        return self._card.outputs(output)

@@ -23,14 +23,14 @@ from search.convnet.batch_norm import BN_EPSILON
 from search.convnet.excitation import BiasedConvolution
 from search.convnet.network import ConvBN, Network
 from search.convnet.saved import MEAN, STD, SavedNetwork, deployed_spec
-from search.export.card import WHITE, Logits, ModelCard, Pixels, card_of
+from search.export.card import WHITE, ModelCard, Outputs, Pixels, Use, card_of
 from search.export.tflite_metadata import with_metadata
 
 Array = NDArray[np.float32]
 
 
 def to_tflite(
-    saved: SavedNetwork, builder: TfliteBuilder, precision: Precision, centre_crop: float, representative: Pixels | None
+    saved: SavedNetwork, builder: TfliteBuilder, precision: Precision, use: Use, representative: Pixels | None
 ) -> tuple[bytes, ModelCard]:
     """The content of a TFLite file, and the card that stands in it.
 
@@ -38,7 +38,7 @@ def to_tflite(
         saved: the network.
         builder: converts.
         precision: of the weights; with `int8` activations, input and output are of 8 bits too.
-        centre_crop: as in `ModelCard`.
+        use: of the model.
         representative: (images, height, width, channels), for `int8` alone.
 
     Raises:
@@ -46,9 +46,10 @@ def to_tflite(
         ConversionError: it could not be converted.
     """
     spec = deployed_spec(saved)
-    card = card_of(saved, precision, "NHWC", centre_crop)
+    card = card_of(saved, precision, "NHWC", use)
     inputs = None if representative is None else _calibration_inputs(representative)
-    content = builder.convert(spec, precision, folded_weights(saved.build()), inputs)
+    softmax = use.gives == "probabilities"
+    content = builder.convert(spec, precision, folded_weights(saved.build()), inputs, softmax=softmax)
     if precision == "int8":
         scale, zero_point = _check_pixels_go_in(content, saved.name)
         card = replace(card, scale=scale, zero_point=zero_point)
@@ -108,7 +109,7 @@ def _check_pixels_go_in(content: bytes, where: str) -> tuple[float, int]:
 
 
 @contextmanager
-def _without_notes() -> Iterator[None]:
+def without_notes() -> Iterator[None]:
     """Without what the runtime's C++ side writes to stderr when it loads a model; errors come as exceptions as well."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
@@ -125,17 +126,17 @@ class TfliteModel:
 
     def __init__(self, path: Path, card: ModelCard) -> None:
         self._card = card
-        with _without_notes():
+        with without_notes():
             self._interpreter: Any = Interpreter(str(path))
             self._interpreter.allocate_tensors()
         [given], [result] = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         self._given, self._result = given["index"], result["index"]
 
-    def logits(self, pixels: Pixels) -> Logits:
-        """Of images (images, height, width, channels): (images, classes)."""
+    def outputs(self, pixels: Pixels) -> Outputs:
+        """Of images (images, height, width, channels): logits or probabilities (images, classes)."""
         rows = []
         for image in self._card.prepare(pixels):
             self._interpreter.set_tensor(self._given, image[None])
             self._interpreter.invoke()
             rows.append(self._interpreter.get_tensor(self._result)[0])
-        return self._card.logits(np.stack(rows))
+        return self._card.outputs(np.stack(rows))

@@ -17,7 +17,8 @@ from ai_edge_litert import schema_py_generated as schema
 from typing_extensions import override
 
 from search.convnet.saved import MEAN, STD
-from search.export.card import CARD_NAME, WHITE, ModelCard
+from search.export.card import CARD_NAME, WHITE, Gives, ModelCard
+from search.images.framing import in_words
 
 LABELS_FILE = "labels.txt"
 CARD_FILE = f"{CARD_NAME}.json"
@@ -107,7 +108,7 @@ class _Tables:
 def _model_metadata(card: ModelCard) -> bytes:
     """The flatbuffer of the table `ModelMetadata`."""
     to = _Tables()
-    given, result = _input(to, card), _output(to)
+    given, result = _input(to, card), _output(to, card.use.gives)
     root = to.table(
         8,
         {
@@ -133,7 +134,7 @@ def _input(to: _Tables, card: ModelCard) -> int:
         7,
         {
             0: to.text("image"),
-            1: to.text(f"Central square crop, {card.centre_crop:g} of the shorter side"),
+            1: to.text(f"Of a photo: {in_words(card.use.framing, card.use.centre_crop)}"),
             3: to.table(3, {1: image}, {0: IMAGE_PROPERTIES}),
             4: to.tables(to.table(2, {1: normalization}, {0: NORMALIZATION_OPTIONS})),
             5: to.table(2, {0: to.floats(high), 1: to.floats(low)}),
@@ -141,13 +142,19 @@ def _input(to: _Tables, card: ModelCard) -> int:
     )
 
 
-def _output(to: _Tables) -> int:
-    """The table `TensorMetadata` of the logits, with the file of their labels."""
+OUTPUTS: dict[Gives, str] = {
+    "logits": "One logit per class; softmax turns them into probabilities",
+    "probabilities": "One probability per class, 0 to 1",
+}
+
+
+def _output(to: _Tables, gives: Gives) -> int:
+    """The table `TensorMetadata` of logits or probabilities, with the file of their labels."""
     return to.table(
         7,
         {
-            0: to.text("logits"),
-            1: to.text("One logit per class; softmax turns them into probabilities"),
+            0: to.text(gives),
+            1: to.text(OUTPUTS[gives]),
             6: to.tables(to.associated_file(LABELS_FILE, "Names of the classes", TENSOR_AXIS_LABELS)),
         },
     )

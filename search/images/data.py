@@ -6,7 +6,7 @@ import gzip
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -15,8 +15,9 @@ import torch
 from profiling.errors import InputError
 from profiling.files import written_whole
 from search.images.division import divide
+from search.images.framing import Framing
 from search.images.names import Part
-from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, SmallImages, uncropped
+from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, SmallImages
 from search.images.options import AS_THEY_COME, MOVES, ImageOptions, Moves
 from search.images.prepared import find_images, prepare
 from search.images.survey import Progress
@@ -32,7 +33,7 @@ class Data:
     """Training and held-out images in the form of a space, how many there are, and the names of the classes.
 
     Attributes:
-        centre_crop: side of the central square crop of a held-out image, as a fraction of its shorter side.
+        framing: of photos; small images are square.
         train_counts, held_out_counts: the images of each class; empty where they were not counted.
         class_keys: the classes as folders or shards name them, where that is not as `classes` does.
         moves: how training images are moved.
@@ -45,13 +46,32 @@ class Data:
     held_out: ImageDataset
     held_out_images: int
     classes: tuple[str, ...]
-    centre_crop: float = 1.0
+    framing: Framing = "crop"
     train_counts: tuple[int, ...] = ()
     held_out_counts: tuple[int, ...] = ()
     class_keys: tuple[str, ...] = ()
     moves: Moves = "shift"
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def centre_crop(self) -> float:
+        """Side of the central square crop of a held-out image, as a fraction of its shorter side; 1 without a crop."""
+        return self.held_out.centre_crop
+
+    @property
+    def framings_differ(self) -> bool:
+        """Whether a framing makes a difference: not to small images, which are square and taken whole."""
+        return self.held_out.framed("stretch") is not self.held_out
+
+    def spread_over_held_out(self, most: int) -> list[int]:
+        """The numbers of at most so many held-out images, evenly from all, as the classes follow one another."""
+        count = min(most, self.held_out_images)
+        return [index * self.held_out_images // count for index in range(count)]
+
+    def framed(self, framing: Framing) -> Data:
+        """The same images in a framing."""
+        return replace(self, framing=framing, train=self.train.framed(framing), held_out=self.held_out.framed(framing))
 
 
 def load_data(
@@ -98,13 +118,12 @@ def load_data(
         ImageFiles(made.held_out, form, None, tops=made.tops),
         len(made.held_out),
         made.classes,
-        form.resolution / uncropped(form.resolution),
-        _counts([label for _, label in made.train], len(made.classes)),
-        _counts([label for _, label in made.held_out], len(made.classes)),
-        made.keys,
-        made.moves,
-        made.left_out,
-        made.notes,
+        train_counts=_counts([label for _, label in made.train], len(made.classes)),
+        held_out_counts=_counts([label for _, label in made.held_out], len(made.classes)),
+        class_keys=made.keys,
+        moves=made.moves,
+        left_out=made.left_out,
+        notes=made.notes,
     )
 
 

@@ -16,16 +16,29 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
 from profiling.errors import InputError
 from profiling.space import SearchSpace
+from search.images.framing import Framing, centre_crop, uncropped
 from search.images.moves import random_crops, shifted
 from search.images.options import Moves
 from search.images.reading import DEFAULT_TOPS, Source, read_image
 from search.images.vision import transforms
 
-ImageDataset = Dataset[tuple[Tensor, int] | InputError]
-"""By (epoch, index): an image of (channels, resolution, resolution) from −1 to 1 and its class, or why there is none."""
+
+class ImageDataset(Dataset[tuple[Tensor, int] | InputError]):
+    """By (epoch, index): an image of (channels, resolution, resolution) from −1 to 1 and its class, or why there is none.
+
+    Attributes:
+        centre_crop: side of the central square crop of a held-out image, as a fraction of its shorter side; 1 without a crop.
+    """
+
+    centre_crop = 1.0
+
+    def framed(self, framing: Framing) -> ImageDataset:
+        """The same images in a framing. Square ones that are taken whole are the same in every framing."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -88,10 +101,11 @@ class ImageFiles(ImageDataset):
     Args:
         files: each with its class; files of their own, or within shards.
         form: resolution and channels.
-        seed: of moves and `augment`, for training; None resizes and crops the centre.
+        seed: of moves and `augment`, for training; None takes every image as `framing` says.
         augment: changes the images further.
         moves: how training images are moved.
         tops: the value that is white in images of more than 8 bits; see `read_image`.
+        framing: of held-out images, and what the moves of training images start from.
     """
 
     def __init__(
@@ -103,13 +117,17 @@ class ImageFiles(ImageDataset):
         *,
         moves: Moves = "crop-flip",
         tops: Mapping[str, float] = DEFAULT_TOPS,
+        framing: Framing = "crop",
     ) -> None:
-        self._files, self._seed, self._tops = files, seed, tops
-        size = form.resolution
-        crop = [transforms.Resize(uncropped(size), antialias=True)]
+        self._files, self._form, self._seed, self._augment, self._moves, self._tops = files, form, seed, augment, moves, tops
+        size, stretched = form.resolution, framing == "stretch"
+        self.centre_crop = centre_crop(framing, size)
+        crop = [transforms.Resize((size, size) if stretched else uncropped(size), antialias=True)]
         crop += [partial(shifted, size=size) if seed is not None and moves == "shift" else transforms.CenterCrop(size)]
         if seed is not None:
-            crop = (random_crops(moves, size) or crop) + ([] if augment is None else [augment])
+            random_crop = random_crops(moves, size)
+            crop = [*([_squeezed] if stretched else []), *random_crop] if random_crop else crop
+            crop += [] if augment is None else [augment]
         middle = [0.5] * form.image_channels
         scale = [transforms.ToDtype(torch.float32, scale=True), transforms.Normalize(middle, middle)]
         self._transform = transforms.Compose([transforms.ToImage(), _colours(form), *crop, *scale])
@@ -125,6 +143,11 @@ class ImageFiles(ImageDataset):
         with _seeded(self._seed or 0, epoch, index):
             return self._transform(image), label
 
+    @override
+    def framed(self, framing: Framing) -> ImageFiles:
+        """The same files in a framing."""
+        return ImageFiles(self._files, self._form, self._seed, self._augment, moves=self._moves, tops=self._tops, framing=framing)
+
 
 @contextmanager
 def _seeded(*numbers: int) -> Iterator[None]:
@@ -134,9 +157,11 @@ def _seeded(*numbers: int) -> Iterator[None]:
         yield
 
 
-def uncropped(size: int) -> int:
-    """The length in pixels to which the shorter side of an image file is scaled before the centre crop."""
-    return size * 8 // 7
+def _squeezed(image: Tensor) -> Tensor:
+    """An image with its longer side made as short as the other."""
+    shorter = min(image.shape[-2:])
+    squeezed: Tensor = transforms.functional.resize(image, [shorter, shorter], antialias=True)
+    return squeezed
 
 
 def _colours(form: Form) -> Callable[[Any], Any]:

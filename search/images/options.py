@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from search.images.framing import Framing
+
 Moves = Literal["none", "shift", "crop", "crop-flip"]
 """How training images are moved, a little differently each time."""
 MOVES: tuple[Moves, ...] = get_args(Moves)
@@ -23,12 +25,14 @@ class ImageOptions:
         split: the images to measure an accuracy on; None for a training, which needs training images too.
         skip_unreadable: goes on without up to so many images that cannot be read, once all have been decoded.
         left_out: images that were left out when a run was begun, by name.
+        framing: of photos; None for that of the network that they are for.
     """
 
     moves: Moves | None = None
     split: Split | None = None
     skip_unreadable: int = 0
     left_out: tuple[str, ...] = ()
+    framing: Framing | None = None
 
 
 AS_THEY_COME = ImageOptions()

@@ -10,8 +10,11 @@ from search import processes
 from search.convnet.inputs import load_known_images
 from search.convnet.named import Name, find_trained
 from search.images.batches import held_out_batches, on_device
+from search.images.framing import Framing
 from search.images.options import ImageOptions
 from search.listener import SILENT, Listener
+from search.paired import Paired
+from search.runs.framing import compare_framings
 from search.runs.images import told
 from search.training.accuracy import Accuracy, accuracies
 
@@ -24,11 +27,18 @@ class Evaluated:
         origin: where its weights come from, in words.
         classes: their names, in the order of the counts.
         accuracy: counts of images.
+        framing: of the images.
+        centre_crop: side of their central square crop, as a fraction of the shorter side; 1 without a crop.
+        framings: guesses in this framing and, second, in the other one, on at most 1,000 of the images; None where they do not
+            differ.
     """
 
     origin: str
     classes: tuple[str, ...]
     accuracy: Accuracy
+    framing: Framing
+    centre_crop: float
+    framings: Paired | None
 
     @property
     def images(self) -> int:
@@ -69,7 +79,7 @@ def evaluate(
     Args:
         network: its file, or the run it comes from.
         data: name of a data set, or a folder of images; see `search.images.data.load_data`.
-        options: which images; by default those that a training holds out.
+        options: which images, and their framing; by default those that a training holds out, framed as the network was trained.
         seed: as in training: decides which images of a folder without parts are held out.
         batch_size: images per batch.
         workers: processes that load images; 0 loads them in the main process.
@@ -85,4 +95,5 @@ def evaluate(
     device = processes.state().device
     batches = on_device(held_out_batches(images, batch_size, workers), device)
     [accuracy] = accuracies([saved.build().to(device)], batches, len(images.classes))
-    return Evaluated(saved.origin, saved.classes, accuracy)
+    framings = compare_framings(saved, images, workers=workers, listener=listener)
+    return Evaluated(saved.origin, saved.classes, accuracy, images.framing, images.centre_crop, framings)

@@ -124,7 +124,8 @@ def _again(run: SearchRun) -> tuple[Search, Found]:
     """The supernet from the checkpoint of a finished search."""
     config, model = run.config, RuntimeModel(run.table)
     using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
-    search = Search(model, load_data(config.data, model.space, config.seed, None, using), config, run.folder)
+    images = load_data(config.data, model.space, config.seed, None, using).framed(config.framing)
+    search = Search(model, images, config, run.folder)
     if search.resumed_at < search.steps:
         raise InputError("its checkpoint is missing, or not from the end of the search", where=str(run.folder.checkpoint))
     return search, search.run(lambda step: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,9 @@ from search.convnet.inputs import load_known_images
 from search.convnet.named import Name, find_trained
 from search.convnet.saved import SavedNetwork
 from search.export.export import DEFAULTS, Export, ExportOptions, Format, write_export
+from search.images.options import ImageOptions
 from search.listener import SILENT, Listener
+from search.runs.framing import compare_framings
 
 
 def export(
@@ -47,9 +50,13 @@ def export(
     to = _format(target) if to is None else to
     require_file(target, [f".{to}"])
     saved = network if isinstance(network, SavedNetwork) else find_trained(network)
-    images = None if data is None else load_known_images(saved, os.fspath(data), options.seed)
+    using = ImageOptions(framing=options.framing)
+    images = None if data is None else load_known_images(saved, os.fspath(data), options.seed, using)
     with TfliteBuilder(workers=1) as builder:
-        return write_export(saved, target, to, precision, builder, images, options, listener)
+        written = write_export(saved, target, to, precision, builder, images, options, listener)
+    if images is None:
+        return written
+    return replace(written, framings=compare_framings(saved, images, options.check_images, options.workers, listener))
 
 
 def _format(target: Path) -> Format:

@@ -21,14 +21,15 @@ def image_options(data: str, options: TrainingOptions, begun: TrainingConfig | N
         begun: the settings that it was begun with, None if it is new.
     """
     if begun is None:
-        return ImageOptions(options.augment, skip_unreadable=options.skip_unreadable)
-    return ImageOptions(options.augment or begun.augment or moves_before(data), left_out=begun.left_out)
+        return ImageOptions(options.augment, skip_unreadable=options.skip_unreadable, framing=options.framing)
+    moves, framing = options.augment or begun.augment or moves_before(data), options.framing or begun.framing
+    return ImageOptions(moves, left_out=begun.left_out, framing=framing)
 
 
 def image_settings(data: str, images: Data, begun: TrainingConfig | None) -> dict[str, Any]:
     """What the settings of a run keep of its images; arguments as above."""
     as_before = begun is not None and begun.augment is None and images.moves == moves_before(data)
-    return {"augment": None if as_before else images.moves, "left_out": images.left_out}
+    return {"augment": None if as_before else images.moves, "left_out": images.left_out, "framing": images.framing}
 
 
 def told(listener: Listener, load: Callable[[], Data]) -> Data:

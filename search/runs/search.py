@@ -72,7 +72,7 @@ def search(
     begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
     using = image_options(data, options, begun)
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
-    images = told(listener, lambda: processes.one_first(load))
+    images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
     config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, begun)
     with processes.on_main(run.held()):
         processes.from_main(lambda: run.prepare(options.resume))
@@ -98,7 +98,7 @@ def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunF
         doubts=_doubts(found, work, images),
     )
     if processes.index() == 0:
-        _leave(found, model, images.classes, config, run)
+        _leave(found, model, images, config, run)
         run.write_result(result.model_dump(mode="json"))
     return SearchRun(run, config, result, found.architecture, work, found)
 
@@ -179,18 +179,20 @@ def _brief(choices: tuple[str, ...]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
 
 
-def _leave(found: Found, model: RuntimeModel, classes: tuple[str, ...], config: SearchConfig, run: RunFolder) -> None:
+def _leave(found: Found, model: RuntimeModel, images: Data, config: SearchConfig, run: RunFolder) -> None:
     write_candidates(found.candidates, run)
     write_table(model.table, run.table)
     SavedNetwork(
         name=run.name,
         layers=tuple(layer for _, layer in found.architecture.placed_layers()),
-        classes=classes,
+        classes=images.classes,
         state=found.network.state_dict(),
         top1=found.accuracy,
         origin="trained by the search that found it"
         if config.final_phase
         else "weights of the supernet, batch norm re-estimated",
+        framing=images.framing,
+        centre_crop=images.centre_crop,
     ).save(run.network)
     draw_progress(found.metrics, config.target_ms, run.figure("progress"))
     draw_decisions(model.space, found.metrics, config.target_ms, run.figure("decisions"))

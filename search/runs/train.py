@@ -84,13 +84,12 @@ def train(
     layers = find_layers(named, size)
     begun = processes.from_main(lambda: run.read_config(TrainConfig)) if options.resume else None
     source = _source(named, layers, plan, begun)
-    by_default = RECIPE if plan.init is not None or source is None else RECIPE_FROM_OWN_WEIGHTS
-    chosen = load_recipe(plan.recipe or by_default)
+    chosen = load_recipe(plan.recipe or (RECIPE if plan.init is not None or source is None else RECIPE_FROM_OWN_WEIGHTS))
     teaching = None if plan.teacher is None else _file_of(plan.teacher)
     initial, teacher = (None if file is None else load_network(file) for file in (source, teaching))
     change, using = augmentation(chosen.augmentation), image_options(data, options, begun)
     load = partial(load_images, layers, data, options.seed, change, using, listener.look)
-    images = told(listener, lambda: processes.one_first(load))
+    images = told(listener, lambda: processes.one_first(load)).framed(using.framing or (initial.framing if initial else "crop"))
     files = {
         "network": named,
         "init": source and str(source),

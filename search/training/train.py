@@ -190,6 +190,8 @@ class Training:
             state=self._average.module.state_dict(),
             top1=self._evaluations[-1].top1,
             origin=self._origin,
+            framing=self._data.framing,
+            centre_crop=self._data.centre_crop,
         )
         return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
 

@@ -234,6 +234,31 @@ def test_other_classes_get_another_classifier(found, tmp_path):
     assert len(load_network(trained.folder.network).state["blocks.5.classifier.bias"]) == 2
 
 
+def test_a_training_has_a_framing_and_what_starts_from_it_inherits_it(found, tmp_path):
+    run, generator = found[0], torch.Generator().manual_seed(0)
+    for name in ("left", "right"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = torch.randint(256, (12, 30), dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(tmp_path / "images" / name / f"{number}.png")
+    options = replace(QUICK, batch_size=8, epochs=1)
+    cropped = train(run, tmp_path / "images", tmp_path / "crop", options=options)
+    first = train(run, tmp_path / "images", tmp_path / "first", options=replace(options, framing="stretch"))
+    second = train(first, tmp_path / "images", tmp_path / "second", options=options)
+    for trained, framing, crop in ((cropped, "crop", 12 / 13), (first, "stretch", 1), (second, "stretch", 1)):
+        saved = load_network(trained.folder.network)
+        assert (saved.framing, saved.centre_crop, trained.config.framing) == (framing, crop, framing)
+        assert load_run(trained).config == trained.config
+        measured = evaluate(trained, tmp_path / "images")
+        assert (measured.framing, measured.top1) == (framing, trained.result.top1)
+        assert measured.framings.first == measured.top1
+    assert train(run, tmp_path / "images", tmp_path / "first", options=options).config == first.config, (
+        "it goes on as it was begun"
+    )
+    with pytest.raises(InputError, match="belongs to another config"):
+        train(run, tmp_path / "images", tmp_path / "first", options=replace(options, framing="crop"))
+
+
 def test_a_network_is_taught_by_another(found, tmp_path, space):
     run = found[0]
     (tmp_path / "small.json").write_text(space.uniform("3x3-3").to_json())

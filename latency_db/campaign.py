@@ -23,6 +23,9 @@ from profiling.space import SearchSpace
 from profiling.visit_plan import VisitPlan
 from profiling.visits import Visits
 
+# Seconds that a phone which heat slows down rests for each second of a visit, at most: never does it double the time.
+MOST_REST = 0.8
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,7 +35,9 @@ class Outcome:
         cells: models that have a figure now.
         measured: visits made in this run; resumed: visits found from earlier runs.
         flagged: keys of models whose fastest visit has no other close to it, see `stats.is_noisy`.
+        slowdown_pct: by how much heat slowed the device at most, in percent; figures are put back to its full speed.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
+        rest_s: seconds of this run in which the device was left alone, so that it cools down.
     """
 
     cells: int = 0
@@ -42,6 +47,8 @@ class Outcome:
     wall_s: float = 0.0
     device_s: float = 0.0
     conversion_s: float = 0.0
+    rest_s: float = 0.0
+    slowdown_pct: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,21 +104,27 @@ class Rig:
             self.builder, self.device, {**by_key, canary.key: canary}, self.settings.precision,
             lambda done, total: self.watch(Converting(done, total)),
         )  # fmt: skip
-        session = Session(self.device, supply, self.settings, canary=canary.key, watch=self.watch)
+        heats = self.conditions.heats
+        session = Session(
+            self.device, supply, self.settings, canary=canary.key, watch=self.watch, rest=MOST_REST if heats else 0.0
+        )
         reasons: dict[str, str | None] = {}
         measured = 0
         with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
             # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
-            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed))
+            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed, heats=heats))
             for measurement in session.measure(plan):
                 self.store.add(campaign, measurement)
                 measured += 1
                 reasons[measurement.model] = measurement.reason
         _require_all(plan, reasons)
         flagged = tuple(plan.made.noisy(by_key))
+        slowdown_pct = float(plan.made.slowdowns.max(initial=0.0)) * 100
         wall_s = time.monotonic() - start
-        return plan.made, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
+        return plan.made, Outcome(
+            len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s, session.rest_s, slowdown_pct
+        )
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device
+from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
-from spnas_cli.output import duration, note, print_error, print_facts, print_json
+from spnas_cli.output import note, print_error, print_facts, print_json
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -128,7 +128,6 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     calibration = (
         f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.2g} ms" if half else "none"
     )
-    time = f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting"
     rows = [
         ("layers", f"{len(table.rows)}"),
         ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
@@ -136,7 +135,7 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
         ("calibration", calibration),
         ("flagged as noisy", ", ".join(outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        ("time", time),
+        *outcome_facts(outcome),
     ]
     click.echo(f"Latency table {table.name} in {db}")
     print_facts(rows)

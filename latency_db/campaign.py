@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
         cells: models that have a figure now.
         measured: visits made in this run; resumed: visits found from earlier runs.
-        flagged: keys of models whose fastest visit has no other close to it, see `stats.is_noisy`.
+        flagged: keys of models with whose figure something is wrong, see `Visits.flag`.
         slowdown_pct: by how much heat slowed the device at most, in percent; figures are put back to its full speed.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
         rest_s: seconds of this run in which the device was left alone, so that it cools down.
@@ -119,7 +119,7 @@ class Rig:
                 measured += 1
                 reasons[measurement.model] = measurement.reason
         _require_all(plan, reasons)
-        flagged = tuple(plan.made.noisy(by_key))
+        flagged = tuple(key for key in by_key if plan.made.flag(key))
         slowdown_pct = float(plan.made.slowdowns.max(initial=0.0)) * 100
         wall_s = time.monotonic() - start
         return plan.made, Outcome(

@@ -115,5 +115,4 @@ def _table(
 
 
 def _row(visits: Visits, key: str) -> Row:
-    flag = "noisy" if visits.is_noisy(key) else None
-    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=flag)
+    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=visits.flag(key))

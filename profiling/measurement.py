@@ -47,11 +47,12 @@ class DeviceState(SpecModel):
     Attributes:
         temperature_c: the warmest sensor of skin or CPU, in °C.
         thermal_status: Android's own, from 0 (none) to 6 (shutdown).
-        clock_mhz: of the cores in use.
+        clock_mhz: of the cores in use, its mean over the run where that is known.
         governor: what sets the clock of the cores in use.
         throttled: whether the device itself says that it is slowed down.
         load: load average over one minute.
         boot_id: changes with every start of the system.
+        flag: what was wrong during the run, in two words, e.g. `other cores`; None when nothing was seen.
     """
 
     temperature_c: float | None = None
@@ -61,6 +62,7 @@ class DeviceState(SpecModel):
     throttled: bool | None = None
     load: float | None = None
     boot_id: str | None = None
+    flag: str | None = None
 
 
 class Measurement(SpecModel):

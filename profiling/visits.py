@@ -18,8 +18,8 @@ _CANARY = ""
 class Visits:
     """The latency of each model at each of its visits, in ms, in order.
 
-    Failed measurements count for nothing; a model that was never measured has no visits. The figures of the canary that stand
-    beside the visits count where the speed of the device is judged.
+    Failed measurements count for nothing, and figures that the device flagged only where a model has no others. A model that was
+    never measured has no visits. The figures of the canary beside the visits count where the speed of the device is judged.
 
     Args:
         measurements: initial measurements.
@@ -33,6 +33,7 @@ class Visits:
         self._values_ms: list[float] = []
         # Where each visit to a model stands in these.
         self._places: dict[str, dict[int, int]] = defaultdict(dict)
+        self._flags: dict[int, str] = {}
         self._canary_ms: float | None = None
         self._known_slowdowns: Floats | None = None
         for measurement in measurements:
@@ -46,6 +47,8 @@ class Visits:
             self._canary_ms = measurement.canary_ms
             self._append(_CANARY, measurement.canary_ms)
         self._places[measurement.model][measurement.visit] = len(self._models)
+        if measurement.state.flag:
+            self._flags[len(self._models)] = measurement.state.flag
         self._append(measurement.model, measurement.figures.fastest_ms)
 
     def _append(self, model: str, ms: float) -> None:
@@ -68,10 +71,14 @@ class Visits:
 
     def ms(self, key: str) -> list[float]:
         """Every visit to a model as it was measured, in ms."""
-        return [self._values_ms[place] for place in self._places[key].values()]
+        return [self._values_ms[place] for place in self._used(self._places[key].values())]
 
     def _corrected_ms(self, key: str) -> list[float]:
-        return [self._values_ms[place] / (1 + self.slowdowns[place]) for place in self._places[key].values()]
+        return [self._values_ms[place] / (1 + self.slowdowns[place]) for place in self._used(self._places[key].values())]
+
+    def _used(self, places: Collection[int]) -> list[int]:
+        """Of some visits to a model, those that were not flagged; all of them, where all were."""
+        return [place for place in places if place not in self._flags] or list(places)
 
     def count(self, key: str) -> int:
         """How many visits to a model succeeded."""
@@ -93,6 +100,13 @@ class Visits:
     def is_noisy(self, key: str) -> bool:
         """Whether the fastest visit to a model is an outlier, as measured and also at full speed, see `stats.is_noisy`."""
         return stats.is_noisy(self.ms(key)) and stats.is_noisy(self._corrected_ms(key))
+
+    def flag(self, key: str) -> str | None:
+        """What is wrong with a model: the device's flag, where all visits have one, or `noisy`; None if nothing."""
+        flags = [self._flags.get(place) for place in self._places[key].values()]
+        if flags and all(flags):
+            return flags[-1]
+        return "noisy" if self.is_noisy(key) else None
 
     def in_calm(self) -> set[str]:
         """The models that were visited at least once in calm, see `stats.visited_in_calm`."""
@@ -116,4 +130,5 @@ class Visits:
         return halves[0], halves[1]
 
     def _undisturbed_ms(self, places: list[int]) -> float:
-        return stats.undisturbed([self._values_ms[place] for place in places], self.slowdowns[places].tolist())
+        used = self._used(places)
+        return stats.undisturbed([self._values_ms[place] for place in used], self.slowdowns[used].tolist())

@@ -10,6 +10,7 @@ from profiling.errors import InputError, MeasurementError
 from profiling.measurement import DeviceState
 from profiling.phone import probes
 from profiling.phone.probes import PhoneState
+from profiling.phone.watch import Watched
 
 POLL_S = 5.0
 BUSY_SHARE = 0.25
@@ -63,9 +64,9 @@ class Climate:
         self.latest = PhoneState.parse({name: reply.text for name, reply in replies.items()})
         return self.latest
 
-    def beside(self, mask: str) -> DeviceState:
-        """The last reading, for the cores of this mask, as it is kept beside a measurement."""
-        return self.latest.beside(mask, self._at_start.clocks)
+    def beside(self, mask: str, watched: Watched | None = None) -> DeviceState:
+        """The last reading, for the cores of this mask, as it is kept beside a run of which this was seen."""
+        return self.latest.beside(mask, self._at_start.clocks, watched)
 
     def wait_until_fit(self, mask: str) -> None:
         """Waits while the phone reports that it throttles, or is too warm.

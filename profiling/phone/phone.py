@@ -13,7 +13,7 @@ from profiling.adb.routes import Via, choose_route, connect, look_around
 from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.conditions import Conditions
-from profiling.cpu_masks import cores_of
+from profiling.cpu_masks import cores_of, mask_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDeviceError, ToolOutputError
 from profiling.measurement import DeviceState, Figures
@@ -161,18 +161,22 @@ class AdbDevice:
         """Runs one benchmark process on a model; see `Device`.
 
         When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
+        When the process leaves its cores, it is made again, and flagged if that happens every time.
         """
         resolved = replace(settings, cores=self._choose_cores(settings))
+        finished = None
         try:
             finished = self._finish(model, resolved)
             figures, output = self._read(finished, resolved, model.key)
         except ToolOutputError as error:
-            error.state = self._state(resolved.cores)
+            error.state = self._state(resolved.cores, finished)
             raise
-        return RunResult(figures, output, self._state(resolved.cores), finished.seconds)
+        return RunResult(figures, output, self._state(resolved.cores, finished), finished.seconds)
 
     def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
-        """Runs the tool until it ends without a restart and without throttling; the climate is then that of this run.
+        """Runs the tool until it ends without a restart, throttling or disturbance; the climate is then that of this run.
+
+        A run that is disturbed every time is returned all the same.
 
         Raises:
             ToolOutputError: `hang`, or the reason why there is no such run.
@@ -180,7 +184,7 @@ class AdbDevice:
         file = _model_file(model)
         tool = self._files.path(self._tool_file())
         arguments = benchmark_command.command(tool, self._files.path(file), settings)
-        failure = "vanished", "the benchmark process disappears without a trace"
+        failure, disturbed = ("vanished", "the benchmark process disappears without a trace"), None
         for _ in range(ATTEMPTS):
             if self._boots != self._connection.boots:
                 self._prepare()
@@ -197,9 +201,16 @@ class AdbDevice:
                 self._climate.read()  # a process that was killed answers no probes
                 raise
             self._climate.note(finished.probes)
-            if not self._climate.beside(settings.cores).throttled:
+            if self._climate.beside(settings.cores).throttled:
+                failure = "throttled", "the phone throttles every time"
+                continue
+            disturbed = finished
+            if not (disturbances := self._disturbances(finished, settings.cores)):
                 return finished
-            failure = "throttled", "the phone throttles every time"
+            self._notify(f"{self.name}: {' and '.join(disturbances.values())}; measuring again")
+        if disturbed is not None:
+            self._notify(f"{self.name}: {model.key}: so it was {ATTEMPTS} times; the figure is flagged")
+            return disturbed
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
 
     def close(self) -> None:
@@ -256,8 +267,20 @@ class AdbDevice:
     def _choose_cores(self, settings: RunSettings) -> str:
         return probes.choose_cores(settings.cores, self._cores, where=self.name)
 
-    def _state(self, mask: str) -> DeviceState:
-        return self._climate.beside(mask).model_copy(update={"boot_id": self._connection.boot_id or None})
+    def _disturbances(self, finished: Finished, mask: str) -> dict[str, str]:
+        """What makes a figure other than what it claims to be, as flags with the words for each."""
+        found = {}
+        if mask != "any" and finished.exit_code == 0 and (others := finished.watched.left(cores_of(mask))):
+            found["other cores"] = f"the process was moved to the cores {mask_of(others)} while it ran, away from {mask}"
+        return found
+
+    def _state(self, mask: str, finished: Finished | None) -> DeviceState:
+        """The state beside a run, which has left nothing where it was killed."""
+        if finished is None:
+            state, flags = self._climate.beside(mask), []
+        else:
+            state, flags = self._climate.beside(mask, finished.watched), list(self._disturbances(finished, mask))
+        return state.model_copy(update={"boot_id": self._connection.boot_id or None, "flag": ", ".join(flags) or None})
 
     def _read(self, finished: Finished, settings: RunSettings, key: str) -> tuple[Figures, str]:
         """The figures of a process, and everything it printed.

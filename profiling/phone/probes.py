@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from profiling.cpu_masks import chosen_cores, cores_of, mask_of
 from profiling.errors import InputError
 from profiling.measurement import DeviceState
+from profiling.phone.watch import Watched
 
 # Commands whose output the functions below read. Each is one process on the phone, however many files it reads.
 STAT_PROBE = "head -n 1 /proc/stat"
@@ -67,11 +68,12 @@ class Thermal:
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of one core: now, the highest that is allowed now, and who governs it."""
+    """The clock of one core: now, the highest that is allowed now, who governs it, and its policy of cpufreq, e.g. `policy4`."""
 
     now_khz: int | None = None
     allowed_khz: int | None = None
     governor: str | None = None
+    policy: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,23 @@ class PhoneState:
             thermal = replace(parse_zones(texts["zones"]), status=thermal.status)
         return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]))
 
-    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock]) -> DeviceState:
+    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock], watched: Watched | None = None) -> DeviceState:
         """The same as it is kept beside a measurement.
 
         Args:
             mask: of the cores in use, in hexadecimal, or `any`.
             allowed_at_start: clocks of a time when the phone was cool.
+            watched: what was seen of the run, whose clocks are not those after its end; None without a run.
         """
         cores = list(self.clocks) if mask == "any" else cores_of(mask)
         used = [self.clocks[core] for core in cores if core in self.clocks]
-        now = [clock.now_khz for clock in used if clock.now_khz is not None]
+        if watched is None:
+            now = [clock.now_khz for clock in used if clock.now_khz is not None]
+            clock_khz: float | None = max(now, default=None)
+        else:
+            ran_on = watched.ran_on if mask == "any" else cores
+            policies = [clock.policy for core, clock in self.clocks.items() if core in ran_on]
+            clock_khz = watched.mean_clock_khz(policies)
         held_back = any(
             (allowed := self.clocks[core].allowed_khz) is not None
             and (before := allowed_at_start[core].allowed_khz) is not None
@@ -111,7 +120,7 @@ class PhoneState:
         return DeviceState(
             temperature_c=self.thermal.warmest_c,
             thermal_status=status,
-            clock_mhz=max(now) / 1000 if now else None,
+            clock_mhz=None if clock_khz is None else clock_khz / 1000,
             governor=" ".join(sorted({clock.governor for clock in used if clock.governor})) or None,
             throttled=True if held_back else None if status is None else status > 0,
             load=self.load,
@@ -178,6 +187,7 @@ def parse_clocks(text: str) -> dict[int, Clock]:
                 now_khz=None if now is None else int(now),
                 allowed_khz=None if allowed is None else int(allowed),
                 governor=files.get(f"{policy}/scaling_governor"),
+                policy=policy.rpartition("/")[2],
             )
             clocks.update({int(core): clock for core in cores.split() if core.isdecimal()})
     return clocks

@@ -133,12 +133,18 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
         ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
         ("noise of a layer (median, worst)", "unknown" if noise is None else "{:.2f} %, {:.2f} %".format(*noise)),
         ("calibration", calibration),
-        ("flagged as noisy", ", ".join(outcome.flagged) or "none"),
+        ("flagged", ", ".join(_flagged(table, key) for key in outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         *outcome_facts(outcome),
     ]
     click.echo(f"Latency table {table.name} in {db}")
     print_facts(rows)
+
+
+def _flagged(table: LatencyTable, key: str) -> str:
+    """A model with what is wrong with its figure; networks have no row that says it."""
+    row = table.rows.get(key)
+    return key if row is None else f"{key} ({row.flag})"
 
 
 def _db_hint(db: Path) -> str:

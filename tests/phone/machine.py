@@ -169,6 +169,10 @@ class Phone:
         (self.folder / "state" / "go").unlink(missing_ok=True)
         self.set("fault", kind if times is None else f"{kind} x{times}")
 
+    def during(self, moment: str, script: str, *, once: bool = False) -> None:
+        """Has a shell script run on the phone at the `start` or `end` of the timed runs; $PID is the process."""
+        self.set(f"on_{moment}", f"{'# once' if once else '# always'}\n{script}")
+
     def starts(self) -> int:
         """How often benchmark_model was started on the phone, by its own count."""
         return len(self.get("starts"))
@@ -176,6 +180,12 @@ class Phone:
     def release(self) -> None:
         """Lets a run with the fault `wait` go on."""
         self.set("go", "")
+
+    def ticks(self, counts: dict[int, int]) -> None:
+        """Has cpufreq say for how many ticks each clock (in kHz) was used since the start, which it does not by itself."""
+        text = "\n".join(f"{khz} {ticks}" for khz, ticks in counts.items())
+        for policy in self.sys("devices/system/cpu/cpufreq").glob("policy*"):
+            write(policy / "stats" / "time_in_state", text)
 
     def sys(self, path: str) -> Path:
         """A file below the phone's /sys."""

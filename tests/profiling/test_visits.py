@@ -2,7 +2,7 @@
 
 import pytest
 
-from profiling.measurement import Figures, Measurement
+from profiling.measurement import DeviceState, Figures, Measurement
 from profiling.visit_plan import ATTEMPTS, VisitPlan
 from profiling.visits import Visits
 
@@ -33,6 +33,14 @@ def test_the_halves_are_the_even_visits_and_the_odd_ones_whatever_their_order():
 def test_noisy_is_a_model_whose_fastest_visit_stands_alone():
     visits = Visits([visit("calm", 0, 1.0), visit("calm", 1, 1.005), visit("noisy", 0, 1.0), visit("noisy", 1, 1.02)])
     assert visits.noisy(["calm", "noisy", "never"]) == ["noisy"]
+
+
+def test_a_figure_that_the_device_flagged_counts_only_where_there_is_no_other():
+    fast = visit("a", 0, 1.0).model_copy(update={"state": DeviceState(flag="other cores")})
+    visits = Visits([fast, visit("a", 1, 2.0), visit("a", 2, 2.01), fast.model_copy(update={"model": "b"})])
+    assert (visits.undisturbed_ms("a"), visits.flag("a"), visits.count("a")) == (2.0, None, 3)
+    assert (visits.undisturbed_ms("b"), visits.flag("b"), visits.flag("never")) == (1.0, "other cores", None)
+    assert visits.halves_ms(["a"]) == ([2.01], [2.0])
 
 
 def test_a_plan_counts_only_its_own_models():

@@ -115,6 +115,7 @@ class AdbDevice:
             self._prepare()
             self._climate = Climate(
                 self._connection,
+                self._cores,
                 max_temperature_c=limits.max_temperature_c,
                 limit_s=limits.cool_down_s,
                 notify=notify,

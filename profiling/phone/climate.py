@@ -83,6 +83,11 @@ class Climate:
         full = {core: Clock(allowed_khz=khz) for core, khz in self._full_khz.items()}
         return self.latest.beside(mask, full, watched)
 
+    def off(self, mask: str) -> list[int]:
+        """The cores of a mask that the last reading found off; none for `any`, and where the phone does not report them."""
+        online = self.latest.online
+        return [core for core in cores_of(mask) if core not in online] if online and mask != "any" else []
+
     def wait_until_fit(self, mask: str) -> None:
         """Waits while the phone reports that it throttles, or is too warm.
 

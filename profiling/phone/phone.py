@@ -20,6 +20,7 @@ from profiling.measurement import DeviceState, Figures
 from profiling.phone import benchmark_binary, benchmark_command, benchmark_output, probes
 from profiling.phone.benchmark_binary import BenchmarkBinary
 from profiling.phone.climate import Climate, wait_for_other_load
+from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
 from profiling.phone.lock import PhoneLock
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
@@ -101,7 +102,8 @@ class AdbDevice:
             undo.callback(self._connection.close)
             identity = self._connection.batch(probes.IDENTITY_PROBES)
             self._properties = probes.parse_properties(identity["properties"].text)
-            self._cores = probes.parse_cores(identity["online"].text, identity["speeds"].text)
+            texts = {name: reply.text for name, reply in identity.items()}
+            self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
             self._tool = self._find_tool(tool)
             self._lock = PhoneLock(self._connection)
@@ -115,7 +117,7 @@ class AdbDevice:
             self._prepare()
             self._climate = Climate(
                 self._connection,
-                self._cores,
+                self._cores.speeds,
                 max_temperature_c=limits.max_temperature_c,
                 limit_s=limits.cool_down_s,
                 notify=notify,
@@ -149,7 +151,7 @@ class AdbDevice:
             runtime=f"LiteRT {version}" if version else "as built into the tool",
             tool=f"benchmark_model {self._tool.sha256}",
             threads=settings.threads,
-            cores=self._choose_cores(settings),
+            cores=self._cores.choose(settings.cores),
             precision=settings.precision,
             delegate=settings.delegate,
         )
@@ -164,7 +166,7 @@ class AdbDevice:
         When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
         When the process leaves its cores, it is made again, and flagged if that happens every time.
         """
-        resolved = replace(settings, cores=self._choose_cores(settings))
+        resolved = replace(settings, cores=self._cores.choose(settings.cores))
         finished = None
         try:
             finished = self._finish(model, resolved)
@@ -189,6 +191,7 @@ class AdbDevice:
         for _ in range(ATTEMPTS):
             if self._boots != self._connection.boots:
                 self._prepare()
+            self._wake(settings.cores)
             self._climate.wait_until_fit(settings.cores)
             self._files.ensure([self._tool_file(), file])
             try:
@@ -213,6 +216,25 @@ class AdbDevice:
             self._notify(f"{self.name}: {model.key}: so it was {ATTEMPTS} times; the figure is flagged")
             return disturbed
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
+
+    def _wake(self, mask: str) -> None:
+        """Wakes the screen and the cores in use where the last reading found them off.
+
+        Raises:
+            ToolOutputError: a core stays off.
+        """
+        if self._climate.latest.awake is False:
+            self._screen.keep()
+        if not self._climate.off(mask):
+            return
+        if off := self._cores.wake(mask):
+            raise ToolOutputError(
+                "core mask",
+                f"the phone has switched off {name_cores(off)}, also under load",
+                where=self.name,
+                hint="keep the screen on and the phone cool, or choose other cores with --cores",
+            )
+        self._notify(f"{self.name}: the phone had switched off cores in use; they are on again")
 
     def close(self) -> None:
         """Removes what was put on the phone, restores its settings and releases the lock, as far as a lost phone allows."""
@@ -265,14 +287,15 @@ class AdbDevice:
         path = self._tool.path
         return LocalFile(path, self._tool.sha256, path.stat().st_size, executable=True)
 
-    def _choose_cores(self, settings: RunSettings) -> str:
-        return probes.choose_cores(settings.cores, self._cores, where=self.name)
-
     def _disturbances(self, finished: Finished, mask: str) -> dict[str, str]:
         """What makes a figure other than what it claims to be, as flags with the words for each."""
         found = {}
         if mask != "any" and finished.exit_code == 0 and (others := finished.watched.left(cores_of(mask))):
             found["other cores"] = f"the process was moved to the cores {mask_of(others)} while it ran, away from {mask}"
+        if finished.exit_code != 0 and (off := self._climate.off(mask)):
+            found["cores off"] = f"the phone has switched off {name_cores(off)}"
+        if self._climate.latest.awake is False:
+            found["screen off"] = "the screen went off while the process ran"
         return found
 
     def _state(self, mask: str, finished: Finished | None) -> DeviceState:

@@ -16,23 +16,29 @@ STAT_PROBE = "head -n 1 /proc/stat"
 _CPU = "/sys/devices/system/cpu"
 _POLICY = f"{_CPU}/cpufreq/policy*"
 _CLOCK_FILES = ("related_cpus", "scaling_cur_freq", "scaling_max_freq", "scaling_governor")
+CORES_PROBES = {
+    "online": f"cat {_CPU}/online",
+    "present": f"cat {_CPU}/present",
+    "possible": f"cat {_CPU}/possible",
+    "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+}
 IDENTITY_PROBES = {
     "properties": "getprop",
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
-    "online": f"cat {_CPU}/online",
-    "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    **CORES_PROBES,
     "stat": STAT_PROBE,
 }
 STATE_PROBES = {
     "thermal": "dumpsys thermalservice",
     "clocks": "grep -H . " + " ".join(f"{_POLICY}/{name}" for name in _CLOCK_FILES),
     "load": "cat /proc/loadavg",
+    "power": "dumpsys power | grep -m 1 mWakefulness=",
+    "online": CORES_PROBES["online"],
 }
 # For phones whose thermal service shows no temperatures; many more refuse these files to the shell.
 ZONE_PROBE = "grep -H . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp"
 READINESS_PROBES = {
     "battery": "dumpsys battery",
-    "power": "dumpsys power | grep -m 1 mWakefulness=",
     "saver": "settings get global low_power",
     "uptime": "cat /proc/uptime",
     "stat": STAT_PROBE,
@@ -78,11 +84,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class PhoneState:
-    """A phone's state at one moment; the clocks by core."""
+    """A phone's state at one moment; the clocks by core, the cores that are on (none where that is unknown), and the screen."""
 
     thermal: Thermal = field(default_factory=Thermal)
     clocks: Mapping[int, Clock] = field(default_factory=dict)
     load: float | None = None
+    online: tuple[int, ...] = ()
+    awake: bool | None = None
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> PhoneState:
@@ -90,7 +98,8 @@ class PhoneState:
         thermal = parse_thermal(texts["thermal"])
         if thermal.warmest_c is None and "zones" in texts:
             thermal = replace(parse_zones(texts["zones"]), status=thermal.status)
-        return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]))
+        online, awake = tuple(core_list(texts["online"])), parse_awake(texts["power"])
+        return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]), online, awake)
 
     def beside(self, mask: str, allowed_at_start: Mapping[int, Clock], watched: Watched | None = None) -> DeviceState:
         """The same as it is kept beside a measurement.
@@ -228,13 +237,24 @@ def parse_awake(text: str) -> bool | None:
 
 def parse_cores(online: str, speeds: str) -> dict[int, int | None]:
     """The cores that are on, each with its highest clock in kHz."""
-    highest = {
+    highest, cores = parse_speeds(speeds), core_list(online)
+    return {core: highest.get(core) for core in sorted(cores or highest)}
+
+
+def parse_speeds(speeds: str) -> dict[int, int]:
+    """The highest clock in kHz of each core whose files are there: many phones remove those of a core that is off."""
+    return {
         int(found[1]): int(value)
         for path, value in _parse_files(speeds).items()
         if value.isdecimal() and (found := re.search(r"/cpu(\d+)/", path))
     }
-    cores = {int(core) for core in _core_list(online)}
-    return {core: highest.get(core) for core in sorted(cores or highest)}
+
+
+def parse_off(texts: Mapping[str, str]) -> list[int]:
+    """The cores that are there and off, from the answers to CORES_PROBES; none where the phone does not report which are on."""
+    there = core_list(texts["present"]) or core_list(texts["possible"])
+    online = core_list(texts["online"])
+    return [core for core in there if core not in online] if online else []
 
 
 def describe_cores(cores: Mapping[int, int | None]) -> str:
@@ -312,7 +332,7 @@ def _cpu_time(line: str) -> tuple[int, int] | None:
     return sum(times) - times[3] - times[4], sum(times)
 
 
-def _core_list(text: str) -> list[int]:
+def core_list(text: str) -> list[int]:
     """`0-3,6` as the kernel writes it."""
     cores: list[int] = []
     for part in filter(None, text.strip().split(",")):

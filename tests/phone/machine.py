@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import root
@@ -186,6 +188,34 @@ class Phone:
         text = "\n".join(f"{khz} {ticks}" for khz, ticks in counts.items())
         for policy in self.sys("devices/system/cpu/cpufreq").glob("policy*"):
             write(policy / "stats" / "time_in_state", text)
+
+    def park(self, *cores: int) -> None:
+        """Switches cores off, and removes their files as many phones do; with none, switches all on."""
+        cpu, there = self.sys("devices/system/cpu"), range(os.cpu_count() or 1)
+        write(cpu / "online", ",".join(str(core) for core in there if core not in cores))
+        for core in there:
+            link, policy = cpu / f"cpu{core}" / "cpufreq", 0 if core < len(there) // 2 else len(there) // 2
+            link.unlink(missing_ok=True)
+            if core not in cores:
+                link.symlink_to(f"../cpufreq/policy{policy}")
+
+    @contextlib.contextmanager
+    def waking_under_load(self) -> Iterator[None]:
+        """For the length of a `with` block, all cores are switched on when several shells have work to do."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                if self.run("ps -A -o S,NAME").count("R sh") > 1:
+                    self.park()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def sys(self, path: str) -> Path:
         """A file below the phone's /sys."""

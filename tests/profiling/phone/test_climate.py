@@ -207,5 +207,5 @@ def test_a_boost_at_wake_up_makes_a_phone_throttled_for_a_minute_and_not_for_eve
 def test_a_limit_is_accepted_only_of_clocks(open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
     phone.set("skin_c", "39.9")
     device = open_device(limits=Limits(max_temperature_c=38.0, cool_down_s=90), sleep=lambda seconds: None)
-    with pytest.raises(MeasurementError, match="39.9 °C, above 38 °C"):
+    with pytest.raises(MeasurementError, match=r"39.9 °C, above 38 °C"):
         device.run(models[0], QUICK)

@@ -20,6 +20,7 @@ from profiling.models.supply import ModelSupply
 from profiling.network import NetworkSpec
 from profiling.session import Session
 from profiling.space import SearchSpace
+from profiling.sustained import Sustained, measure_sustained
 from profiling.visit_plan import VisitPlan
 from profiling.visits import Visits
 
@@ -38,6 +39,7 @@ class Outcome:
         slowdown_pct: by how much heat slowed the device at most, in percent; figures are put back to its full speed.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
         rest_s: seconds of this run in which the device was left alone, so that it cools down.
+        sustained: the speed of the warm device, where that was asked for.
     """
 
     cells: int = 0
@@ -49,6 +51,7 @@ class Outcome:
     conversion_s: float = 0.0
     rest_s: float = 0.0
     slowdown_pct: float = 0.0
+    sustained: Sustained | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,24 @@ class Rig:
         return plan.made, Outcome(
             len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s, session.rest_s, slowdown_pct
         )
+
+    def sustained(self, space: SearchSpace, visits: Visits) -> Sustained:
+        """Measures how much slower than in these visits the device is once it is warm.
+
+        Raises:
+            MeasurementError: the visits have no figure of the canary.
+            SpnasError: what device or builder raise.
+        """
+        if visits.canary_ms is None:
+            raise MeasurementError("there is no figure of the cool device to compare a warm one with", where=self.device.name)
+        canary = canary_network(space)
+        supply = ModelSupply(
+            self.builder, self.device, {canary.key: canary}, self.settings.precision, lambda done, total: None
+        )  # fmt: skip
+        with self.store.writing(self.device.name):
+            supply.expect([canary.key])
+            model = supply[canary.key]
+            return measure_sustained(self.device, model, self.settings, cool_ms=visits.canary_ms, watch=self.watch)
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:

@@ -80,6 +80,12 @@ class Visits:
         """Of some visits to a model, those that were not flagged; all of them, where all were."""
         return [place for place in places if place not in self._flags] or list(places)
 
+    @property
+    def canary_ms(self) -> float | None:
+        """What the canary takes on the cool device, in ms; None without one."""
+        places = [place for place, model in enumerate(self._models) if model == _CANARY]
+        return self._undisturbed_ms(places) if places else None
+
     def count(self, key: str) -> int:
         """How many visits to a model succeeded."""
         return len(self._places[key])

@@ -18,6 +18,7 @@ from profiling.events import Notice
 from profiling.measurement import DeviceState, Figures, Measurement
 from profiling.session import Session
 from profiling.stats import undisturbed
+from profiling.sustained import measure_sustained
 from profiling.visit_plan import VisitPlan
 from profiling.visits import Visits
 
@@ -50,7 +51,7 @@ class HeatedPhone:
         self.cool(OVERHEAD_S)
         ms = self.truth[model.key]
         runs = max(15, int(100 / ms))
-        busy_s = (runs + max(3, 50 / ms)) * ms / 1000
+        busy_s = max((runs + max(3, 50 / ms)) * ms / 1000, settings.min_seconds)
         low = ms * (1 + self.gain * self.heat) * (1 + abs(self.random.gauss(0, NOISE)))
         self.heat = 1 - (1 - self.heat) * math.exp(-busy_s / self.heats_s)
         self.passed_s += busy_s
@@ -117,6 +118,22 @@ def test_rest_keeps_the_heat_down():
     heat = {rest: HeatedPhone(60, 60, 0.64) for rest in (0.0, 0.8)}
     slowest = {rest: profiled(phone, rest)[0].made.slowdowns.max() for rest, phone in heat.items()}
     assert slowest[0.8] < 0.85 * slowest[0.0]
+
+
+def test_sustained_latency_is_that_of_the_warm_phone():
+    phone = HeatedPhone(60, 60, 0.64)
+    found = measure_sustained(
+        phone,
+        phone["network-0"],
+        RunSettings(),
+        cool_ms=phone.truth["network-0"],
+        watch=lambda event: None,
+        clock=lambda: phone.passed_s,
+    )
+    assert found.settled
+    assert found.after_s >= 120
+    assert found.factor == pytest.approx(1 + 0.64 * phone.heat, rel=0.02)
+    assert found.factor > 1.5
 
 
 def test_on_this_machine_figures_stay_as_measured():

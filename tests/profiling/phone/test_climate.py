@@ -57,6 +57,14 @@ def test_a_phone_that_throttles_during_each_run_is_one_failed_measurement_that_s
     assert caught.value.state.thermal_status == 1
 
 
+def test_a_phone_may_throttle_where_its_sustained_speed_is_asked_for(
+    open_device: Open, phone: Phone, models: list[BuiltModel]
+) -> None:
+    phone.set("thermal_status", "2")
+    state = open_device(sleep=lambda seconds: pytest.fail("it waited")).run(models[0], replace(QUICK, may_throttle=True)).state
+    assert (state.throttled, phone.starts()) == (True, 1)
+
+
 def test_clocks_that_are_held_back_count_as_throttling(open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
     device = open_device(sleep=lambda seconds: None, limits=Limits(cool_down_s=10))
     for path in phone.sys("devices/system/cpu/cpufreq").glob("policy*/scaling_max_freq"):

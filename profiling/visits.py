@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
@@ -13,6 +14,8 @@ from profiling.measurement import Measurement
 
 # Stands for the canary among the models; no key of a model is empty.
 _CANARY = ""
+# A figure whose grid is coarser than this share of it is flagged.
+COARSE_FLAG = 0.02
 
 
 class Visits:
@@ -34,6 +37,7 @@ class Visits:
         # Where each visit to a model stands in these.
         self._places: dict[str, dict[int, int]] = defaultdict(dict)
         self._flags: dict[int, str] = {}
+        self._resolutions_ms: dict[int, float] = {}
         self._canary_ms: float | None = None
         self._known_slowdowns: Floats | None = None
         for measurement in measurements:
@@ -47,6 +51,7 @@ class Visits:
             self._canary_ms = measurement.canary_ms
             self._append(_CANARY, measurement.canary_ms)
         self._places[measurement.model][measurement.visit] = len(self._models)
+        self._resolutions_ms[len(self._models)] = measurement.figures.fastest_resolution_ms
         if measurement.state.flag:
             self._flags[len(self._models)] = measurement.state.flag
         self._append(measurement.model, measurement.figures.fastest_ms)
@@ -108,10 +113,12 @@ class Visits:
         return stats.is_noisy(self.ms(key)) and stats.is_noisy(self._corrected_ms(key))
 
     def flag(self, key: str) -> str | None:
-        """What is wrong with a model: the device's flag, where all visits have one, or `noisy`; None if nothing."""
+        """What is wrong with a model: the device's flag, where all visits have one, `coarse` or `noisy`, or None."""
         flags = [self._flags.get(place) for place in self._places[key].values()]
         if flags and all(flags):
             return flags[-1]
+        if flags and self.resolution_ms(key) > COARSE_FLAG * self.undisturbed_ms(key):
+            return "coarse"
         return "noisy" if self.is_noisy(key) else None
 
     def in_calm(self) -> set[str]:
@@ -124,8 +131,16 @@ class Visits:
         return self._undisturbed_ms(list(self._places[key].values()))
 
     def spread_ms(self, key: str) -> float:
-        """The scatter of the visits to a model, in ms; it must have a visit. See `stats.spread`."""
-        return stats.spread(self._corrected_ms(key))
+        """The scatter of the visits to a model, in ms; it must have a visit. See `stats.spread`.
+
+        It is at least that of the grid which figures are printed on: visits that agree on a coarse one are not without noise.
+        """
+        return max(stats.spread(self._corrected_ms(key)), self.resolution_ms(key) / math.sqrt(12))
+
+    def resolution_ms(self, key: str) -> float:
+        """The grid that the figures of a model are printed on, in ms; 0 where it is finer than matters, and without a visit."""
+        used = self._used(self._places[key].values())
+        return max((self._resolutions_ms[place] for place in used), default=0.0)
 
     def halves_ms(self, keys: Collection[str]) -> tuple[list[float], list[float]]:
         """For each model, undisturbed, its even visits alone and its odd visits alone, in ms: two separate measurements of it."""

@@ -27,6 +27,7 @@ class TestRuns:
         assert result.figures.count == 5
         assert 0 < result.figures.min_ms <= result.figures.mean_ms <= result.figures.max_ms
         assert "Inference timings in us" in result.output
+        assert result.figures.resolution_ms == 0.001
 
     def test_conditions_name_phone_build_tool_and_cores(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         conditions = open_device().conditions(replace(QUICK, cores="prime"))

@@ -34,6 +34,7 @@ SETTLED_AFTER_BOOT_S = 120.0
 ATTEMPTS = 3
 # `--max_secs` may end the runs early; the minimum of fewer runs than this says little.
 FEWEST_RUNS = 5
+_THREADS = re.compile(r"Num threads: \[(-?\d+)\]")
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
@@ -291,7 +292,9 @@ class AdbDevice:
     def _disturbances(self, finished: Finished, mask: str) -> dict[str, str]:
         """What makes a figure other than what it claims to be, as flags with the words for each."""
         found = {}
-        if mask != "any" and finished.exit_code == 0 and (others := finished.watched.left(cores_of(mask))):
+        # A mask that never held is an error of its own.
+        held = mask != "any" and cores_of(finished.cpus or "0") == cores_of(mask)
+        if held and finished.exit_code == 0 and (others := finished.watched.left(cores_of(mask))):
             found["other cores"] = f"the process was moved to the cores {mask_of(others)} while it ran, away from {mask}"
         if finished.exit_code != 0 and (off := self._climate.off(mask)):
             found["cores off"] = f"the phone has switched off {name_cores(off)}"
@@ -335,6 +338,7 @@ class AdbDevice:
                 where=key,
                 hint="give each process more time with --timeout",
             )
+        _require_threads(settings.threads, output, key)
         if settings.cores != "any" and cores_of(finished.cpus or "0") != cores_of(settings.cores):
             raise ToolOutputError(
                 "core mask",
@@ -344,6 +348,21 @@ class AdbDevice:
                 hint="choose other cores with --cores; the phone has taken away some of the requested ones",
             )
         return figures, output
+
+
+def _require_threads(wanted: int, output: str, key: str) -> None:
+    """Believes in a number of threads only when the tool says it; one that is silent runs with one.
+
+    Raises:
+        ToolOutputError: it says another number, or nothing.
+    """
+    said = _THREADS.findall(output)
+    if (said or ["1"])[-1] != str(wanted):
+        problem = (
+            f"the tool says that it ran with {said[-1]} threads" if said else "the tool does not say how many threads it ran with"
+        )
+        hint = "use --threads 1, or another version of the tool"
+        raise ToolOutputError("threads", f"{problem}; {wanted} were asked for", recurs=True, where=key, hint=hint)
 
 
 def _model_file(model: BuiltModel) -> LocalFile:

@@ -94,6 +94,7 @@ class Bench:
         resolution: int | None = None,
         width_multiplier: float | None = None,
         classes: int | None = None,
+        sustained: bool = False,
     ) -> LatencyTable:
         """Measures every layer of a space, and random whole networks to calibrate the runtime model on, into a table.
 
@@ -102,6 +103,7 @@ class Bench:
             name: of the table; None for SPACE-DEVICE and whatever is not at its default.
             calibrate: number of random whole networks; 0 for none, otherwise at least 5.
             resolution, width_multiplier, classes: replace the space's own unless None; see `SearchSpace.with_parameters`.
+            sustained: also measure how much slower the device is once it is warm, into `outcome.sustained`.
 
         Returns:
             The table, which is also saved in the database.
@@ -120,7 +122,7 @@ class Bench:
                 wanted, rig.device.name, rig.settings,
                 resolution=resolution, width_multiplier=width_multiplier, classes=classes,
             )  # fmt: skip
-            table, self.outcome = profile.profile(rig, wanted, name=name, calibrate=calibrate)
+            table, self.outcome = profile.profile(rig, wanted, name=name, calibrate=calibrate, sustained=sustained)
         return table
 
     def validate(

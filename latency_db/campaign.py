@@ -20,8 +20,12 @@ from profiling.models.supply import ModelSupply
 from profiling.network import NetworkSpec
 from profiling.session import Session
 from profiling.space import SearchSpace
+from profiling.sustained import Sustained, measure_sustained
 from profiling.visit_plan import VisitPlan
 from profiling.visits import Visits
+
+# Seconds that a phone which heat slows down rests for each second of a visit, at most: never does it double the time.
+MOST_REST = 0.8
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,11 @@ class Outcome:
     Attributes:
         cells: models that have a figure now.
         measured: visits made in this run; resumed: visits found from earlier runs.
-        flagged: keys of models whose fastest visit has no other close to it, see `stats.is_noisy`.
+        flagged: keys of models with whose figure something is wrong, see `Visits.flag`.
+        slowdown_pct: by how much heat slowed the device at most, in percent; figures are put back to its full speed.
         wall_s, device_s, conversion_s: seconds of this run in all, of benchmark processes, and of waiting for conversions.
+        rest_s: seconds of this run in which the device was left alone, so that it cools down.
+        sustained: the speed of the warm device, where that was asked for.
     """
 
     cells: int = 0
@@ -42,6 +49,9 @@ class Outcome:
     wall_s: float = 0.0
     device_s: float = 0.0
     conversion_s: float = 0.0
+    rest_s: float = 0.0
+    slowdown_pct: float = 0.0
+    sustained: Sustained | None = None
 
 
 @dataclass(frozen=True)
@@ -97,21 +107,45 @@ class Rig:
             self.builder, self.device, {**by_key, canary.key: canary}, self.settings.precision,
             lambda done, total: self.watch(Converting(done, total)),
         )  # fmt: skip
-        session = Session(self.device, supply, self.settings, canary=canary.key, watch=self.watch)
+        heats = self.conditions.heats
+        session = Session(
+            self.device, supply, self.settings, canary=canary.key, watch=self.watch, rest=MOST_REST if heats else 0.0
+        )
         reasons: dict[str, str | None] = {}
         measured = 0
         with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
             # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
-            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed))
+            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed, heats=heats))
             for measurement in session.measure(plan):
                 self.store.add(campaign, measurement)
                 measured += 1
                 reasons[measurement.model] = measurement.reason
         _require_all(plan, reasons)
-        flagged = tuple(plan.made.noisy(by_key))
+        flagged = tuple(key for key in by_key if plan.made.flag(key))
+        slowdown_pct = float(plan.made.slowdowns.max(initial=0.0)) * 100
         wall_s = time.monotonic() - start
-        return plan.made, Outcome(len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s)
+        return plan.made, Outcome(
+            len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s, session.rest_s, slowdown_pct
+        )
+
+    def sustained(self, space: SearchSpace, visits: Visits) -> Sustained:
+        """Measures how much slower than in these visits the device is once it is warm.
+
+        Raises:
+            MeasurementError: the visits have no figure of the canary.
+            SpnasError: what device or builder raise.
+        """
+        if visits.canary_ms is None:
+            raise MeasurementError("there is no figure of the cool device to compare a warm one with", where=self.device.name)
+        canary = canary_network(space)
+        supply = ModelSupply(
+            self.builder, self.device, {canary.key: canary}, self.settings.precision, lambda done, total: None
+        )  # fmt: skip
+        with self.store.writing(self.device.name):
+            supply.expect([canary.key])
+            model = supply[canary.key]
+            return measure_sustained(self.device, model, self.settings, cool_ms=visits.canary_ms, watch=self.watch)
 
 
 def canary_network(space: SearchSpace) -> NetworkSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -63,7 +64,7 @@ def default_name(
     return "-".join(word for word, wanted in words.items() if wanted)
 
 
-def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple[LatencyTable, Outcome]:
+def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustained: bool = False) -> tuple[LatencyTable, Outcome]:
     """Measures each distinct layer of a space and some random whole networks, all in the same shuffled rounds, into a table.
 
     Args:
@@ -71,6 +72,7 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple
         space: what to measure.
         name: of the table.
         calibrate: number of random networks for calibration; 0 for none.
+        sustained: also measure how much slower the device is once it is warm, which takes some minutes; the table is unchanged.
 
     Raises:
         MeasurementError: some layers or networks could not be measured; those that could are kept, and the same call tries again.
@@ -82,6 +84,8 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int) -> tuple
     rig.store.add_networks(campaign, networks)
     wanted = [NetworkSpec.of(layer) for layer in space.layers] + [architecture.network for architecture in networks]
     visits, outcome = rig.measure(campaign, wanted)
+    if sustained:
+        outcome = replace(outcome, sustained=rig.sustained(space, visits))
     table = _table(name, space, campaign.conditions, networks, visits)
     # An unchanged table keeps its date, by which its validations are found.
     before = rig.store.table(name)
@@ -115,5 +119,4 @@ def _table(
 
 
 def _row(visits: Visits, key: str) -> Row:
-    flag = "noisy" if visits.is_noisy(key) else None
-    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=flag)
+    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=visits.flag(key))

@@ -98,7 +98,7 @@ def latest_validation(table: LatencyTable, store: Store) -> Validation | None:
     """The last validation of a table that the database holds whole, without measuring anything; None when there is none."""
     for campaign in store.campaigns("validate", {"table": table.name, "measured_at": table.created_at}):
         parameters = campaign.parameters
-        visits = Visits(store.measurements(campaign))
+        visits = Visits(store.measurements(campaign), heats=table.conditions.heats)
         drawn = _unseen_networks(table, int(parameters["networks"]), int(parameters["seed"]))
         if not visits.missing(drawn, int(parameters["visits"])):
             known = {*drawn, *(network.key for network in table.calibration)}

@@ -50,6 +50,11 @@ class Conditions(SpecModel):
         """A hash over every field."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
+    @property
+    def heats(self) -> bool:
+        """Whether a drift that all models share is heat: anywhere but on this machine, where it is other programs' work."""
+        return self.device != "host"
+
     def differences(self, other: Conditions) -> dict[str, tuple[object, object]]:
         """The fields that differ, by their names in files, each with both values."""
         mine, theirs = self.model_dump(), other.model_dump()

@@ -25,6 +25,7 @@ class RunSettings:
         runs, min_seconds: the timed phase ends when both are reached.
         warmup_runs, warmup_seconds: the same for the warm-up before it.
         timeout_s: a process that takes longer is stopped and counts as a hang.
+        may_throttle: the device is measured as it is, also while it throttles or is too warm; otherwise it is waited for.
     """
 
     threads: int = 1
@@ -36,6 +37,7 @@ class RunSettings:
     warmup_runs: int = 3
     warmup_seconds: float = 0.05
     timeout_s: float = 120.0
+    may_throttle: bool = False
 
 
 @dataclass(frozen=True)

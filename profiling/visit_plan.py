@@ -17,7 +17,8 @@ class VisitPlan:
     """Rounds of visits, each shuffled, no model visited again before all others were.
 
     Every model is visited `visits` times, and up to `extra_visits` times more where it is noisy, was never met in calm or was
-    passed while the device was slow. A model that failed three times is given up.
+    passed while the device was slow. Where heat slows the device, calm may never come, and its figures are put back to full speed
+    anyway: then one visit more has to do. A model that failed three times is given up.
 
     Args:
         models: by key.
@@ -50,9 +51,11 @@ class VisitPlan:
     def _next_round(self) -> list[tuple[str, int]]:
         """The models with the fewest visits among those that still need some, so that all keep pace."""
         calm = self.made.in_calm()
+        most_for_calm = min(self._most, self.visits + 1) if self.made.slowed_down else self._most
         for key in self.models:
             count = self.made.count(key)
-            if self._planned[key] <= count < self._most and (key not in calm or self.made.is_noisy(key)):
+            most = self._most if self.made.is_noisy(key) else 0 if key in calm else most_for_calm
+            if self._planned[key] <= count < most:
                 self._planned[key] = count + 1
         wanted = [key for key in self.models if self.made.count(key) < self._planned[key] and not self._is_given_up(key)]
         fewest = min((self.made.count(key) for key in wanted), default=0)

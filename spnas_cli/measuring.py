@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from spnas_cli.options import MOST_SECONDS, Count, Number, Seed
-from spnas_cli.output import note, progress
+from spnas_cli.output import duration, note, progress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from latency_db.campaign import Outcome
     from profiling.device import RunSettings
     from profiling.errors import SpnasError
     from profiling.events import Watch
@@ -159,6 +160,19 @@ def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ..
             help="How long a phone may stay disconnected before the run ends, in seconds; run the command again to continue.",
         ),
     )
+
+
+def outcome_facts(outcome: Outcome) -> list[tuple[str, str]]:
+    """What a campaign met and what its time went into, as names and values to show."""
+    parts = {"measuring": outcome.device_s, "converting": outcome.conversion_s}
+    words = [f"{duration(seconds)} {what}" for what, seconds in parts.items()]
+    if outcome.rest_s:
+        words.append(f"{duration(outcome.rest_s)} resting ({outcome.rest_s / outcome.wall_s:.0%})")
+    facts = [("time", f"{duration(outcome.wall_s)}; {', '.join(words)}")]
+    if outcome.slowdown_pct:
+        slowed = f"by up to {outcome.slowdown_pct:.1f} %; figures are put back to full speed"
+        facts.insert(0, ("slowed down by heat", slowed))
+    return facts
 
 
 @contextmanager

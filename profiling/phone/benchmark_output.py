@@ -24,6 +24,8 @@ class ToolResult:
         avg_us, min_us, max_us, std_us: over the timed runs.
         init_us: loading the model; first_us: the first run of all; warmup_avg_us: mean of the warm-up runs.
         median_us, p5_us, p95_us: percentiles of the timed runs, which only newer versions print.
+        resolution_us: of the times of single runs, which are whole microseconds.
+        avg_resolution_us: of their average, which has six digits. In a summary alone, both are 10 µs.
     """
 
     count: int | None
@@ -37,8 +39,12 @@ class ToolResult:
     median_us: float | None = None
     p5_us: float | None = None
     p95_us: float | None = None
+    resolution_us: float = field(default=1.0, compare=False)
+    avg_resolution_us: float = field(default=0.0, compare=False)
 
 
+# What the summary of LiteRT 2 rounds to.
+_SUMMARY_US = 10.0
 _NUMBER = r"-?(?:\d+(?:\.\d+)?(?:e[+-]\d+)?|nan)"
 # `Stat::OutputToStream` of tensorflow/core/util/stats_calculator.h. Logcat, severities and source files put their prefixes before
 # it, so that only its end is tied to the line. The op profiler prints the same form, for the sum over all ops, behind two labels.
@@ -109,7 +115,7 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
     if out.lost_statistics or err.lost_statistics:
         raise failure("truncated", "the output has lost the statistics of the timed runs or of the warm-up")
     result = _from_statistics(statistics, summary) if statistics else _from_summary(summary)
-    _refuse_implausible(result, resolution_us=1 if statistics else 10)
+    _refuse_implausible(result, result.resolution_us)
     if delegate is not None:
         refuse_other_delegate(f"{stdout}\n{stderr}", delegate)
     return replace(
@@ -134,6 +140,8 @@ def figures(result: ToolResult) -> Figures:
         min_ms=result.min_us / 1000,
         max_ms=result.max_us / 1000,
         std_ms=result.std_us / 1000,
+        resolution_ms=result.resolution_us / 1000,
+        mean_resolution_ms=result.avg_resolution_us / 1000,
         p5_ms=_ms(result.p5_us),
         median_ms=_ms(result.median_us),
         p95_ms=_ms(result.p95_us),
@@ -211,7 +219,7 @@ def _from_statistics(lines: list[re.Match[str]], summary: dict[str, float]) -> T
     statistics = lines[-1]
     count, average = int(statistics["count"]), _average(statistics)
     # Only the summary of LiteRT 2 states the number of runs; it rounds to 0.01 ms.
-    if not _agree(summary["avg"], average, 10 if "count" in summary else 0) or summary.get("count", count) != count:
+    if not _agree(summary["avg"], average, _SUMMARY_US if "count" in summary else 0) or summary.get("count", count) != count:
         raise failure("contradiction", f"the summary says {summary['avg']:g} µs, the statistics {average:g} µs over {count} runs")
     if len({line["p5"] is None for line in lines}) > 1:
         raise failure("contradiction", "one statistics line has percentiles and another has lost them")
@@ -239,6 +247,8 @@ def _from_summary(summary: dict[str, float]) -> ToolResult:
         min_us=summary["min"],
         max_us=summary["max"],
         std_us=summary["std"],
+        resolution_us=_SUMMARY_US,
+        avg_resolution_us=_SUMMARY_US,
     )
 
 

@@ -6,21 +6,30 @@ from collections.abc import Callable, Mapping
 
 from profiling.adb.connection import Connection
 from profiling.adb.shell import Reply
+from profiling.cpu_masks import cores_of
 from profiling.errors import InputError, MeasurementError
 from profiling.measurement import DeviceState
 from profiling.phone import probes
-from profiling.phone.probes import PhoneState
+from profiling.phone.probes import Clock, PhoneState
+from profiling.phone.watch import Watched
 
 POLL_S = 5.0
+# Clocks that are held back for so long on an idle phone without any thermal status are no matter of heat.
+STEADY_S = 60.0
 BUSY_SHARE = 0.25
 BUSY_LIMIT_S = 60.0
 
 
 class Climate:
-    """Reads the state of a phone; the first reading says what its clocks may be when nothing holds them back.
+    """Reads the state of a phone, and judges its clocks by what its hardware can do.
+
+    A phone may hold its clocks back when it is first read, or raise them for a moment when it wakes up, so no single reading says
+    what they may be. Cores whose highest clock is unknown are judged by the highest that any reading allowed. What a phone allows
+    for a minute on end, idle and without a thermal status, counts as its full speed from then on.
 
     Args:
         connection: to the phone.
+        speeds: the highest clock of each core in kHz, as the hardware has it; None where it is unknown.
         max_temperature_c: of the skin, or of the CPU where the phone reports no other; None for no limit but the phone's own.
         limit_s: how long it may take to cool down.
         notify: called with the reason for waiting.
@@ -36,6 +45,7 @@ class Climate:
     def __init__(
         self,
         connection: Connection,
+        speeds: Mapping[int, int | None],
         *,
         max_temperature_c: float | None,
         limit_s: float,
@@ -46,7 +56,9 @@ class Climate:
         self._max_temperature_c, self._limit_s = max_temperature_c, limit_s
         self.probes = probes.STATE_PROBES | {"zones": probes.ZONE_PROBE}
         replies = connection.batch(self.probes)
-        self.latest = self._at_start = self.note(replies)
+        self._full_khz = {core: khz for core, khz in speeds.items() if khz is not None}
+        self._accepted: set[int] = set()
+        self.latest = self.note(replies)
         if probes.parse_thermal(replies["thermal"].text).warmest_c is not None:
             self.probes = probes.STATE_PROBES  # reading every sensor takes a phone up to a second
         if self.latest.thermal.status is None:
@@ -61,11 +73,20 @@ class Climate:
     def note(self, replies: Mapping[str, Reply]) -> PhoneState:
         """Takes a state from the answers to `probes`."""
         self.latest = PhoneState.parse({name: reply.text for name, reply in replies.items()})
+        for core, clock in self.latest.clocks.items():
+            if clock.allowed_khz is not None and core not in self._accepted:
+                self._full_khz[core] = max(clock.allowed_khz, self._full_khz.get(core, 0))
         return self.latest
 
-    def beside(self, mask: str) -> DeviceState:
-        """The last reading, for the cores of this mask, as it is kept beside a measurement."""
-        return self.latest.beside(mask, self._at_start.clocks)
+    def beside(self, mask: str, watched: Watched | None = None) -> DeviceState:
+        """The last reading, for the cores of this mask, as it is kept beside a run of which this was seen."""
+        full = {core: Clock(allowed_khz=khz) for core, khz in self._full_khz.items()}
+        return self.latest.beside(mask, full, watched)
+
+    def off(self, mask: str) -> list[int]:
+        """The cores of a mask that the last reading found off; none for `any`, and where the phone does not report them."""
+        online = self.latest.online
+        return [core for core in cores_of(mask) if core not in online] if online and mask != "any" else []
 
     def wait_until_fit(self, mask: str) -> None:
         """Waits while the phone reports that it throttles, or is too warm.
@@ -73,8 +94,13 @@ class Climate:
         Raises:
             MeasurementError: it stays so beyond the limit.
         """
-        waited = 0.0
+        waited = steady = 0.0
+        held_back = self._held_back(mask)
         while reason := self._unfit(mask):
+            if steady >= STEADY_S:
+                self._accept(held_back)
+                held_back, steady = {}, 0.0
+                continue
             if waited >= self._limit_s:
                 raise MeasurementError(
                     f"the phone does not cool down within {self._limit_s:g} s: {reason}",
@@ -85,11 +111,33 @@ class Climate:
             self._sleep(POLL_S)
             waited += POLL_S
             self.read()
+            before, held_back = held_back, self._held_back(mask)
+            is_steady = held_back and held_back == before and not self.latest.thermal.status
+            steady = steady + POLL_S if is_steady else 0.0
+
+    def _held_back(self, mask: str) -> dict[int, int]:
+        """Those of the cores in use that are allowed less than their full speed, with what they are allowed in kHz."""
+        clocks = self.latest.clocks
+        cores = list(clocks) if mask == "any" else cores_of(mask)
+        allowed = {core: khz for core in cores if core in clocks and (khz := clocks[core].allowed_khz) is not None}
+        return {core: khz for core, khz in allowed.items() if khz < self._full_khz[core]}
+
+    def _accept(self, held_back: Mapping[int, int]) -> None:
+        self._notify(
+            f"{self._connection.serial}: {self._limits(held_back)}, for {STEADY_S:g} s now and without a thermal status; "
+            "this counts as full speed from now on"
+        )
+        self._full_khz.update(held_back)
+        self._accepted.update(held_back)
+
+    def _limits(self, held_back: Mapping[int, int]) -> str:
+        most = min(held_back, key=lambda core: held_back[core] / self._full_khz[core])
+        return f"the phone limits its clocks to {held_back[most] / 1000:.0f} of {self._full_khz[most] / 1000:.0f} MHz"
 
     def _unfit(self, mask: str) -> str | None:
         if self.beside(mask).throttled:
             status = self.latest.thermal.status
-            return f"the phone throttles (thermal status {status})" if status else "the phone limits its clocks"
+            return f"the phone throttles (thermal status {status})" if status else self._limits(self._held_back(mask))
         gauge_c = self._gauge_c()
         if self._max_temperature_c is not None and gauge_c is not None and gauge_c > self._max_temperature_c:
             return f"the phone is at {gauge_c:.1f} °C, above {self._max_temperature_c:g} °C"

@@ -92,7 +92,7 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
         product=properties.get("ro.product.model") or UNKNOWN,
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or UNKNOWN,
         state=next(iter(missing), "ready"),
-        cores=probes.describe_cores(cores),
+        cores=probes.describe_cores(cores) + (f", {len(off)} off" if (off := probes.parse_off(texts)) else ""),
         temperature_c=state.thermal.warmest_c,
         missing="; ".join(missing.values()) or None,
     )

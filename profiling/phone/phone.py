@@ -13,13 +13,14 @@ from profiling.adb.routes import Via, choose_route, connect, look_around
 from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.conditions import Conditions
-from profiling.cpu_masks import cores_of
+from profiling.cpu_masks import cores_of, mask_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDeviceError, ToolOutputError
 from profiling.measurement import DeviceState, Figures
 from profiling.phone import benchmark_binary, benchmark_command, benchmark_output, probes
 from profiling.phone.benchmark_binary import BenchmarkBinary
 from profiling.phone.climate import Climate, wait_for_other_load
+from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
 from profiling.phone.lock import PhoneLock
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
@@ -33,6 +34,7 @@ SETTLED_AFTER_BOOT_S = 120.0
 ATTEMPTS = 3
 # `--max_secs` may end the runs early; the minimum of fewer runs than this says little.
 FEWEST_RUNS = 5
+_THREADS = re.compile(r"Num threads: \[(-?\d+)\]")
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
@@ -101,7 +103,8 @@ class AdbDevice:
             undo.callback(self._connection.close)
             identity = self._connection.batch(probes.IDENTITY_PROBES)
             self._properties = probes.parse_properties(identity["properties"].text)
-            self._cores = probes.parse_cores(identity["online"].text, identity["speeds"].text)
+            texts = {name: reply.text for name, reply in identity.items()}
+            self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
             self._tool = self._find_tool(tool)
             self._lock = PhoneLock(self._connection)
@@ -115,6 +118,7 @@ class AdbDevice:
             self._prepare()
             self._climate = Climate(
                 self._connection,
+                self._cores.speeds,
                 max_temperature_c=limits.max_temperature_c,
                 limit_s=limits.cool_down_s,
                 notify=notify,
@@ -148,7 +152,7 @@ class AdbDevice:
             runtime=f"LiteRT {version}" if version else "as built into the tool",
             tool=f"benchmark_model {self._tool.sha256}",
             threads=settings.threads,
-            cores=self._choose_cores(settings),
+            cores=self._cores.choose(settings.cores),
             precision=settings.precision,
             delegate=settings.delegate,
         )
@@ -161,18 +165,22 @@ class AdbDevice:
         """Runs one benchmark process on a model; see `Device`.
 
         When the phone restarts, the run is made again. When it begins to throttle, it is made again after it has cooled down.
+        When the process leaves its cores, it is made again, and flagged if that happens every time.
         """
-        resolved = replace(settings, cores=self._choose_cores(settings))
+        resolved = replace(settings, cores=self._cores.choose(settings.cores))
+        finished = None
         try:
             finished = self._finish(model, resolved)
             figures, output = self._read(finished, resolved, model.key)
         except ToolOutputError as error:
-            error.state = self._state(resolved.cores)
+            error.state = self._state(resolved.cores, finished)
             raise
-        return RunResult(figures, output, self._state(resolved.cores), finished.seconds)
+        return RunResult(figures, output, self._state(resolved.cores, finished), finished.seconds)
 
     def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
-        """Runs the tool until it ends without a restart and without throttling; the climate is then that of this run.
+        """Runs the tool until it ends without a restart, throttling or disturbance; the climate is then that of this run.
+
+        A run that is disturbed every time is returned all the same.
 
         Raises:
             ToolOutputError: `hang`, or the reason why there is no such run.
@@ -180,11 +188,13 @@ class AdbDevice:
         file = _model_file(model)
         tool = self._files.path(self._tool_file())
         arguments = benchmark_command.command(tool, self._files.path(file), settings)
-        failure = "vanished", "the benchmark process disappears without a trace"
+        failure, disturbed = ("vanished", "the benchmark process disappears without a trace"), None
         for _ in range(ATTEMPTS):
             if self._boots != self._connection.boots:
                 self._prepare()
-            self._climate.wait_until_fit(settings.cores)
+            self._wake(settings.cores)
+            if not settings.may_throttle:
+                self._climate.wait_until_fit(settings.cores)
             self._files.ensure([self._tool_file(), file])
             try:
                 finished = self._processes.run(arguments, tool, timeout_s=settings.timeout_s, probes=self._climate.probes)
@@ -197,10 +207,36 @@ class AdbDevice:
                 self._climate.read()  # a process that was killed answers no probes
                 raise
             self._climate.note(finished.probes)
-            if not self._climate.beside(settings.cores).throttled:
+            if self._climate.beside(settings.cores).throttled and not settings.may_throttle:
+                failure = "throttled", "the phone throttles every time"
+                continue
+            disturbed = finished
+            if not (disturbances := self._disturbances(finished, settings.cores)):
                 return finished
-            failure = "throttled", "the phone throttles every time"
+            self._notify(f"{self.name}: {' and '.join(disturbances.values())}; measuring again")
+        if disturbed is not None:
+            self._notify(f"{self.name}: {model.key}: so it was {ATTEMPTS} times; the figure is flagged")
+            return disturbed
         raise ToolOutputError(*failure, where=model.key, hint="look at the phone: does it get hot, or restart?")
+
+    def _wake(self, mask: str) -> None:
+        """Wakes the screen and the cores in use where the last reading found them off.
+
+        Raises:
+            ToolOutputError: a core stays off.
+        """
+        if self._climate.latest.awake is False:
+            self._screen.keep()
+        if not self._climate.off(mask):
+            return
+        if off := self._cores.wake(mask):
+            raise ToolOutputError(
+                "core mask",
+                f"the phone has switched off {name_cores(off)}, also under load",
+                where=self.name,
+                hint="keep the screen on and the phone cool, or choose other cores with --cores",
+            )
+        self._notify(f"{self.name}: the phone had switched off cores in use; they are on again")
 
     def close(self) -> None:
         """Removes what was put on the phone, restores its settings and releases the lock, as far as a lost phone allows."""
@@ -253,11 +289,26 @@ class AdbDevice:
         path = self._tool.path
         return LocalFile(path, self._tool.sha256, path.stat().st_size, executable=True)
 
-    def _choose_cores(self, settings: RunSettings) -> str:
-        return probes.choose_cores(settings.cores, self._cores, where=self.name)
+    def _disturbances(self, finished: Finished, mask: str) -> dict[str, str]:
+        """What makes a figure other than what it claims to be, as flags with the words for each."""
+        found = {}
+        # A mask that never held is an error of its own.
+        held = mask != "any" and cores_of(finished.cpus or "0") == cores_of(mask)
+        if held and finished.exit_code == 0 and (others := finished.watched.left(cores_of(mask))):
+            found["other cores"] = f"the process was moved to the cores {mask_of(others)} while it ran, away from {mask}"
+        if finished.exit_code != 0 and (off := self._climate.off(mask)):
+            found["cores off"] = f"the phone has switched off {name_cores(off)}"
+        if self._climate.latest.awake is False:
+            found["screen off"] = "the screen went off while the process ran"
+        return found
 
-    def _state(self, mask: str) -> DeviceState:
-        return self._climate.beside(mask).model_copy(update={"boot_id": self._connection.boot_id or None})
+    def _state(self, mask: str, finished: Finished | None) -> DeviceState:
+        """The state beside a run, which has left nothing where it was killed."""
+        if finished is None:
+            state, flags = self._climate.beside(mask), []
+        else:
+            state, flags = self._climate.beside(mask, finished.watched), list(self._disturbances(finished, mask))
+        return state.model_copy(update={"boot_id": self._connection.boot_id or None, "flag": ", ".join(flags) or None})
 
     def _read(self, finished: Finished, settings: RunSettings, key: str) -> tuple[Figures, str]:
         """The figures of a process, and everything it printed.
@@ -287,6 +338,7 @@ class AdbDevice:
                 where=key,
                 hint="give each process more time with --timeout",
             )
+        _require_threads(settings.threads, output, key)
         if settings.cores != "any" and cores_of(finished.cpus or "0") != cores_of(settings.cores):
             raise ToolOutputError(
                 "core mask",
@@ -296,6 +348,21 @@ class AdbDevice:
                 hint="choose other cores with --cores; the phone has taken away some of the requested ones",
             )
         return figures, output
+
+
+def _require_threads(wanted: int, output: str, key: str) -> None:
+    """Believes in a number of threads only when the tool says it; one that is silent runs with one.
+
+    Raises:
+        ToolOutputError: it says another number, or nothing.
+    """
+    said = _THREADS.findall(output)
+    if (said or ["1"])[-1] != str(wanted):
+        problem = (
+            f"the tool says that it ran with {said[-1]} threads" if said else "the tool does not say how many threads it ran with"
+        )
+        hint = "use --threads 1, or another version of the tool"
+        raise ToolOutputError("threads", f"{problem}; {wanted} were asked for", recurs=True, where=key, hint=hint)
 
 
 def _model_file(model: BuiltModel) -> LocalFile:

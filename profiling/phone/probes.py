@@ -9,29 +9,36 @@ from dataclasses import dataclass, field, replace
 from profiling.cpu_masks import chosen_cores, cores_of, mask_of
 from profiling.errors import InputError
 from profiling.measurement import DeviceState
+from profiling.phone.watch import Watched
 
 # Commands whose output the functions below read. Each is one process on the phone, however many files it reads.
 STAT_PROBE = "head -n 1 /proc/stat"
 _CPU = "/sys/devices/system/cpu"
 _POLICY = f"{_CPU}/cpufreq/policy*"
 _CLOCK_FILES = ("related_cpus", "scaling_cur_freq", "scaling_max_freq", "scaling_governor")
+CORES_PROBES = {
+    "online": f"cat {_CPU}/online",
+    "present": f"cat {_CPU}/present",
+    "possible": f"cat {_CPU}/possible",
+    "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+}
 IDENTITY_PROBES = {
     "properties": "getprop",
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
-    "online": f"cat {_CPU}/online",
-    "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    **CORES_PROBES,
     "stat": STAT_PROBE,
 }
 STATE_PROBES = {
     "thermal": "dumpsys thermalservice",
     "clocks": "grep -H . " + " ".join(f"{_POLICY}/{name}" for name in _CLOCK_FILES),
     "load": "cat /proc/loadavg",
+    "power": "dumpsys power | grep -m 1 mWakefulness=",
+    "online": CORES_PROBES["online"],
 }
 # For phones whose thermal service shows no temperatures; many more refuse these files to the shell.
 ZONE_PROBE = "grep -H . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp"
 READINESS_PROBES = {
     "battery": "dumpsys battery",
-    "power": "dumpsys power | grep -m 1 mWakefulness=",
     "saver": "settings get global low_power",
     "uptime": "cat /proc/uptime",
     "stat": STAT_PROBE,
@@ -67,20 +74,23 @@ class Thermal:
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of one core: now, the highest that is allowed now, and who governs it."""
+    """The clock of one core: now, the highest that is allowed now, who governs it, and its policy of cpufreq, e.g. `policy4`."""
 
     now_khz: int | None = None
     allowed_khz: int | None = None
     governor: str | None = None
+    policy: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
 class PhoneState:
-    """A phone's state at one moment; the clocks by core."""
+    """A phone's state at one moment; the clocks by core, the cores that are on (none where that is unknown), and the screen."""
 
     thermal: Thermal = field(default_factory=Thermal)
     clocks: Mapping[int, Clock] = field(default_factory=dict)
     load: float | None = None
+    online: tuple[int, ...] = ()
+    awake: bool | None = None
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> PhoneState:
@@ -88,18 +98,26 @@ class PhoneState:
         thermal = parse_thermal(texts["thermal"])
         if thermal.warmest_c is None and "zones" in texts:
             thermal = replace(parse_zones(texts["zones"]), status=thermal.status)
-        return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]))
+        online, awake = tuple(core_list(texts["online"])), parse_awake(texts["power"])
+        return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]), online, awake)
 
-    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock]) -> DeviceState:
+    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock], watched: Watched | None = None) -> DeviceState:
         """The same as it is kept beside a measurement.
 
         Args:
             mask: of the cores in use, in hexadecimal, or `any`.
             allowed_at_start: clocks of a time when the phone was cool.
+            watched: what was seen of the run, whose clocks are not those after its end; None without a run.
         """
         cores = list(self.clocks) if mask == "any" else cores_of(mask)
         used = [self.clocks[core] for core in cores if core in self.clocks]
-        now = [clock.now_khz for clock in used if clock.now_khz is not None]
+        if watched is None:
+            now = [clock.now_khz for clock in used if clock.now_khz is not None]
+            clock_khz: float | None = max(now, default=None)
+        else:
+            ran_on = watched.ran_on if mask == "any" else cores
+            policies = [clock.policy for core, clock in self.clocks.items() if core in ran_on]
+            clock_khz = watched.mean_clock_khz(policies)
         held_back = any(
             (allowed := self.clocks[core].allowed_khz) is not None
             and (before := allowed_at_start[core].allowed_khz) is not None
@@ -111,7 +129,7 @@ class PhoneState:
         return DeviceState(
             temperature_c=self.thermal.warmest_c,
             thermal_status=status,
-            clock_mhz=max(now) / 1000 if now else None,
+            clock_mhz=None if clock_khz is None else clock_khz / 1000,
             governor=" ".join(sorted({clock.governor for clock in used if clock.governor})) or None,
             throttled=True if held_back else None if status is None else status > 0,
             load=self.load,
@@ -178,6 +196,7 @@ def parse_clocks(text: str) -> dict[int, Clock]:
                 now_khz=None if now is None else int(now),
                 allowed_khz=None if allowed is None else int(allowed),
                 governor=files.get(f"{policy}/scaling_governor"),
+                policy=policy.rpartition("/")[2],
             )
             clocks.update({int(core): clock for core in cores.split() if core.isdecimal()})
     return clocks
@@ -218,13 +237,24 @@ def parse_awake(text: str) -> bool | None:
 
 def parse_cores(online: str, speeds: str) -> dict[int, int | None]:
     """The cores that are on, each with its highest clock in kHz."""
-    highest = {
+    highest, cores = parse_speeds(speeds), core_list(online)
+    return {core: highest.get(core) for core in sorted(cores or highest)}
+
+
+def parse_speeds(speeds: str) -> dict[int, int]:
+    """The highest clock in kHz of each core whose files are there: many phones remove those of a core that is off."""
+    return {
         int(found[1]): int(value)
         for path, value in _parse_files(speeds).items()
         if value.isdecimal() and (found := re.search(r"/cpu(\d+)/", path))
     }
-    cores = {int(core) for core in _core_list(online)}
-    return {core: highest.get(core) for core in sorted(cores or highest)}
+
+
+def parse_off(texts: Mapping[str, str]) -> list[int]:
+    """The cores that are there and off, from the answers to CORES_PROBES; none where the phone does not report which are on."""
+    there = core_list(texts["present"]) or core_list(texts["possible"])
+    online = core_list(texts["online"])
+    return [core for core in there if core not in online] if online else []
 
 
 def describe_cores(cores: Mapping[int, int | None]) -> str:
@@ -302,7 +332,7 @@ def _cpu_time(line: str) -> tuple[int, int] | None:
     return sum(times) - times[3] - times[4], sum(times)
 
 
-def _core_list(text: str) -> list[int]:
+def core_list(text: str) -> list[int]:
     """`0-3,6` as the kernel writes it."""
     cores: list[int] = []
     for part in filter(None, text.strip().split(",")):

@@ -1,8 +1,8 @@
 """One process at a time on a phone, detached from the link that started it: a lost cable ends nothing, and a hang can be killed.
 
-The process has a folder on the phone with the files `id`, `pid`, `cpus`, `times`, `out`, `err` and `rc`. The script that starts
-it may be sent again: when the folder has its id, it only waits. It answers within seconds also while the process runs, so that a
-link that has fallen silent is noticed; when the process ends, it answers at once.
+The process has a folder on the phone with the files `id`, `pid`, `tool`, `cpus`, `seen`, `before`, `after`, `times`, `out`, `err`
+and `rc`. The script that starts it may be sent again: when the folder has its id, it only waits. It answers within seconds also
+while the process runs, so that a link that has fallen silent is noticed; when the process ends, it answers at once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from profiling.adb.connection import Connection
 from profiling.adb.shell import Reply
 from profiling.errors import MeasurementError, NoDeviceError, ToolOutputError
+from profiling.phone.watch import TICKS_PROBE, WATCH_SCRIPT, Watched
 
 # The phone answers after so many seconds at the latest. Too short disturbs what it measures; too long hides a dead link.
 ANSWER_S = 5
@@ -27,13 +28,14 @@ _LOCK_LOST, _FOLDER_GONE, _NO_ROOM = 3, 4, 5
 class Finished:
     """What a process left: its output and exit code, the mask of the cores that it was allowed, and the answers to the probes.
 
-    `seconds` are those of the phone's own clock, None where the phone does not show it.
+    `watched` is what was seen of it while it ran; `seconds` are those of the phone's own clock, None where it does not show that.
     """
 
     stdout: str
     stderr: str
     exit_code: int
     cpus: str
+    watched: Watched
     seconds: float | None
     probes: Mapping[str, Reply]
 
@@ -84,6 +86,7 @@ class PhoneProcesses:
                     stderr=replies["err"].stdout.decode(errors="replace"),
                     exit_code=int(replies["rc"].text),
                     cpus=replies["cpus"].text.rpartition(":")[2].strip(),
+                    watched=Watched.parse(replies["seen"].text, replies["before"].text, replies["after"].text),
                     seconds=_difference(replies["times"].text),
                     probes={name: replies[name] for name in probes},
                 )
@@ -120,13 +123,18 @@ class PhoneProcesses:
         here = f"{self._folder}/run"
         start = arguments.index(tool)
         # The mask is read by the very process that becomes the tool.
-        look = ["sh", "-c", 'grep Cpus_allowed: /proc/$$/status >cpus; exec "$0" "$@"']
+        look = ["sh", "-c", 'echo $$ >tool; grep Cpus_allowed: /proc/$$/status >cpus; exec "$0" "$@"']
         wrapper = f"""echo $$ >pid
             exec >out 2>err
+            ( {WATCH_SCRIPT} ) 2>/dev/null &
+            watch=$!
+            {TICKS_PROBE} >before 2>/dev/null
             read -r begin rest </proc/uptime
             {shlex.join([*arguments[:start], *look, *arguments[start:]])}
             echo $? >rc.new
             read -r end rest </proc/uptime
+            {TICKS_PROBE} >after 2>/dev/null
+            kill $watch 2>/dev/null
             echo $begin $end >times
             mv rc.new rc
             {{ read -r waiting <waiting && kill $waiting; }} 2>/dev/null"""
@@ -152,7 +160,7 @@ class PhoneProcesses:
             "out": f"[ -e {here}/rc ] && cat {here}/out",
             "err": f"[ -e {here}/rc ] && cat {here}/err",
             "cpus": f"cat {here}/cpus",
-            "times": f"cat {here}/times",
+            **{name: f"cat {here}/{name}" for name in ("times", "seen", "before", "after")},
         }
 
     def _refuse_no_start(self, start: Reply) -> None:

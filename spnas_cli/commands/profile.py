@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device
+from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
 from spnas_cli.output import duration, note, print_error, print_facts, print_json
 
@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of random whole networks to calibrate the runtime model on: 0, or at least 5.",
 )
+@click.option(
+    "--sustained",
+    is_flag=True,
+    help="Also report how much slower the device is once it is warm, after 1 to 10 minutes of work without rest.",
+)
 @measuring_options(rounds=6)
 @db_option
 @json_option
@@ -64,6 +69,7 @@ def profile(
     classes: int | None,
     name: str | None,
     calibrate: int,
+    sustained: bool,
     measuring: MeasuringOptions,
     db: Path,
     as_json: bool,
@@ -90,17 +96,17 @@ def profile(
         raise click.BadParameter("works with a single --device only", param_hint="--name")
     require_enough(calibrate)
     space = load_space(space_name)
-    layers = space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers
-    where = ", ".join(device_names)
-    note(f"{len(layers)} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {where}")
+    layers = len(space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers)
+    on = ", ".join(device_names)
+    note(f"{layers} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {on}")
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:
             table = bench.profile(
-                space, name=name, calibrate=calibrate, resolution=resolution, width_multiplier=width, classes=classes
-            )
-        again = f"--device {device_name}" + (f" --benchmark-tool {tool}" if (tool := measuring.benchmark_tool) else "")
-        return again, table, bench.outcome
+                space, name=name, calibrate=calibrate, sustained=sustained, resolution=resolution, width_multiplier=width,
+                classes=classes,
+            )  # fmt: skip
+        return f"--device {device_name}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
 
     with TfliteBuilder() as builder:
         profiled, errors = on_each_device(device_names, work)
@@ -128,18 +134,37 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     calibration = (
         f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.2g} ms" if half else "none"
     )
-    time = f"{duration(outcome.wall_s)}; {duration(outcome.device_s)} measuring, {duration(outcome.conversion_s)} converting"
     rows = [
         ("layers", f"{len(table.rows)}"),
         ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
         ("noise of a layer (median, worst)", "unknown" if noise is None else "{:.2f} %, {:.2f} %".format(*noise)),
         ("calibration", calibration),
-        ("flagged as noisy", ", ".join(outcome.flagged) or "none"),
+        ("flagged", ", ".join(_flagged(table, key) for key in outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        ("time", time),
+        *_sustained(outcome, fastest, slowest),
+        *outcome_facts(outcome),
     ]
     click.echo(f"Latency table {table.name} in {db}")
     print_facts(rows)
+
+
+def _sustained(outcome: Outcome, fastest_ms: float, slowest_ms: float) -> list[tuple[str, str]]:
+    """The second figure where it was asked for: what the networks take on the warm device."""
+    if (found := outcome.sustained) is None:
+        return []
+    when = f"after {duration(found.after_s)} of work" + ("" if found.settled else ", and still getting slower")
+    networks = f"networks of the space {fastest_ms * found.factor:.3f} to {slowest_ms * found.factor:.3f} ms"
+    return [("sustained", f"{found.factor:.2f} times as long {when}: {networks}")]
+
+
+def _flagged(table: LatencyTable, key: str) -> str:
+    """A model with what is wrong with its figure; networks have no row that says it."""
+    row = table.rows.get(key)
+    return key if row is None else f"{key} ({row.flag})"
+
+
+def _tool_hint(tool: str | None) -> str:
+    return "" if tool is None else f" --benchmark-tool {tool}"
 
 
 def _db_hint(db: Path) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.measuring import MeasuringOptions, measuring_options
+from spnas_cli.measuring import MeasuringOptions, measuring_options, outcome_facts
 from spnas_cli.options import Count, Number, db_option, json_option, table_option
-from spnas_cli.output import duration, note, print_facts, print_json, print_table
+from spnas_cli.output import note, print_facts, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
@@ -104,14 +104,13 @@ def validate(
 
 def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> None:
     report = validation.report
-    seconds = (duration(value) for value in (outcome.wall_s, outcome.device_s, outcome.conversion_s))
     rows = report.facts
     if validation.drift_pct is not None:
         rows.append(("drift since profiling", f"{validation.drift_pct:+.2f} %, from the calibration networks measured again"))
         rows.append(("stored calibration", f"{validation.as_stored.mean_error_pct:.2f} % mean error, including the drift"))
     rows += [
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        ("time", "{}; {} measuring, {} converting".format(*seconds)),
+        *outcome_facts(outcome),
     ]
     click.echo(f"Runtime model of {name} on {report.networks} networks it has not seen")
     print_facts(rows)

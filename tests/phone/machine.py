@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import root
@@ -169,6 +171,10 @@ class Phone:
         (self.folder / "state" / "go").unlink(missing_ok=True)
         self.set("fault", kind if times is None else f"{kind} x{times}")
 
+    def during(self, moment: str, script: str, *, once: bool = False) -> None:
+        """Has a shell script run on the phone at the `start` or `end` of the timed runs; $PID is the process."""
+        self.set(f"on_{moment}", f"{'# once' if once else '# always'}\n{script}")
+
     def starts(self) -> int:
         """How often benchmark_model was started on the phone, by its own count."""
         return len(self.get("starts"))
@@ -176,6 +182,40 @@ class Phone:
     def release(self) -> None:
         """Lets a run with the fault `wait` go on."""
         self.set("go", "")
+
+    def ticks(self, counts: dict[int, int]) -> None:
+        """Has cpufreq say for how many ticks each clock (in kHz) was used since the start, which it does not by itself."""
+        text = "\n".join(f"{khz} {ticks}" for khz, ticks in counts.items())
+        for policy in self.sys("devices/system/cpu/cpufreq").glob("policy*"):
+            write(policy / "stats" / "time_in_state", text)
+
+    def park(self, *cores: int) -> None:
+        """Switches cores off, and removes their files as many phones do; with none, switches all on."""
+        cpu, there = self.sys("devices/system/cpu"), range(os.cpu_count() or 1)
+        write(cpu / "online", ",".join(str(core) for core in there if core not in cores))
+        for core in there:
+            link, policy = cpu / f"cpu{core}" / "cpufreq", 0 if core < len(there) // 2 else len(there) // 2
+            link.unlink(missing_ok=True)
+            if core not in cores:
+                link.symlink_to(f"../cpufreq/policy{policy}")
+
+    @contextlib.contextmanager
+    def waking_under_load(self) -> Iterator[None]:
+        """For the length of a `with` block, all cores are switched on when several shells have work to do."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                if self.run("ps -A -o S,NAME").count("R sh") > 1:
+                    self.park()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def sys(self, path: str) -> Path:
         """A file below the phone's /sys."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from profiling.measurement import Figures, Measurement
+from profiling.measurement import DeviceState, Figures, Measurement
 from profiling.visit_plan import ATTEMPTS, VisitPlan
 from profiling.visits import Visits
 
@@ -35,6 +35,14 @@ def test_noisy_is_a_model_whose_fastest_visit_stands_alone():
     assert visits.noisy(["calm", "noisy", "never"]) == ["noisy"]
 
 
+def test_a_figure_that_the_device_flagged_counts_only_where_there_is_no_other():
+    fast = visit("a", 0, 1.0).model_copy(update={"state": DeviceState(flag="other cores")})
+    visits = Visits([fast, visit("a", 1, 2.0), visit("a", 2, 2.01), fast.model_copy(update={"model": "b"})])
+    assert (visits.undisturbed_ms("a"), visits.flag("a"), visits.count("a")) == (2.0, None, 3)
+    assert (visits.undisturbed_ms("b"), visits.flag("b"), visits.flag("never")) == (1.0, "other cores", None)
+    assert visits.halves_ms(["a"]) == ([2.01], [2.0])
+
+
 def test_a_plan_counts_only_its_own_models():
     """A database may hold visits to others under the same conditions."""
     plan = VisitPlan(["a", "b"], visits=2, seed=0, made=Visits([visit("a", 0, 1.0), visit("other", 0, 1.0)]))
@@ -61,3 +69,32 @@ def test_a_plan_adds_visits_to_those_that_it_is_told_of_up_to_its_limit():
             visited.append((key, number))
             plan.add(visit(key, number, 1.0))
     assert sorted(visited) == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1)]
+
+
+def printed(min_us: float, mean_us: float, *, grid_us: float = 1.0, mean_grid_us: float = 0.0) -> Figures:
+    """As the benchmark tool prints the runs of a small layer."""
+    return Figures(
+        count=9000, mean_ms=mean_us / 1000, min_ms=min_us / 1000, max_ms=1.0, std_ms=0.001,
+        resolution_ms=grid_us / 1000, mean_resolution_ms=mean_grid_us / 1000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figures", "fastest_us", "resolution_us"),
+    [
+        (printed(8, 8.37421), 8.37421, 0),  # the mean is printed with six digits
+        (printed(8, 12.5), 9, 1),  # but a disturbed one only says what the minimum allows
+        (printed(850, 861.2), 850, 1),  # here whole microseconds are fine enough
+        (printed(120, 120, grid_us=10, mean_grid_us=10), 120, 10),  # LiteRT's own tool prints nothing finer
+    ],
+)
+def test_the_statistic_is_one_that_the_tool_prints_finely_enough(figures, fastest_us, resolution_us):
+    assert figures.fastest_ms * 1000 == pytest.approx(fastest_us)
+    assert figures.fastest_resolution_ms * 1000 == pytest.approx(resolution_us)
+
+
+def test_visits_that_agree_on_a_coarse_grid_are_not_without_noise():
+    coarse = visit("a", 0, 1.0).model_copy(update={"figures": printed(120, 120, grid_us=10, mean_grid_us=10)})
+    visits = Visits([coarse.model_copy(update={"visit": number}) for number in range(6)])
+    assert visits.spread_ms("a") == pytest.approx(0.01 / 12**0.5)
+    assert visits.flag("a") == "coarse"

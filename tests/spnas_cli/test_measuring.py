@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from latency_db import comparison, profile, validate
+from latency_db.campaign import Outcome
 from profiling import conditions
 from profiling.adb.routes import Via
 from profiling.device import RunSettings
@@ -87,3 +88,13 @@ def test_bad_input_is_one_line_and_its_exit_code(arguments, code, words):
     assert result.exit_code == code, result.stderr
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_campaign_says_how_much_heat_slowed_the_phone_and_how_long_it_rested():
+    cool = Outcome(wall_s=312.0, device_s=62.0, conversion_s=12.0)
+    hot = Outcome(wall_s=560.0, device_s=62.0, conversion_s=12.0, rest_s=224.0, slowdown_pct=7.06)
+    assert measuring.outcome_facts(cool) == [("time", "5 min 12 s; 1 min 02 s measuring, 12 s converting")]
+    assert measuring.outcome_facts(hot) == [
+        ("slowed down by heat", "by up to 7.1 %; figures are put back to full speed"),
+        ("time", "9 min 20 s; 1 min 02 s measuring, 12 s converting, 3 min 44 s resting (40%)"),
+    ]

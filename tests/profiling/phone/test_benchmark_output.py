@@ -283,3 +283,12 @@ def test_the_recorded_tools_know_every_flag(tool: str):
 def test_the_page_explains_every_reason():
     rows = re.findall(r"^\| `([a-z ]+)` \| .+ \| .+ \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert rows == list(NEXT_STEPS)
+
+
+def test_figures_say_how_finely_they_are_printed():
+    """Single runs in whole microseconds; LiteRT's own tool, in its summary, in hundredths of a millisecond."""
+    whole = figures(read_result(text_of("recorded_litert2.2.0_threads1_runs50_warm5"), "", 0))
+    assert (whole.resolution_ms, whole.mean_resolution_ms) == (0.001, 0.0)
+    lines = ["Inference (avg):      0.13 ms (50 runs)", "Inference (min):      0.12 ms", "Inference (max):      0.14 ms"]
+    summary = figures(read_result("\n".join([*lines, "Inference (std):      0.00", ""]), "", 0))
+    assert (summary.resolution_ms, summary.mean_resolution_ms) == (0.01, 0.01)

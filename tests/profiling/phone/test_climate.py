@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from phone.machine import Phone
@@ -54,6 +55,14 @@ def test_a_phone_that_throttles_during_each_run_is_one_failed_measurement_that_s
     assert (caught.value.reason, caught.value.recurs) == ("throttled", False)
     assert caught.value.state is not None
     assert caught.value.state.thermal_status == 1
+
+
+def test_a_phone_may_throttle_where_its_sustained_speed_is_asked_for(
+    open_device: Open, phone: Phone, models: list[BuiltModel]
+) -> None:
+    phone.set("thermal_status", "2")
+    state = open_device(sleep=lambda seconds: pytest.fail("it waited")).run(models[0], replace(QUICK, may_throttle=True)).state
+    assert (state.throttled, phone.starts()) == (True, 1)
 
 
 def test_clocks_that_are_held_back_count_as_throttling(open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
@@ -158,3 +167,53 @@ def test_a_phone_that_never_finishes_starting_is_no_device(phone: Phone) -> None
         open_phone(
             phone.address, tool=str(phone.tool), server=NO_SERVER, limits=Limits(reconnect_s=0.2), sleep=lambda seconds: None
         )
+
+
+class Passing:
+    """Time that passes only by sleeping; what happens at which second, and what was waited in all."""
+
+    def __init__(self, phone: Phone, allowed_khz: dict[float, int]) -> None:
+        self.phone, self.allowed_khz, self.passed_s = phone, allowed_khz, 0.0
+        self.sleep(0.0)
+
+    def sleep(self, seconds: float) -> None:
+        self.passed_s += seconds
+        for at_s, khz in self.allowed_khz.items():
+            if at_s <= self.passed_s:
+                for path in self.phone.sys("devices/system/cpu/cpufreq").glob("policy*/scaling_max_freq"):
+                    path.write_text(f"{khz}\n")
+
+
+def test_clocks_that_were_held_back_before_the_first_look_are_noticed(
+    open_device: Open, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    time = Passing(phone, {0.0: 1_000_000, 15.0: 2_850_000})
+    device = open_device(sleep=time.sleep)
+    mask = device.conditions(replace(QUICK, cores="prime")).cores
+    assert device.run(models[0], replace(QUICK, cores=mask)).state.throttled is False
+    assert time.passed_s == 15
+    assert f"{device.name}: the phone limits its clocks to 1000 of 2850 MHz; waiting for it to cool down" in notes
+
+
+def test_a_boost_at_wake_up_makes_a_phone_throttled_for_a_minute_and_not_for_ever(
+    open_device: Open, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    """The maker of this one names the clock of the boost as the highest there is, and holds it for five seconds."""
+    time = Passing(phone, {0.0: 2_850_000, 5.0: 2_400_000})
+    device = open_device(sleep=time.sleep)
+    time.sleep(5.0)
+    prime = replace(QUICK, cores="prime")
+    device.run(models[0], prime)
+    assert device.run(models[0], prime).state.throttled is False
+    assert time.passed_s < 90
+    assert [note for note in notes if "counts as full speed" in note] == [
+        f"{device.name}: the phone limits its clocks to 2400 of 2850 MHz, for 60 s now and without a thermal status; "
+        "this counts as full speed from now on"
+    ]
+
+
+def test_a_limit_is_accepted_only_of_clocks(open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
+    phone.set("skin_c", "39.9")
+    device = open_device(limits=Limits(max_temperature_c=38.0, cool_down_s=90), sleep=lambda seconds: None)
+    with pytest.raises(MeasurementError, match=r"39.9 °C, above 38 °C"):
+        device.run(models[0], QUICK)

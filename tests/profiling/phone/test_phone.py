@@ -27,6 +27,7 @@ class TestRuns:
         assert result.figures.count == 5
         assert 0 < result.figures.min_ms <= result.figures.mean_ms <= result.figures.max_ms
         assert "Inference timings in us" in result.output
+        assert result.figures.resolution_ms == 0.001
 
     def test_conditions_name_phone_build_tool_and_cores(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         conditions = open_device().conditions(replace(QUICK, cores="prime"))
@@ -136,6 +137,24 @@ class TestFaultsOfTheTool:
         with pytest.raises(ToolOutputError, match=r"room for \d of 30 runs") as caught:
             open_device().run(models[0], replace(QUICK, runs=30))
         assert (caught.value.reason, caught.value.recurs) == ("too few runs", True)
+
+    @pytest.mark.parametrize(
+        ("flag", "words"), [("--num_threads=1", "says that it ran with 1 threads"), ("", "does not say how many threads")]
+    )
+    def test_a_number_of_threads_is_believed_only_when_the_tool_says_it(
+        self, open_device: Open, models: list[BuiltModel], monkeypatch: pytest.MonkeyPatch, flag: str, words: str
+    ) -> None:
+        original = benchmark_command.command
+
+        def without_threads(*arguments: object) -> list[str]:
+            return [*(word for word in original(*arguments) if "num_threads" not in word), *filter(None, [flag])]
+
+        device = open_device()
+        assert device.run(models[0], replace(QUICK, threads=2)).figures.count == 5
+        monkeypatch.setattr(benchmark_command, "command", without_threads)
+        with pytest.raises(ToolOutputError, match=f"{words}.*; 2 were asked for") as caught:
+            device.run(models[0], replace(QUICK, threads=2))
+        assert (caught.value.reason, caught.value.recurs) == ("threads", True)
 
     def test_megabytes_on_stderr_do_not_block(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         phone.fault("noise 3000000", times=1)

@@ -7,6 +7,7 @@ import io
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,16 @@ def stats(times: list[int]) -> str:
         f"count={len(times)} first={times[0]} curr={times[-1]} min={ordered[0]} max={ordered[-1]} "
         f"avg={mean:.6g} std={deviation} {percentiles}"
     )
+
+
+def act(moment: str) -> None:
+    """Runs what the test ordered for this moment of the run: a shell script, once or always, with this process as $PID."""
+    script = Path(f"/phone/on_{moment}")
+    if script.exists():
+        text = script.read_text()
+        subprocess.run(["/system/bin/sh", "-c", text], env=os.environ | {"PID": str(os.getpid())}, check=True)
+        if text.startswith("# once"):
+            script.unlink()
 
 
 def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float) -> list[int]:
@@ -198,7 +209,9 @@ def fail_once_loaded(fault: Fault) -> None:
 def measure(interpreter, initialised: int, values: dict[str, object]) -> None:
     longest, delay = float(values["max_secs"]), float(values["run_delay"])
     warmup = invoke_repeatedly(interpreter.invoke, int(values["warmup_runs"]), float(values["warmup_min_secs"]), longest, -1)
+    act("start")
     timed = invoke_repeatedly(interpreter.invoke, int(values["num_runs"]), float(values["min_secs"]), longest, delay)
+    act("end")
     say(
         f"INFO: Inference timings in us: Init: {initialised}, First inference: {warmup[0]}, "
         f"Warmup (avg): {sum(warmup) / len(warmup):.6g}, Inference (avg): {sum(timed) / len(timed):.6g}"

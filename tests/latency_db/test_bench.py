@@ -101,7 +101,7 @@ def test_bad_requests_are_refused_before_anything_is_opened(folder, devices, tab
     small, other = space.uniform("3x3-6").network, NetworkSpec.of(load_space("imagenet").layers[-1])
     bench = Bench()
     for request, words in (
-        (lambda: bench.profile("nowhere"), "digits, fashion-mnist, imagenet"),
+        (lambda: bench.profile("nowhere"), "digits, fashion-mnist, fbnet, imagenet"),
         (lambda: bench.profile("digits", calibrate=3), "at least 5"),
         (lambda: bench.profile("digits", resolution=0), "out of range"),
         (lambda: Bench(rounds=3).validate("pixel1"), "even"),

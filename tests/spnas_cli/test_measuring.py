@@ -72,7 +72,7 @@ def test_verbose_prints_every_visit_and_quiet_prints_none():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("profile", "--space", "nowhere"), 2, "digits, fashion-mnist, imagenet"),
+        (("profile", "--space", "nowhere"), 2, "digits, fashion-mnist, fbnet, imagenet"),
         (("profile", "--device", "nobody"), 3, "nobody"),
         (("profile", "--calibrate", "3"), 2, "at least 5"),
         (("profile", "--space", "tiny.yaml", "--delegate", "gpu"), 2, "allowed: xnnpack, none"),

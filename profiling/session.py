@@ -82,7 +82,7 @@ class Session:
         self._settings = settings
         self._canary = canary
         self._watch = watch
-        self._most_rest, self._rest = rest, 0.0
+        self._most_rest, self._rest, self._told_of_rest = rest, 0.0, False
         self._clock, self._sleep = clock, sleep
         self._canary_ms: list[float] = []
         self._waited_s = 0.0
@@ -174,7 +174,8 @@ class Session:
     def _rest_needed(self, made: Visits) -> float:
         """Seconds of rest for each second of the next visits, in proportion to how much heat slows the device now."""
         slower = float(made.slowdowns[-1]) if self._most_rest and made.slowed_down else 0.0
-        if slower > FULL_SPEED and not self.rest_s:
+        if slower > FULL_SPEED and not self._told_of_rest:
+            self._told_of_rest = True
             self._watch(Notice(f"{self._device.name}: it is {slower:.0%} slower than when it was cool; it rests between visits"))
         return self._most_rest * min(1.0, slower / FULL_REST_AT)
 

@@ -58,10 +58,9 @@ def refusal(faults: Sequence[str], check: ExportCheck, bound: Bound, attempt: At
     if attempt.representative is not None:
         errors = layer_errors(attempt.saved, attempt.content, attempt.representative)
         worst = sorted(errors, key=lambda layer: layer.error, reverse=True)
-        listener.note(
-            f"What 8 bits in each layer change of the logits (rms on {IMAGES} images, as a share of their spread):\n  "
-            + "\n  ".join(f"{layer.name} {layer.error:.1%}" for layer in worst)
-        )
+        listener.note(f"What 8 bits in each layer change of the logits (rms on {IMAGES} images, as a share of their spread):")
+        for layer in worst:
+            listener.note(f"  {layer.error:6.1%}  {layer.name}")
         most, middle = worst[0], statistics.median(layer.error for layer in errors)
         problem += (
             f"; 8 bits change the logits most in {most.name}, by {most.error:.1%} of their spread (median layer {middle:.1%})"

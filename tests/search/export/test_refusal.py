@@ -76,8 +76,10 @@ def test_a_refusal_names_figures_interval_layer_and_what_to_try(saved, data, bui
     assert re.search(r"8 bits change the logits most in layer [24] \(mbconv-\S+\), by [\d.]+% of their spread \(median", problem)
     assert hint.startswith("nothing was written; to try: --representative-images 199 (the ranges come from 60 of 199")
     assert "--precision fp16" in hint
-    [errors] = [note for note in listener.notes if "What 8 bits in each layer change" in note]
-    assert len(re.findall(r"\n  layer \d+ ", errors)) == len(network.present_layers)
+    header = next(index for index, note in enumerate(listener.notes) if "What 8 bits in each layer change" in note)
+    lines = listener.notes[header + 1 :]
+    assert len(lines) == len(network.present_layers)
+    assert all(re.fullmatch(r" +[\d.]+%  layer \d+ \(\S+\)", line) for line in lines)
     assert list(tmp_path.iterdir()) == []
 
     [points] = re.findall(r"--accept-drop ([\d.]+) to keep it as it is", hint)

@@ -9,12 +9,10 @@ the others, in a process of its own; the fastest run counts. A database that is 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Iterator
 from itertools import islice
@@ -83,16 +81,22 @@ def fill(path: Path, table_count: int, measurement_count: int) -> None:
             )
 
 
+# A process inherits the peak memory of the one that starts it, so a small one stands between.
+BETWEEN = """
+import resource, subprocess, sys, time
+start = time.monotonic()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+"""
+
+
 def cost(arguments: list[str]) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak megabytes of a command in a process of its own."""
-    start = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "spnas_cli", *arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, arguments)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6
+    command = [sys.executable, "-c", BETWEEN, sys.executable, "-m", "spnas_cli", *arguments]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    seconds, processor_s, peak = map(float, printed.split())
+    return seconds, processor_s, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def main() -> None:

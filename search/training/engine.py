@@ -266,7 +266,8 @@ class Engine(Generic[M]):
         """Starts a run of the tracker, named like the run's folder and, on disk, inside it; one for each start."""
         if self._config.track is None:
             return
-        settings = {name: value for name, value in self._config.model_dump(mode="json").items() if value is not None}
+        settings = self._config.model_dump(mode="json", exclude_none=True)
+        settings = {name: ", ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
         name = self._folder.name
         named = {"wandb": {"wandb": {"name": name, "dir": str(self._folder.path)}}, "mlflow": {"mlflow": {"run_name": name}}}
         project = "tensorboard" if self._config.track == "tensorboard" else "spnas"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -113,7 +113,7 @@ class Rig:
         )
         reasons: dict[str, str | None] = {}
         measured = 0
-        with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
+        with self._measuring():
             # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
             plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed, heats=heats))
@@ -129,6 +129,12 @@ class Rig:
             len(by_key), measured, len(resumed), flagged, wall_s, session.device_s, supply.waited_s, session.rest_s, slowdown_pct
         )
 
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Keeps others from measuring on the device, or into the database from it, while the block runs."""
+        with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
+            yield
+
     def sustained(self, space: SearchSpace, visits: Visits) -> Sustained:
         """Measures how much slower than in these visits the device is once it is warm.
 
@@ -142,7 +148,7 @@ class Rig:
         supply = ModelSupply(
             self.builder, self.device, {canary.key: canary}, self.settings.precision, lambda done, total: None
         )  # fmt: skip
-        with self.store.writing(self.device.name):
+        with self._measuring():
             supply.expect([canary.key])
             model = supply[canary.key]
             return measure_sustained(self.device, model, self.settings, cool_ms=visits.canary_ms, watch=self.watch)

@@ -104,10 +104,6 @@ class Visits:
         """Those of the models that have fewer than so many visits."""
         return [key for key in keys if self.count(key) < visits]
 
-    def noisy(self, keys: Iterable[str]) -> list[str]:
-        """The models whose fastest visit is an outlier, see `stats.is_noisy`."""
-        return [key for key in keys if self.is_noisy(key)]
-
     def is_noisy(self, key: str) -> bool:
         """Whether the fastest visit to a model is an outlier, as measured and also at full speed, see `stats.is_noisy`."""
         return stats.is_noisy(self.ms(key)) and stats.is_noisy(self._corrected_ms(key))

@@ -31,12 +31,10 @@ def require_output(
     require_file(file, endings)
     if force or not file.exists():
         return
-    if view is None:
-        raise InputError("the file already exists", where=str(file), hint="add --force to replace it, or choose another name")
-    name, is_one = view
-    if not is_one(file):
-        raise InputError(
-            f"a file of this name exists and is not a {name}",
-            where=str(file),
-            hint="add --force to replace it, or choose another name",
-        )
+    problem = "the file already exists"
+    if view is not None:
+        name, is_one = view
+        if is_one(file):
+            return
+        problem = f"a file of this name exists and is not a {name}"
+    raise InputError(problem, where=str(file), hint="add --force to replace it, or choose another name")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from search.images.framing import FRAMINGS
 from search.images.options import MOVES
 from spnas_cli.options import Count, Number, Seed
 from spnas_cli.output import is_main_process
@@ -30,6 +31,14 @@ data_option = click.option(
     required=True,
     help="digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train`, `val` and "
     "`test`; or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar.",
+)
+
+held_out_seed_option = click.option(
+    "--seed",
+    type=Seed(),
+    default=0,
+    show_default=True,
+    help="As in training: decides which images of a folder without `val` are held out.",
 )
 
 skip_option = click.option(
@@ -67,7 +76,7 @@ def framing_option(default: str) -> Callable[[F], F]:
     """`--framing`, whose help states this default."""
     return click.option(
         "--framing",
-        type=click.Choice(["crop", "stretch"]),
+        type=click.Choice(FRAMINGS),
         help="What of a held-out photo the network is given: the square in its centre, or the whole photo made square, as "
         f"MediaPipe does by default. [default: {default}]",
     )

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from tiny import TINY
 
 from latency_db.published import published_table
 from latency_db.table import LatencyTable, Row
@@ -40,19 +41,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 ENDS_WITHIN_S = 10.0
 CTRL_C_WITHIN_S = 10.0
 ROUNDS = 2
-SPACE = """
-name: tiny
-resolution: 16
-image_channels: 1
-classes: 10
-kernels: [3, 5]
-expansions: [3, 6]
-stem: {channels: 8}
-stages:
-  - {layers: 2, channels: 8}
-  - {layers: 1, channels: 16, stride: 2}
-head: {channels: 32}
-"""
 
 
 @dataclass(frozen=True)
@@ -146,10 +134,10 @@ def prepare(folder: Path) -> None:
 
 def write_inputs(folder: Path) -> None:
     """A space, a table of it that is made up, and an architecture."""
-    (folder / "tiny.yaml").write_text(SPACE, encoding="utf-8")
+    (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     # Six models, as each measurement is a process.
-    (folder / "smaller.yaml").write_text(SPACE.replace("  - {layers: 2, channels: 8}\n", ""), encoding="utf-8")
-    space = parse_spec(SPACE, SearchSpace, where="tiny.yaml", is_json=False)
+    (folder / "smaller.yaml").write_text(TINY.replace("  - {layers: 2, channels: 8}\n", ""), encoding="utf-8")
+    space = parse_spec(TINY, SearchSpace, where="tiny.yaml", is_json=False)
     rows = {layer.key: Row(ms=0.01 * number) for number, layer in enumerate(space.layers, start=1)}
     conditions = published_table("pixel1").conditions
     table = LatencyTable(name="tiny", space=space, conditions=conditions, rows=rows, created_at="2026-01-01", source="made up")

@@ -10,7 +10,7 @@ from profiling.cpu_masks import cores_of
 from profiling.errors import InputError, MeasurementError
 from profiling.measurement import DeviceState
 from profiling.phone import probes
-from profiling.phone.probes import Clock, PhoneState
+from profiling.phone.probes import PhoneState
 from profiling.phone.watch import Watched
 
 POLL_S = 5.0
@@ -80,8 +80,7 @@ class Climate:
 
     def beside(self, mask: str, watched: Watched | None = None) -> DeviceState:
         """The last reading, for the cores of this mask, as it is kept beside a run of which this was seen."""
-        full = {core: Clock(allowed_khz=khz) for core, khz in self._full_khz.items()}
-        return self.latest.beside(mask, full, watched)
+        return self.latest.beside(mask, self._full_khz, watched)
 
     def off(self, mask: str) -> list[int]:
         """The cores of a mask that the last reading found off; none for `any`, and where the phone does not report them."""
@@ -116,11 +115,7 @@ class Climate:
             steady = steady + POLL_S if is_steady else 0.0
 
     def _held_back(self, mask: str) -> dict[int, int]:
-        """Those of the cores in use that are allowed less than their full speed, with what they are allowed in kHz."""
-        clocks = self.latest.clocks
-        cores = list(clocks) if mask == "any" else cores_of(mask)
-        allowed = {core: khz for core in cores if core in clocks and (khz := clocks[core].allowed_khz) is not None}
-        return {core: khz for core, khz in allowed.items() if khz < self._full_khz[core]}
+        return self.latest.held_back(mask, self._full_khz)
 
     def _accept(self, held_back: Mapping[int, int]) -> None:
         self._notify(

@@ -101,15 +101,15 @@ class PhoneState:
         online, awake = tuple(core_list(texts["online"])), parse_awake(texts["power"])
         return cls(thermal, parse_clocks(texts["clocks"]), parse_load(texts["load"]), online, awake)
 
-    def beside(self, mask: str, allowed_at_start: Mapping[int, Clock], watched: Watched | None = None) -> DeviceState:
+    def beside(self, mask: str, full_khz: Mapping[int, int], watched: Watched | None = None) -> DeviceState:
         """The same as it is kept beside a measurement.
 
         Args:
             mask: of the cores in use, in hexadecimal, or `any`.
-            allowed_at_start: clocks of a time when the phone was cool.
+            full_khz: by core, the clock that is allowed when nothing holds it back.
             watched: what was seen of the run, whose clocks are not those after its end; None without a run.
         """
-        cores = list(self.clocks) if mask == "any" else cores_of(mask)
+        cores = self._cores(mask)
         used = [self.clocks[core] for core in cores if core in self.clocks]
         if watched is None:
             now = [clock.now_khz for clock in used if clock.now_khz is not None]
@@ -118,22 +118,24 @@ class PhoneState:
             ran_on = watched.ran_on if mask == "any" else cores
             policies = [clock.policy for core, clock in self.clocks.items() if core in ran_on]
             clock_khz = watched.mean_clock_khz(policies)
-        held_back = any(
-            (allowed := self.clocks[core].allowed_khz) is not None
-            and (before := allowed_at_start[core].allowed_khz) is not None
-            and allowed < before
-            for core in cores
-            if core in self.clocks and core in allowed_at_start
-        )
         status = self.thermal.status
         return DeviceState(
             temperature_c=self.thermal.warmest_c,
             thermal_status=status,
             clock_mhz=None if clock_khz is None else clock_khz / 1000,
             governor=" ".join(sorted({clock.governor for clock in used if clock.governor})) or None,
-            throttled=True if held_back else None if status is None else status > 0,
+            throttled=True if self.held_back(mask, full_khz) else None if status is None else status > 0,
             load=self.load,
         )
+
+    def held_back(self, mask: str, full_khz: Mapping[int, int]) -> dict[int, int]:
+        """Those of the cores in use that are allowed less than their full clock, with what they are allowed in kHz."""
+        clocks = {core: self.clocks[core] for core in self._cores(mask) if core in self.clocks}
+        allowed = {core: clock.allowed_khz for core, clock in clocks.items() if clock.allowed_khz is not None}
+        return {core: khz for core, khz in allowed.items() if khz < full_khz.get(core, khz)}
+
+    def _cores(self, mask: str) -> list[int]:
+        return list(self.clocks) if mask == "any" else cores_of(mask)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ MOVES: tuple[Moves, ...] = get_args(Moves)
 
 Split = Literal["held-out", "val", "test", "all"]
 """The images that an accuracy is measured on: what a training holds out, a part, or all of a data set without parts."""
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from profiling.errors import InputError
-from spnas_cli.options import Seed, json_option
+from spnas_cli.options import json_option
 from spnas_cli.output import print_facts, print_json, printable
+from spnas_cli.runs import held_out_seed_option
 
 if TYPE_CHECKING:
     from search.runs.overview import Overview
@@ -19,13 +20,7 @@ CLASSES_SHOWN = 12
 
 @click.command()
 @click.argument("data_name", metavar="NAME|FOLDER")
-@click.option(
-    "--seed",
-    type=Seed(),
-    default=0,
-    show_default=True,
-    help="As in training: decides which images of a folder without `val` are held out.",
-)
+@held_out_seed_option
 @click.option(
     "--thorough",
     is_flag=True,

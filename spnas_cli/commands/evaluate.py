@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from spnas_cli.options import Count, Seed, json_option
+from spnas_cli.options import Count, json_option
 from spnas_cli.output import print_facts, print_json
 from spnas_cli.runs import (
     NO_TOP5,
@@ -15,6 +15,7 @@ from spnas_cli.runs import (
     framing_facts,
     framing_json,
     framing_option,
+    held_out_seed_option,
     skip_option,
     workers_option,
 )
@@ -29,13 +30,7 @@ HARDEST = 3
 @click.command()
 @click.argument("network", metavar="NETWORK", type=click.Path(path_type=Path))
 @data_option
-@click.option(
-    "--seed",
-    type=Seed(),
-    default=0,
-    show_default=True,
-    help="As in training: decides which images of a folder without `val` are held out.",
-)
+@held_out_seed_option
 @click.option(
     "--split",
     type=click.Choice(["val", "test", "all"]),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny import TINY
 
 from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
@@ -24,19 +25,6 @@ stages:
   - {layers: 1, channels: 8, kernel: 3, expansion: 1}
   - {layers: 3, channels: 8}
   - {layers: 2, channels: 16, stride: 2}
-head: {channels: 32}
-"""
-TINY = """
-name: tiny
-resolution: 16
-image_channels: 1
-classes: 10
-kernels: [3, 5]
-expansions: [3, 6]
-stem: {channels: 8}
-stages:
-  - {layers: 2, channels: 8}
-  - {layers: 1, channels: 16, stride: 2}
 head: {channels: 32}
 """
 

@@ -107,13 +107,14 @@ class TestThermal:
 
 class TestDeviceState:
     clocks: ClassVar = {0: Clock(1_800_000, 1_800_000), 1: Clock(2_400_000, 2_850_000)}
+    full_khz: ClassVar = {0: 1_800_000, 1: 2_850_000}
 
     def test_the_clock_is_that_of_the_cores_in_use(self) -> None:
         state = PhoneState(Thermal(0, 30.0, 45.0), self.clocks, 0.5)
-        assert state.beside("1", self.clocks).clock_mhz == 1800
-        assert state.beside("2", self.clocks).clock_mhz == 2400
-        assert state.beside("any", self.clocks).clock_mhz == 2400
-        assert state.beside("1", self.clocks).temperature_c == 45.0
+        assert state.beside("1", self.full_khz).clock_mhz == 1800
+        assert state.beside("2", self.full_khz).clock_mhz == 2400
+        assert state.beside("any", self.full_khz).clock_mhz == 2400
+        assert state.beside("1", self.full_khz).temperature_c == 45.0
 
     @pytest.mark.parametrize(("status", "throttled"), [(None, None), (0, False), (1, True), (6, True)])
     def test_unknown_is_not_fine(self, status: int | None, throttled: bool | None) -> None:
@@ -121,8 +122,8 @@ class TestDeviceState:
 
     def test_clocks_held_back_below_their_start_are_throttling_even_where_the_status_is_unknown(self) -> None:
         now = {0: Clock(1_000_000, 1_800_000), 1: Clock(1_000_000, 1_500_000)}
-        assert PhoneState(Thermal(None), now).beside("2", self.clocks).throttled is True
-        assert PhoneState(Thermal(0), now).beside("1", self.clocks).throttled is False
+        assert PhoneState(Thermal(None), now).beside("2", self.full_khz).throttled is True
+        assert PhoneState(Thermal(0), now).beside("1", self.full_khz).throttled is False
 
 
 class TestCores:

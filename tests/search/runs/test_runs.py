@@ -220,13 +220,19 @@ def test_a_run_that_was_begun_from_random_weights_goes_on_from_them(found, tmp_p
     assert ended.result.origin == "trained for 2 epochs on digits by the recipe mnasnet"
 
 
-def test_other_classes_get_another_classifier(found, tmp_path):
-    run, generator = found[0], torch.Generator().manual_seed(0)
+def write_noise(folder, shape):
+    """Twenty grey images of noise, (height, width), in each of two classes."""
+    generator = torch.Generator().manual_seed(0)
     for name in ("left", "right"):
-        (tmp_path / "images" / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for number in range(20):
-            pixels = torch.randint(256, (12, 12), dtype=torch.uint8, generator=generator)
-            Image.fromarray(pixels.numpy()).save(tmp_path / "images" / name / f"{number}.png")
+            pixels = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(folder / name / f"{number}.png")
+
+
+def test_other_classes_get_another_classifier(found, tmp_path):
+    run = found[0]
+    write_noise(tmp_path / "images", (12, 12))
     told = Notebook()
     options = replace(QUICK, batch_size=8)
     trained = train(run, tmp_path / "images", tmp_path / "run", options=options, listener=told)
@@ -235,12 +241,8 @@ def test_other_classes_get_another_classifier(found, tmp_path):
 
 
 def test_a_training_has_a_framing_and_what_starts_from_it_inherits_it(found, tmp_path):
-    run, generator = found[0], torch.Generator().manual_seed(0)
-    for name in ("left", "right"):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = torch.randint(256, (12, 30), dtype=torch.uint8, generator=generator)
-            Image.fromarray(pixels.numpy()).save(tmp_path / "images" / name / f"{number}.png")
+    run = found[0]
+    write_noise(tmp_path / "images", (12, 30))
     options = replace(QUICK, batch_size=8, epochs=1)
     cropped = train(run, tmp_path / "images", tmp_path / "crop", options=options)
     first = train(run, tmp_path / "images", tmp_path / "first", options=replace(options, framing="stretch"))

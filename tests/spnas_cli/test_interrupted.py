@@ -17,6 +17,7 @@ import interruptions
 import psutil
 import pytest
 from click.testing import CliRunner
+from tiny import TINY
 from waiting import started, until
 
 from profiling.host.lock import FOLDER_VARIABLE, measuring_here
@@ -31,7 +32,7 @@ SOON_S = 20.0
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in with the file of a small space, an empty cache for models and a lock of its own."""
     (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "tiny.yaml").write_text(interruptions.SPACE, encoding="utf-8")
+    (tmp_path / "work" / "tiny.yaml").write_text(TINY, encoding="utf-8")
     (tmp_path / "locks").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "locks"))

@@ -45,7 +45,7 @@ def summary(results: Sequence[Result]) -> str:
     """The tables of the study, in Markdown."""
     trained = _trained(results)
     found, random, uniform = ([each for each in trained if each.name.startswith(kind)] for kind in (FOUND, RANDOM, UNIFORM))
-    if not found or len(random) < 2 or not uniform:
+    if not found or len(random) < 2 or not uniform or len(found[0].accuracies) < 2:
         return "The study has not got far enough for its tables."
     return "\n".join(
         [
@@ -65,17 +65,16 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def _trained(results: Sequence[Result]) -> list[Trained]:
-    by_name: dict[str, list[Result]] = {}
+    """With the seeds that every network was trained with, so that all comparisons are in pairs."""
+    by_name: dict[str, dict[int, Result]] = {}
     for result in results:
         if result.name.partition(" ")[0] in (FOUND, RANDOM, UNIFORM):
-            by_name.setdefault(result.name, []).append(result)
-    seeds = max((len(runs) for runs in by_name.values()), default=0)
+            by_name.setdefault(result.name, {})[result.seed] = result
+    seeds = sorted(set.intersection(*(set(runs) for runs in by_name.values()))) if by_name else []
     return [
-        Trained(
-            name, runs[0].choices, runs[0].predicted_ms, tuple(100 * run.top1 for run in sorted(runs, key=lambda run: run.seed))
-        )
+        Trained(name, first.choices, first.predicted_ms, tuple(100 * runs[seed].top1 for seed in seeds))
         for name, runs in by_name.items()
-        if len(runs) == seeds
+        for first in [next(iter(runs.values()))]
     ]
 
 
@@ -97,17 +96,35 @@ def _networks(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequ
 def _found_against_others(found: Sequence[Trained], random: Sequence[Trained], uniform: Sequence[Trained]) -> list[str]:
     mine, others = np.array([each.mean for each in found]), np.array([each.mean for each in random])
     gain, spread = mine.mean() - others.mean(), others.std(ddof=1)
-    # Were networks found by chance, they would be draws like the random ones; the searches may all have found the same one.
-    p = t.sf(gain / (spread * (1 / len(mine) + 1 / len(others)) ** 0.5), len(others) - 1)
+    # Is a found network better than random ones are on average? Which random ones were drawn is chance, and so is every training.
+    seeds = len(found[0].accuracies)
+    noise = see([each.accuracies for each in random]).paired_sd
+    p = welch(
+        gain, [(spread**2 / len(others), len(others) - 1), (noise**2 / (len(mine) * seeds), (len(others) - 1) * (seeds - 1))]
+    )
+    # Would a random network be as good? Were networks found by chance, they would be draws like the random ones.
+    p_draw = t.sf(gain / (spread * (1 / len(mine) + 1 / len(others)) ** 0.5), len(others) - 1)
     best = max(uniform, key=lambda each: each.mean)
     paired = np.array([each.accuracies for each in found]) - np.array(best.accuracies)
     return [
         f"Found against random: {gain:+.2f} points, {gain / spread:.1f} standard deviations of the random networks' means "
-        f"(p = {p:.2g}, t-test, one-sided, {len(mine)} {'different networks' if len(mine) > 1 else 'network'} "
-        f"against {len(others)}).",
+        f"({len(mine)} {'different networks' if len(mine) > 1 else 'network'} against {len(others)}; better than random ones are "
+        f"on average: p = {p:.2g}; than a random one would be by chance: p = {p_draw:.2g}; t-tests, one-sided).",
         f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=0))} points, "
         "in pairs of the same seed.",
     ]
+
+
+def welch(gain: float, variances: Sequence[tuple[float, int]]) -> float:
+    """The chance of a gain at least this large where there is none, by the t-test of Welch.
+
+    Args:
+        gain: a difference of means.
+        variances: of it, one for each thing that makes it vary, with the degrees of freedom that it was estimated with.
+    """
+    total = sum(variance for variance, _ in variances)
+    freedom = total**2 / sum(variance**2 / free for variance, free in variances)
+    return float(t.sf(gain / total**0.5, freedom))
 
 
 def _shipped(results: Sequence[Result], found: Sequence[Trained]) -> list[str]:

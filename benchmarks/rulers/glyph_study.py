@@ -53,8 +53,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 TARGET = 0.3  # of the way from the fastest to the slowest network
 BAND = 0.01
 RANDOM_NETWORKS = 20
-SEARCH_SEEDS = range(5)
-SEEDS = range(2)
+SEARCHES = 5
+SEEDS = 2
 BATCH = 64
 EPOCHS = 4
 RATE = 0.064  # of searches and trainings, for 256 images
@@ -95,11 +95,13 @@ class GlyphStudy(Study):
         model: predicts latencies.
         file: of the results.
         images: folder of the glyphs; they are rendered into it where it does not exist.
+        searches: with the seeds 0, 1, 2, …
+        seeds: of each training from scratch, likewise.
     """
 
-    def __init__(self, model: RuntimeModel, file: Path, images: Path) -> None:
+    def __init__(self, model: RuntimeModel, file: Path, images: Path, searches: int = SEARCHES, seeds: int = SEEDS) -> None:
         super().__init__(file)
-        self._model, self._images = model, images
+        self._model, self._images, self._searches, self._seeds = model, images, range(searches), range(seeds)
         fastest, slowest = model.range_ms()
         self._target_ms = fastest + TARGET * (slowest - fastest)
 
@@ -113,7 +115,7 @@ class GlyphStudy(Study):
 
     def runs(self) -> Iterator[tuple[str, str, int, Run]]:
         """As `Study.runs`; trainings of found networks once they are found."""
-        for seed in SEARCH_SEEDS:
+        for seed in self._searches:
             yield "search", SHIPPED, seed, partial(self._search, seed)
         networks: dict[str, Architecture] = {}
         for result in sorted(read_results(self._file), key=lambda result: result.seed):
@@ -122,7 +124,7 @@ class GlyphStudy(Study):
                 networks[f"{FOUND} {result.seed}"] = found
         networks |= {f"uniform {name}": each for name, each in uniform_networks(self._model, self._target_ms).items()}
         networks |= self._random
-        for seed, (name, network) in itertools.product(SEEDS, networks.items()):
+        for seed, (name, network) in itertools.product(self._seeds, networks.items()):
             yield "networks", name, seed, partial(self._train, name, network, seed)
 
     def _search(self, seed: int, folder: Path) -> list[Result]:
@@ -191,10 +193,10 @@ def in_order(network: Architecture) -> Architecture:
     return Architecture(space=network.space, choices=tuple(choices))
 
 
-def work(table: Path, results: Path, images: Path) -> None:
+def work(table: Path, results: Path, images: Path, searches: int, seeds: int) -> None:
     """What each process does."""
     torch.set_num_threads(1)
-    GlyphStudy(RuntimeModel(read_table(table)), results, images).run(["search", "networks"])
+    GlyphStudy(RuntimeModel(read_table(table)), results, images, searches, seeds).run(["search", "networks"])
 
 
 def main() -> None:
@@ -203,13 +205,18 @@ def main() -> None:
     parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
     parser.add_argument("--table", type=Path, default=RESULTS / "fashion-mnist-table.json", help="latency table [default: ours]")
     parser.add_argument("--results", type=Path, default=RESULTS / "glyphs.csv", help="results so far [default: ours]")
+    parser.add_argument("--searches", type=int, default=SEARCHES, help=f"how many [default: {SEARCHES}]")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"trainings from scratch of each network [default: {SEEDS}]")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     model = RuntimeModel(read_table(arguments.table))
     load_glyphs(arguments.images, model.space, 0)  # once, before several processes need them
     context = multiprocessing.get_context("spawn")
     workers = [
-        context.Process(target=work, args=(arguments.table, arguments.results, arguments.images))
+        context.Process(
+            target=work,
+            args=(arguments.table, arguments.results, arguments.images, arguments.searches, arguments.seeds),
+        )
         for _ in range(arguments.processes)
     ]
     for worker in workers:

@@ -1,11 +1,14 @@
-"""What the study on the glyph ruler found, as tables."""
+"""What the study on the glyph ruler found, as tables; of several runs of the study together, their seeds one after another.
+
+python benchmarks/rulers/glyph_results.py FILE FILE …
+"""
 
 from __future__ import annotations
 
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from seeing import see
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from study import Result
+from study import Result, read_results
 
 from search.finding.additive import correlation_interval
 
@@ -62,6 +65,15 @@ def summary(results: Sequence[Result]) -> str:
             *_cost(results),
         ]
     )
+
+
+def together(files: Sequence[Path]) -> list[Result]:
+    """The results of several runs of the study; a seed of one is another draw than the same seed of the next."""
+    results: list[Result] = []
+    for file in files:
+        first = max((result.seed for result in results), default=-1) + 1
+        results += [replace(result, seed=first + result.seed) for result in read_results(file)]
+    return results
 
 
 def _trained(results: Sequence[Result]) -> list[Trained]:
@@ -179,3 +191,7 @@ def _interval(differences: Floats) -> str:
         return f"{mean:+.2f}"
     half = t.ppf(0.975, count - 1) * differences.std(ddof=1) / count**0.5
     return f"{mean:+.2f} ± {half:.2f}"
+
+
+if __name__ == "__main__":
+    print(summary(together([Path(file) for file in sys.argv[1:]])))

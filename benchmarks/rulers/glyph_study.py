@@ -114,14 +114,15 @@ class GlyphStudy(Study):
         return load_glyphs(self._images, self._model.space, seed, "val" if choosing else "test")
 
     def runs(self) -> Iterator[tuple[str, str, int, Run]]:
-        """As `Study.runs`; trainings of found networks once they are found."""
+        """As `Study.runs`; trainings of found networks once all are found, since searches may end with the same."""
         for seed in self._searches:
             yield "search", SHIPPED, seed, partial(self._search, seed)
         networks: dict[str, Architecture] = {}
-        for result in sorted(read_results(self._file), key=lambda result: result.seed):
-            found = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
-            if result.name == SHIPPED and found not in networks.values():  # searches may end with the same
-                networks[f"{FOUND} {result.seed}"] = found
+        ends = {result.seed: result.choices for result in read_results(self._file) if result.name == SHIPPED}
+        for seed in self._searches if len(ends) >= len(self._searches) else ():
+            found = Architecture(space=self._model.space, choices=tuple(ends[seed].split()))
+            if found not in networks.values():
+                networks[f"{FOUND} {seed}"] = found
         networks |= {f"uniform {name}": each for name, each in uniform_networks(self._model, self._target_ms).items()}
         networks |= self._random
         for seed, (name, network) in itertools.product(self._seeds, networks.items()):

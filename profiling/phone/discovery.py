@@ -40,15 +40,15 @@ def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], 
     seen = look_around(server)
     if seen.usb is None:
         notify(seen.remarks[-1])
-    routes = [Route("server", device.serial, "") for device in seen.server or ()]
-    served = {route.target for route in routes}
+    routes = [Route("server", device.name, "") for device in seen.server or ()]
+    served = {name for device in seen.server or () for name in (device.serial, device.port, device.name)}
     for phone in seen.usb or ():
-        if phone.serial is None:
-            problem = phone.problem
-            assert problem is not None
-            yield lambda problem=problem: _unreachable(problem.where or "USB", problem)  # type: ignore[misc]
-        elif phone.serial not in served:
-            routes.append(Route("usb", phone.serial, ""))
+        if phone.port in served or phone.name in served:
+            continue
+        if phone.problem:
+            yield lambda phone=phone: _unreachable(phone.port, phone.problem)  # type: ignore[misc]
+        else:
+            routes.append(Route("usb", phone.name, ""))
     routes += [Route("tcp", address, "") for address in addresses if address not in served]
     for route in routes:
         yield lambda route=route: _look_at(route, server, notify)  # type: ignore[misc]

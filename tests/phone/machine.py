@@ -27,6 +27,8 @@ STATE = {
     "battery_c": "27.5",
     "cooling": "0",
     "battery_level": "93",
+    "battery_mv": "4321",
+    "battery_present": "true",
     "wakefulness": "Asleep",
     # The first line of /proc/stat, which stands still: a phone whose load is not known, on a machine that runs tests.
     "stat": "cpu  0 0 0 0 0 0 0 0 0 0",
@@ -188,6 +190,13 @@ class Phone:
         text = "\n".join(f"{khz} {ticks}" for khz, ticks in counts.items())
         for policy in self.sys("devices/system/cpu/cpufreq").glob("policy*"):
             write(policy / "stats" / "time_in_state", text)
+
+    def keep_from_shell(self, *cores: int) -> None:
+        """Takes cores away from all that adbd starts, as a cpuset does, except that `taskset` could get them back."""
+        left = [core for core in range(os.cpu_count() or 1) if core not in cores]
+        self.run(f"taskset -p {sum(1 << core for core in left):x} 1")
+        self.kill_adbd()
+        self._wait_for(self._answers, "the answer of adbd")
 
     def park(self, *cores: int) -> None:
         """Switches cores off, and removes their files as many phones do; with none, switches all on."""

@@ -6,7 +6,6 @@ packages/modules/adb/SERVICES.TXT): four hexadecimal digits of length, a request
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import shlex
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from profiling.adb.link import LinkLostError
+from profiling.adb.server_address import ServerAddress, server_address
 from profiling.errors import NoDeviceError
 
 TIMEOUT_S = 10.0
@@ -73,20 +73,19 @@ class AdbServer:
     """A running adb server. It is never started from here.
 
     Args:
-        address: HOST:PORT; ANDROID_ADB_SERVER_ADDRESS and ANDROID_ADB_SERVER_PORT, or 127.0.0.1:5037, by default.
+        address: HOST and PORT; what adb's variables of the environment say by default, see `server_address`.
+
+    Raises:
+        InputError: these variables cannot be read.
     """
 
     def __init__(self, address: tuple[str, int] | None = None) -> None:
-        environment = os.environ
-        self._address = address or (
-            environment.get("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1"),
-            int(environment.get("ANDROID_ADB_SERVER_PORT", "5037")),
-        )
+        self._address = ServerAddress(*address) if address else server_address()
 
     @property
     def description(self) -> str:
         """For messages."""
-        return f"adb server {self._address[0]}:{self._address[1]}"
+        return f"adb server {self._address}"
 
     def devices(self) -> list[ServerDevice]:
         """The phones that it knows.
@@ -115,7 +114,7 @@ class AdbServer:
             OSError: no server runs, or it went away.
             AdbServerError: it refuses one of them.
         """
-        connection = socket.create_connection(self._address, timeout=timeout_s)
+        connection = self._address.connect(timeout_s)
         try:
             for service in services:
                 data = service.encode()

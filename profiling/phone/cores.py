@@ -30,6 +30,7 @@ class PhoneCores:
     def __init__(self, connection: Connection, texts: Mapping[str, str], *, notify: Callable[[str], None]) -> None:
         self._connection, self._notify = connection, notify
         self._chosen: dict[str, str] = {}
+        self._can_pin = bool(texts["taskset"])
         self._read(texts)
 
     def choose(self, wanted: str) -> str:
@@ -40,6 +41,12 @@ class PhoneCores:
                 ones wanted.
         """
         if wanted not in self._chosen:
+            if wanted != "any" and not self._can_pin:
+                raise InputError(
+                    "the phone has no program `taskset`, which keeps a process on its cores",
+                    where=self._connection.serial,
+                    hint="use --cores any",
+                )
             if wanted != "any" and self._off:
                 self._wake_all()
             elif self._barred:

@@ -108,7 +108,7 @@ class AdbDevice:
             texts = {name: reply.text for name, reply in identity.items()}
             self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
-            self._tool = self._find_tool(tool)
+            self._tool = self._find_tool(tool, probes.parse_page_bytes(texts["pages"]))
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
             self._files = PhoneFiles(self._connection)
@@ -281,11 +281,11 @@ class AdbDevice:
         if saver:
             self._notify(f"{self.name}: battery saver is on, which lowers the clocks; turn it off")
 
-    def _find_tool(self, tool: str) -> BenchmarkBinary:
+    def _find_tool(self, tool: str, page_bytes: int | None) -> BenchmarkBinary:
         abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
         if not abis:
             raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
-        found = benchmark_binary.find(tool, abis)
+        found = benchmark_binary.find(tool, abis, page_bytes=page_bytes)
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found
 

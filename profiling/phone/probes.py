@@ -35,6 +35,8 @@ IDENTITY_PROBES = {
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
     **CORES_PROBES,
     "stat": STAT_PROBE,
+    "pages": "getconf PAGE_SIZE 2>/dev/null || grep -m 1 KernelPageSize /proc/self/smaps",
+    "taskset": "command -v taskset",
 }
 STATE_PROBES = {
     "thermal": "dumpsys thermalservice",
@@ -237,6 +239,14 @@ def parse_busy(before: str, after: str) -> float | None:
         return None
     worked, passed = then[0] - first[0], then[1] - first[1]
     return worked / passed if 0 <= worked <= passed and passed > 0 else None
+
+
+def parse_page_bytes(text: str) -> int | None:
+    """The size of a memory page: a number of bytes, or `KernelPageSize: 16 kB`."""
+    found = re.fullmatch(r"\s*(?:KernelPageSize:\s*(?P<kib>\d+) kB|(?P<bytes>\d+))\s*", text, re.ASCII)
+    if found is None:
+        return None
+    return int(found["kib"]) * 1024 if found["kib"] else int(found["bytes"])
 
 
 def parse_battery(text: str) -> Battery:

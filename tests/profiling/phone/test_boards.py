@@ -22,7 +22,7 @@ class TestNoBattery:
         "battery",
         [
             {"battery_present": "false", "battery_level": "0"},
-            {"battery_present": "no service"},
+            {"absent_services": "battery"},
         ],
     )
     def test_a_device_without_one_is_measured(
@@ -94,3 +94,16 @@ def test_an_emulator_is_named_as_what_it_is(open_device: Open, phone: Phone, not
     device = open_device()
     assert device.conditions(QUICK).product == "Test Phone (emulator)"
     assert f"{device.name}: an emulator: its figures are those of the computer that it runs on, not of a phone" in notes
+
+
+def test_android_7_has_fewer_tools_and_services(
+    open_device: Open, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    phone.become_android_7()
+    (listed,) = list_phones([phone.address], server=NO_SERVER)
+    assert (listed.state, listed.temperature_c) == ("ready", 36.2)
+    device = open_device()
+    state = device.run(models[0], replace(QUICK, cores="1")).state
+    assert (state.temperature_c, state.thermal_status, state.flag) == (36.2, None, None)
+    device.push(models)  # checked by MD5
+    assert f"{device.name}: the phone does not report whether it is throttled" in notes

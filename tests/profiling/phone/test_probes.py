@@ -25,6 +25,7 @@ from profiling.phone.probes import (
     parse_cores,
     parse_free_kib,
     parse_load,
+    parse_page_bytes,
     parse_properties,
     parse_thermal,
     parse_zones,
@@ -302,6 +303,20 @@ class TestOtherTexts:
     def test_emulators(self, properties: dict[str, str], emulator: bool) -> None:
         assert is_emulator(properties) is emulator
         assert describe_product({"ro.product.model": "M", **properties}) == ("M (emulator)" if emulator else "M")
+
+    @pytest.mark.parametrize(
+        ("text", "page_bytes"),
+        [
+            ("4096", 4096),
+            ("16384\n", 16384),
+            ("KernelPageSize:       16 kB", 16384),
+            ("grep: /proc/self/smaps: Permission denied", None),
+            ("sh: getconf: not found", None),
+            ("", None),
+        ],
+    )
+    def test_the_size_of_a_memory_page(self, text: str, page_bytes: int | None) -> None:
+        assert parse_page_bytes(text) == page_bytes
 
     def test_wakefulness(self) -> None:
         assert parse_awake("  mWakefulness=Awake") is True

@@ -15,8 +15,13 @@ from profiling.errors import DeviceLostError, NoDeviceError
 BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 # A call that always breaks the link would otherwise be repeated forever.
 LOSSES_PER_CALL = 5
+# Boards often have no serial number. The last of these is made with the first start, and stays.
+_SERIAL = """for each in 'getprop ro.serialno' 'getprop ro.boot.serialno' 'settings get secure android_id'; do
+    found=$($each 2>/dev/null)
+    case $found in ''|unknown|null) ;; *) echo "$found"; break ;; esac
+done"""
 _IDENTITY = {
-    "serial": "getprop ro.serialno",
+    "serial": _SERIAL,
     "booted": "getprop sys.boot_completed",
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
 }

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from profiling.adb.server import AdbServer, AdbServerError, ServerDevice, connect_server
+from profiling.adb.server import (
+    AdbServer,
+    AdbServerError,
+    ServerDevice,
+    connect_server,
+    find_device,
+    is_place,
+    is_service,
+)
 from profiling.adb.tcp import connect_tcp
 from profiling.adb.transport import Transport
 from profiling.errors import NoDeviceError
@@ -97,9 +106,9 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
         return Route("server", name, "--via asks for it")
     if via == "usb":
         return Route("usb", name, "--via asks for it")
-    if any(device.serial == name for device in seen.server or ()):
-        return Route("server", name, "a running adb server has this phone")
-    if any(phone.serial == name for phone in seen.usb or ()):
+    if device := find_device(name, seen.server or ()):
+        return Route("server", device.name, "a running adb server has this phone")
+    if any(name in (phone.serial, phone.port) for phone in seen.usb or ()):
         return Route("usb", name, "it is on USB, and no adb server holds it")
     if is_address(name):
         return Route("tcp", name, "the name is an address")
@@ -123,7 +132,13 @@ def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -
 
 
 def is_address(name: str) -> bool:
-    """Whether a name is HOST[:PORT] rather than a serial number, which has neither dots nor colons."""
+    """Whether a name is HOST[:PORT].
+
+    Serial numbers have neither dots nor colons. Services of Wireless debugging and USB ports have, and only an adb server or USB
+    knows these.
+    """
+    if is_service(name) or is_place(name):
+        return False
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:
@@ -132,8 +147,8 @@ def is_address(name: str) -> bool:
 
 
 def _the_only_one(via: Via, seen: Seen) -> str:
-    served = [device.serial for device in seen.server or () if via in ("auto", "server")]
-    plugged = [phone.serial for phone in seen.usb or () if phone.serial and via in ("auto", "usb")]
+    served = [device.name for device in seen.server or () if via in ("auto", "server")]
+    plugged = [phone.name for phone in seen.usb or () if not phone.problem and via in ("auto", "usb")]
     names = list(dict.fromkeys([*served, *plugged]))
     if len(names) == 1:
         return names[0]
@@ -145,6 +160,6 @@ def _the_only_one(via: Via, seen: Seen) -> str:
 
 
 def _names(seen: Seen) -> str:
-    served = [f"{d.serial} ({d.product or d.state}, adb server)" for d in seen.server or ()]
-    plugged = [f"{phone.serial or 'unreadable'} (USB)" for phone in seen.usb or ()]
+    served = [f"{shlex.quote(d.name)} ({d.product or d.state}, adb server)" for d in seen.server or ()]
+    plugged = [f"{'unreadable' if phone.problem else phone.name} (USB)" for phone in seen.usb or ()]
     return ", ".join([*served, *plugged]) or "none"

@@ -6,14 +6,17 @@ packages/modules/adb/SERVICES.TXT): four hexadecimal digits of length, a request
 
 from __future__ import annotations
 
-import os
+import re
 import select
+import shlex
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from profiling.adb.link import LinkLostError
+from profiling.adb.server_address import ServerAddress, server_address
 from profiling.errors import NoDeviceError
 
 TIMEOUT_S = 10.0
@@ -29,34 +32,60 @@ class ServerDevice:
     """A line of `adb devices -l`.
 
     Attributes:
-        serial: what adb calls it, HOST:PORT for a phone on the network.
+        serial: what adb calls it: HOST:PORT or the name of its service for a phone on the network; empty where it has none.
         state: `device` when it is ready; `unauthorized`, `offline`, `recovery`, `sideload`, `no permissions`...
         product: what its maker calls it (adb: its model), with `_` for blanks; empty when the phone has not reported it.
+        port: its USB port, such as `usb:1-3`; empty for others, and on Windows.
+        transport_id: the number that the server gave it, anew with each connection.
+        shares_serial: whether another phone of the server has the same serial number.
     """
 
     serial: str
     state: str
     product: str
+    port: str = ""
+    transport_id: str = ""
+    shares_serial: bool = False
+
+    @property
+    def name(self) -> str:
+        """What `--device` takes for this phone and no other: its serial number, or where it is plugged in."""
+        if self.serial and not self.shares_serial:
+            return self.serial
+        return self.port or (f"{_BY_ID}{self.transport_id}" if self.transport_id else _NO_SERIAL)
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is a name of it, which another phone may share."""
+        return name in (self.serial, self.port, f"{_BY_ID}{self.transport_id}")
+
+    def is_known_as(self, name: str) -> bool:
+        """Whether a name is its serial number, or another name of its service, which changes when it connects again."""
+        here, there = _SERVICE.fullmatch(self.serial), _SERVICE.fullmatch(name)
+        return here is not None and (name == here["serial"] or (there is not None and here["instance"] == there["instance"]))
+
+
+_BY_ID, _NO_SERIAL = "transport_id:", "(no serial number)"
+# A phone with Wireless debugging: adb-SERIAL-RANDOM, with a number where the network knows that name already.
+_SERVICE = re.compile(r"(?P<instance>adb-(?P<serial>.+)-[^-]+?)(?: \(\d+\))?(?P<type>\._adb[\w-]*\._tcp\.?)")
 
 
 class AdbServer:
     """A running adb server. It is never started from here.
 
     Args:
-        address: HOST:PORT; ANDROID_ADB_SERVER_ADDRESS and ANDROID_ADB_SERVER_PORT, or 127.0.0.1:5037, by default.
+        address: HOST and PORT; what adb's variables of the environment say by default, see `server_address`.
+
+    Raises:
+        InputError: these variables cannot be read.
     """
 
     def __init__(self, address: tuple[str, int] | None = None) -> None:
-        environment = os.environ
-        self._address = address or (
-            environment.get("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1"),
-            int(environment.get("ANDROID_ADB_SERVER_PORT", "5037")),
-        )
+        self._address = ServerAddress(*address) if address else server_address()
 
     @property
     def description(self) -> str:
         """For messages."""
-        return f"adb server {self._address[0]}:{self._address[1]}"
+        return f"adb server {self._address}"
 
     def devices(self) -> list[ServerDevice]:
         """The phones that it knows.
@@ -67,7 +96,7 @@ class AdbServer:
         """
         with self.request("host:devices-l") as connection:
             lines = _text(connection).splitlines()
-        return [_parse_device(line) for line in lines]
+        return parse_devices(lines)
 
     def reconnect(self, serial: str) -> None:
         """Makes it reconnect to a phone on the network, which it forgets when the phone disconnects.
@@ -85,7 +114,7 @@ class AdbServer:
             OSError: no server runs, or it went away.
             AdbServerError: it refuses one of them.
         """
-        connection = socket.create_connection(self._address, timeout=timeout_s)
+        connection = self._address.connect(timeout_s)
         try:
             for service in services:
                 data = service.encode()
@@ -101,18 +130,20 @@ class AdbServer:
 class ServerLink:
     """Keeps the protocol `profiling.adb.link.Link` for one phone of an adb server."""
 
-    def __init__(self, server: AdbServer, serial: str) -> None:
-        self._server, self._serial = server, serial
+    def __init__(self, server: AdbServer, name: str) -> None:
+        self._server, self._name = server, name
 
     @property
     def description(self) -> str:
         """The connection in words."""
-        return f"{self._serial} through the {self._server.description}"
+        return f"{self._name} through the {self._server.description}"
 
     def open(self, service: str, timeout_s: float) -> ServerStream:
         """Opens a service; see `Link`."""
+        by_id = self._name.startswith(_BY_ID)
+        phone = f"host:transport-id:{self._name.removeprefix(_BY_ID)}" if by_id else f"host:transport:{self._name}"
         with _translated(self.description):
-            connection = self._server.request(f"host:transport:{self._serial}", service, timeout_s=timeout_s)
+            connection = self._server.request(phone, service, timeout_s=timeout_s)
         return ServerStream(connection, self.description)
 
     def close(self) -> None:
@@ -150,27 +181,51 @@ class ServerStream:
         self._connection.close()
 
 
-def connect_server(serial: str, server: AdbServer) -> ServerLink:
-    """The phone that a running adb server knows by this serial number or HOST:PORT.
+def connect_server(name: str, server: AdbServer) -> ServerLink:
+    """The phone that a running adb server knows by this name: see `ServerDevice`, or HOST:PORT.
 
     Raises:
-        NoDeviceError: no server runs, it knows no such phone, or that is not ready.
+        NoDeviceError: no server runs, it knows no such phone or several, or that is not ready.
     """
     try:
-        if not any(device.serial == serial for device in server.devices()) and ":" in serial:
-            server.reconnect(serial)
-        known = {device.serial: device for device in server.devices()}
+        if not find_device(name, server.devices()) and (is_service(name) or (":" in name and not is_place(name))):
+            server.reconnect(name)
+        known = server.devices()
     except OSError as error:
         raise NoDeviceError(
             "no adb server is running", where=server.description, hint="start one with `adb start-server`"
         ) from error
     except AdbServerError as error:
         raise NoDeviceError(f"the adb server answers: {error}", where=server.description, hint="try `adb kill-server`") from error
-    if serial not in known:
-        there = ", ".join(f"{device.serial} ({device.state})" for device in known.values()) or "none"
-        raise NoDeviceError("the adb server does not know this phone", where=serial, hint=f"it knows: {there}")
-    refuse_unready(known[serial])
-    return ServerLink(server, serial)
+    device = find_device(name, known)
+    if device is None:
+        there = ", ".join(f"{shlex.quote(each.name)} ({each.state})" for each in known) or "none"
+        raise NoDeviceError("the adb server does not know this phone", where=name, hint=f"it knows: {there}")
+    refuse_unready(device)
+    return ServerLink(server, device.name)
+
+
+def find_device(name: str, known: Sequence[ServerDevice]) -> ServerDevice | None:
+    """The phone of this name, if there is one.
+
+    Raises:
+        NoDeviceError: there are several.
+    """
+    found = [device for device in known if device.is_called(name)] or [device for device in known if device.is_known_as(name)]
+    if len(found) > 1:
+        choices = ", ".join(f"{shlex.quote(device.name)} ({device.product or device.state})" for device in found)
+        raise NoDeviceError("several phones have this serial number", where=name, hint=f"choose one with --device: {choices}")
+    return found[0] if found else None
+
+
+def is_service(name: str) -> bool:
+    """Whether this is a name of Wireless debugging, which an adb server finds on the network."""
+    return "._adb" in name
+
+
+def is_place(name: str) -> bool:
+    """Whether this says where a phone is plugged in."""
+    return name.startswith(("usb:", _BY_ID))
 
 
 def refuse_unready(device: ServerDevice) -> None:
@@ -178,7 +233,7 @@ def refuse_unready(device: ServerDevice) -> None:
     if device.state == READY:
         return
     problem, hint = STATES.get(device.state, (f"the adb server reports its state as {device.state!r}", "boot it into Android"))
-    raise NoDeviceError(problem, where=device.serial, hint=hint)
+    raise NoDeviceError(problem, where=device.name, hint=hint)
 
 
 STATES = {
@@ -203,12 +258,28 @@ def _translated(description: str) -> Iterator[None]:
         raise LinkLostError(f"the link broke: {error}", where=description) from error
 
 
+def parse_devices(lines: Sequence[str]) -> list[ServerDevice]:
+    """The lines of `adb devices -l`."""
+    devices = [_parse_device(line) for line in lines if line.strip()]
+    count = Counter(device.serial for device in devices)
+    return [replace(device, shares_serial=count[device.serial] > 1) for device in devices]
+
+
 def _parse_device(line: str) -> ServerDevice:
-    serial, _, rest = line.partition(" ")
-    words = rest.split()
-    fields = dict(word.split(":", 1) for word in words if ":" in word)
-    state = "no permissions" if rest.strip().startswith("no permissions") else words[0] if words else "unknown"
-    return ServerDevice(serial, state, fields.get("model", ""))
+    """One line: a serial number, in which blanks may stand, a state, of several words for "no permissions", and fields."""
+    head, *_ = _FIELDS.split(line, maxsplit=1)
+    fields = line[len(head) :]
+    found = re.fullmatch(r"(?P<serial>.*?)\s+(?P<state>no permissions\b.*|\S+)\s*", head)
+    serial, state = (found["serial"], found["state"]) if found else (head.strip(), "unknown")
+    if state.startswith("no permissions"):
+        state = "no permissions"
+    values = dict(re.findall(r"\s(usb|model|transport_id):(\S+)", fields))
+    port = f"usb:{values['usb']}" if "usb" in values else ""
+    serial = "" if serial == _NO_SERIAL else serial
+    return ServerDevice(serial, state, values.get("model", ""), port, values.get("transport_id", ""))
+
+
+_FIELDS = re.compile(r"\s+(?=(?:usb|product|model|device|transport_id):)")
 
 
 def _text(connection: socket.socket) -> str:

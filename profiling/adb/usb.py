@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import usb1
 from adb_shell import exceptions
@@ -69,34 +70,56 @@ class WholeUsbTransport(UsbTransport):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class UsbPhone:
-    """A USB interface of adb: its serial number, or why that cannot be read."""
+    """A USB interface of adb: its serial number, or why that cannot be read; both are None where it has no serial number.
+
+    `shares_serial` is whether another phone on USB has the same one.
+    """
 
     serial: str | None
     problem: NoDeviceError | None
     transport: WholeUsbTransport
+    shares_serial: bool = False
+
+    @property
+    def port(self) -> str:
+        """Where it is plugged in, as the adb server calls it: `usb:1-3.2`."""
+        bus, *ports = self.transport.port_path
+        return f"usb:{bus}-{'.'.join(map(str, ports))}"
+
+    @property
+    def name(self) -> str:
+        """What `--device` takes for this phone and no other."""
+        return self.serial if self.serial and not self.shares_serial else self.port
 
 
 def list_usb() -> list[UsbPhone]:
     """Every phone on USB with debugging on. One that cannot be opened does not hide the others."""
-    return list(_phones())
+    phones = list(_phones())
+    count = Counter(phone.serial for phone in phones)
+    return [replace(phone, shares_serial=count[phone.serial] > 1) for phone in phones]
 
 
-def connect_usb(serial: str, *, notify: Callable[[str], None]) -> PacketLink:
-    """The phone with this serial number.
+def connect_usb(name: str, *, notify: Callable[[str], None]) -> PacketLink:
+    """The phone with this serial number, or at this port (`usb:1-3`).
 
     Raises:
-        NoDeviceError: it is not there, or cannot be opened.
+        NoDeviceError: it is not there, there are several, or it cannot be opened.
     """
     phones = list_usb()
-    for phone in phones:
-        if phone.serial == serial:
-            return connect(phone.transport, f"USB {serial}", notify=notify)
+    found = [phone for phone in phones if name in (phone.serial, phone.port)]
+    if len(found) > 1:
+        choices = ", ".join(phone.name for phone in found)
+        raise NoDeviceError("several phones have this serial number", where=name, hint=f"choose one with --device: {choices}")
+    for phone in found:
+        if phone.problem is not None:
+            raise phone.problem
+        return connect(phone.transport, f"USB {name}", notify=notify)
     unreadable = [phone.problem for phone in phones if phone.problem]
     if unreadable:
         raise unreadable[0]
     raise NoDeviceError(
         "no phone with this serial number is on USB",
-        where=serial,
+        where=name,
         hint="check the cable (some only charge) and that USB debugging is on in Developer options",
     )
 
@@ -105,7 +128,7 @@ def _phones() -> Iterator[UsbPhone]:
     for transport in WholeUsbTransport._find_devices(interface_matcher(CLASS, SUBCLASS, PROTOCOL)):
         place = "USB " + ".".join(map(str, transport.port_path))
         try:
-            yield UsbPhone(transport.serial_number, None, transport)
+            yield UsbPhone(transport.serial_number or None, None, transport)
         except usb1.USBError as error:
             yield UsbPhone(None, _in_words(error, place), transport)
 

@@ -25,6 +25,7 @@ BASE_URL = "https://storage.googleapis.com/litert/binaries"
 DEFAULT_VERSION = "2.2.0"
 SIZE_LIMIT = 200 * 2**20
 
+_PT_LOAD = 1
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?([a-z0-9.+-]*)|nightly|latest")
 _OFFLINE_HINT = "without a network, fetch the file elsewhere and give it with --benchmark-tool FILE"
 
@@ -74,6 +75,7 @@ def find(
     tool: str,
     abis: Sequence[str],
     *,
+    page_bytes: int | None = None,
     cache: Path | None = None,
     base_url: str = BASE_URL,
     context: ssl.SSLContext | None = None,
@@ -85,6 +87,7 @@ def find(
     Args:
         tool: a file, or a version of LiteRT (`2.2.0`, `nightly`, `latest`) to download once and keep.
         abis: the device's ABIs, best first (`ro.product.cpu.abilist`).
+        page_bytes: size of its memory pages; None where it is unknown.
         cache: where downloads are kept; the user's cache folder by default.
         base_url, context: where official builds are, and what certificates are trusted.
         timeout_s: for each answer of the server.
@@ -102,7 +105,7 @@ def find(
                 hint=f"give a file, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it",
             )
         content = read_bytes(path, SIZE_LIMIT)
-        check(content, abis, where=str(path))
+        check(content, abis, where=str(path), page_bytes=page_bytes)
         return BenchmarkBinary(path, _sha256(content))
     platform = _official_platform(abis)
     kept = (cache or user_cache_path("spnas") / "benchmark_model") / tool / platform / "benchmark_model"
@@ -112,11 +115,12 @@ def find(
         content = _fetch(url, context, timeout_s, progress)
         check(content, abis, where=url)
         sha256 = _keep(content, kept)
+    check(read_bytes(kept, SIZE_LIMIT), abis, where=str(kept), page_bytes=page_bytes)
     return BenchmarkBinary(kept, sha256, tool)
 
 
-def check(content: bytes, abis: Sequence[str], *, where: str) -> None:
-    """Whether a device with these ABIs can execute this, by the first 20 bytes of its ELF header.
+def check(content: bytes, abis: Sequence[str], *, where: str, page_bytes: int | None = None) -> None:
+    """Whether a device with these ABIs, and memory pages of this size, can execute this, by its ELF header.
 
     Raises:
         InputError: says what it is instead.
@@ -137,6 +141,29 @@ def check(content: bytes, abis: Sequence[str], *, where: str) -> None:
         raise InputError(
             f"the benchmark tool is built for {built_for}, and the device runs {', '.join(abis)}", where=where, hint=hint
         )
+    alignment = _load_alignment(content, bits, order)
+    if page_bytes is not None and alignment is not None and alignment < page_bytes:
+        raise InputError(
+            f"the benchmark tool is linked for memory pages of {alignment / 1024:g} KiB, and the device has pages of "
+            f"{page_bytes / 1024:g} KiB",
+            where=where,
+            hint=f"use another build, linked with -Wl,-z,max-page-size={page_bytes}; a static one is no remedy by itself",
+        )
+
+
+def _load_alignment(content: bytes, bits: int, order: str) -> int | None:
+    """The least `p_align` in bytes of the segments that are loaded; None where the ELF header leads to none."""
+    word, places = ("Q", (32, 54)) if bits == 64 else ("I", (28, 42))
+    try:
+        (table,) = struct.unpack_from(f"{order}{word}", content, places[0])
+        size, count = struct.unpack_from(f"{order}HH", content, places[1])
+        heads = [table + number * size for number in range(count)]
+        loaded = [at for at in heads if struct.unpack_from(f"{order}I", content, at) == (_PT_LOAD,)]
+        alignments = [struct.unpack_from(f"{order}{word}", content, at + (48 if bits == 64 else 28))[0] for at in loaded]
+    except (struct.error, OverflowError):  # cut off, or nonsense
+        return None
+    # 0 and 1 mean none.
+    return min((each for each in alignments if each > 1), default=None)
 
 
 def _what_else(head: bytes) -> str:

@@ -10,6 +10,8 @@ from profiling.errors import ToolOutputError
 # Every reason for which an output holds no valid result, with the next step. docs/benchmark-model.md explains each.
 NEXT_STEPS = {
     "not found": "the tool is no longer on the device; run again to push it again",
+    "no taskset": "this system cannot keep a process on some of its cores: use --cores any",
+    "page size": "use another build of benchmark_model, linked for pages of 16 KiB; a static one is no remedy by itself",
     "not executable": "the folder must be on a file system that allows execution: use /data/local/tmp",
     "wrong architecture": "use the benchmark_model built for the device's ABI",
     "missing library": "use a statically linked benchmark_model, such as the official ones",
@@ -20,11 +22,11 @@ NEXT_STEPS = {
     "fallback": "choose another --delegate, or use a benchmark_model built with this one",
     "invocation failed": "choose another --delegate or another version of the tool",
     "usage": "use another version of benchmark_model: this one does not know the flags",
-    "illegal instruction": "use a benchmark_model built for this CPU: this one uses instructions that the CPU lacks",
+    "illegal instruction": "use another version of benchmark_model, or another --delegate: the CPU lacks instructions it uses",
     "killed": "the device ran out of memory or ended the process: close apps, or measure a smaller model",
     "stopped": "run again; the process was ended from outside",
     "crash": "run again; if it happens again, use another version of the tool or another --delegate",
-    "failed": "run the tool by hand with `adb shell` to see its full output",
+    "failed": "choose another --delegate or version of the tool, or run it by hand with `adb shell` to see its full output",
     "truncated": "run again; the output arrived incomplete",
     "no runs": "ask for at least one run with --runs",
     "contradiction": "run again; the output mixes several runs or lost lines on its way",
@@ -44,6 +46,13 @@ _SHELL = r"(?im)^(?:\S+: line \d+: +\d+ |zsh: )?(?:{})(?=\s*$|\s+\(core dumped\)
 _SIGNS = tuple(
     (reason, re.compile(sign))
     for reason, sign in (
+        # Of the program that starts the tool, in the words of several shells; "taskset: exec FILE: ..." is about the tool.
+        (
+            "no taskset",
+            r"(?m)(?:^|[\s:])taskset: (?:(?:inaccessible or |command |applet )?not found|(?:can't execute: )?Permission denied)"
+            r"|command not found: taskset|Unknown command taskset|[‘']taskset[’']: No such file",
+        ),
+        ("page size", r"program alignment \(\d+\) cannot be smaller than system page size"),
         ("missing library", r"CANNOT LINK EXECUTABLE|error while loading shared libraries|Library not loaded:"),
         ("wrong architecture", r"not executable: \d+-bit|[Ee]xec format error|cannot execute binary file|[Bb]ad CPU type"),
         ("core mask", r"(?m)^taskset: .*(?:affinity|mask|Invalid argument)"),
@@ -55,9 +64,12 @@ _SIGNS = tuple(
         ),
         ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
         ("fallback", r"Disallowed CPU fallback detected"),
-        ("delegate refused", r"Failed to apply \w+ delegate"),
+        (
+            "delegate refused",
+            r"Failed to apply \w+ delegate|Failed to compile model|full delegation and CPU acceleration are incompat",
+        ),
         ("invocation failed", r"[Ff]ailed to invoke|\bRun failed\b"),
-        ("usage", r"usage: \S+ <flags>|Failed to parse flag"),
+        ("usage", r"usage: \S+ <flags>|Failed to parse flag|(?i:unknown|unrecognized) (?:command[- ]line )?(?:flag|option)\b"),
         ("illegal instruction", _SHELL.format("illegal instruction")),
         ("killed", _SHELL.format("killed")),
         ("stopped", _SHELL.format("terminated|hangup|interrupt")),
@@ -66,6 +78,18 @@ _SIGNS = tuple(
         ("failed", r"Benchmarking failed\.|\bFATAL: "),
     )
 )
+
+_ABORT = 6
+# An error in the words of the tool, of logcat or of abseil, without its severity and source file.
+_ERROR = re.compile(
+    r"(?m)^(?:(?:.*\s)?(?:ERROR|FATAL|E/\w+\s*\(\s*\d+\)|[EF] \w+ *): |[EF]\d{4} [^]\n]*\] )"
+    r"(?:\[[^]\n]*\] ?)?(?P<words>\S.*?)\s*$"
+)
+# An abort that a heap in disorder or a lack of memory causes may pass.
+_BAD_HEAP = re.compile(r"(?i)scudo|bad_alloc|corrupt|out of memory|double free")
+_SUMS_UP = re.compile(r"Benchmarking failed\.")
+_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*\S)")
+_DELEGATE_FLAG = re.compile(r"--use_(?:gpu|nnapi|npu)=true")
 
 _XNNPACK_RAN = re.compile(
     r"Created TensorFlow Lite XNNPACK delegate|Explicitly applied XNNPACK delegate|delegate \(TfLiteXNNPackDelegate\)"
@@ -101,12 +125,15 @@ def refuse_failure(text: str, exit_code: int) -> None:
     """
     for reason, sign in _SIGNS:
         if found := sign.search(text):
-            raise failure(reason, f"benchmark_model failed: {_line_around(text, found)}")
+            raise _failure_at(reason, text, found)
     if exit_code == 126:
         raise failure("not executable", "the shell may not execute benchmark_model (exit code 126)")
     if exit_code == 127:
         raise failure("not found", "the shell does not find benchmark_model (exit code 127)")
     number = -exit_code if exit_code < 0 else exit_code - 128
+    errors = _errors(text)
+    if number == _ABORT and errors:
+        raise failure("failed", f"benchmark_model failed: {errors[-1]}{_unknown_flags(text)}")
     if 0 < number <= 64:
         raise failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
     if exit_code != 0:
@@ -114,9 +141,41 @@ def refuse_failure(text: str, exit_code: int) -> None:
         raise failure("failed", f"benchmark_model ended with exit code {exit_code}: {last_line}")
 
 
+def _failure_at(reason: str, text: str, found: re.Match[str]) -> ToolOutputError:
+    """The error that a sign shows, in the words of the tool: where these say little, in those of the errors above."""
+    line, errors = _line_around(text, found), _errors(text[: _line_start(text, found)])
+    if error := _ERROR.match(line):
+        line = error["words"]
+    aborted = reason == "crash" and "abort" in found[0].lower()
+    if errors and aborted:  # it gave up of its own accord, and will again
+        reason, line = "failed", errors[-1]
+    elif errors and _SUMS_UP.search(line):
+        line = errors[-1]
+    elif errors and reason == "delegate refused":
+        line = f"{errors[-1]}; {line}"
+    unknown = _unknown_flags(text)
+    if _DELEGATE_FLAG.search(unknown):
+        reason = "fallback"
+    return failure(reason, f"benchmark_model failed: {line}{unknown}")
+
+
+def _errors(text: str) -> list[str]:
+    """What the tool printed as errors; nothing where they tell of a heap in disorder, for what follows from that is chance."""
+    words = [found["words"] for found in _ERROR.finditer(text) if not _SUMS_UP.search(found[0])]
+    return [] if _BAD_HEAP.search(text) else [each[:200] for each in words]
+
+
+def _unknown_flags(text: str) -> str:
+    found = _UNKNOWN_FLAGS.search(text)
+    return f" (it does not know {found[1][:200]})" if found else ""
+
+
+def _line_start(text: str, found: re.Match[str]) -> int:
+    return text.rfind("\n", 0, found.end()) + 1
+
+
 def _line_around(text: str, found: re.Match[str]) -> str:
-    start = text.rfind("\n", 0, found.end()) + 1
-    return text[start:].partition("\n")[0].strip()[:200]
+    return text[_line_start(text, found) :].partition("\n")[0].strip()[:200]
 
 
 def refuse_other_delegate(text: str, delegate: Delegate) -> None:
@@ -133,4 +192,5 @@ def refuse_other_delegate(text: str, delegate: Delegate) -> None:
     if delegate == "xnnpack" and gave_up:
         raise failure("fallback", f"the delegate xnnpack did not run the model: {_line_around(text, gave_up)}")
     if (delegate == "xnnpack" and not xnnpack_ran) or (delegate in _WHOLE_GRAPH and not _WHOLE_GRAPH[delegate].search(text)):
-        raise failure("fallback", f"nothing in the output shows that the delegate {delegate} ran the whole model")
+        problem = f"nothing in the output shows that the delegate {delegate} ran the whole model"
+        raise failure("fallback", problem + _unknown_flags(text))

@@ -57,7 +57,7 @@ _STATISTICS = re.compile(
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
 # A phase of no runs, such as a warm-up that nobody asked for.
-_NO_RUNS = re.compile(_COUNT + r"0\s*$")
+_NO_RUNS = re.compile(rf"{_COUNT}0(?: p5=(?P<p5>{_NUMBER}) median={_NUMBER} p95={_NUMBER})?\s*$")
 # Each phase begins with this, and ends with its statistics.
 _PHASE = "Running benchmark for "
 # What the tool prints first, and what the app for Android prints in its place.
@@ -114,6 +114,8 @@ def read_result(stdout: str, stderr: str, exit_code: int, *, delegate: Delegate 
         raise failure("no runs", "benchmark_model made no timed run")
     if out.lost_statistics or err.lost_statistics:
         raise failure("truncated", "the output has lost the statistics of the timed runs or of the warm-up")
+    if len(out.percentiles | err.percentiles) > 1:
+        raise failure("contradiction", "one statistics line has percentiles and another has lost them")
     result = _from_statistics(statistics, summary) if statistics else _from_summary(summary)
     _refuse_implausible(result, result.resolution_us)
     if delegate is not None:
@@ -166,13 +168,14 @@ def _last_run(text: str) -> str:
 class _Reading:
     """The statistics lines in one text, and the figures of its summary.
 
-    `phases` counts the lines that begin a phase, `ends` those that end one.
+    `phases` counts the lines that begin a phase, `ends` those that end one; `percentiles` is whether these have some.
     """
 
     statistics: list[re.Match[str]] = field(default_factory=list)
     summary: dict[str, float] = field(default_factory=dict)
     phases: int = 0
     ends: int = 0
+    percentiles: set[bool] = field(default_factory=set)
 
     @property
     def lost_statistics(self) -> bool:
@@ -187,7 +190,11 @@ class _Reading:
             reading.phases += _PHASE in line
             if found := _STATISTICS.search(line):
                 reading.statistics.append(found)
-            reading.ends += bool(found or _NO_RUNS.search(line))
+                reading.percentiles.add(found["p5"] is not None)
+            empty = _NO_RUNS.search(line)
+            if empty and empty["p5"] is not None:
+                reading.percentiles.add(True)
+            reading.ends += bool(found or empty)
             reading.summary |= _summary_figures(line)
         last = _summary_figures(unfinished)
         # Where a line has no end, a figure at its end may have lost digits. It counts when the statistics confirm it.
@@ -221,8 +228,6 @@ def _from_statistics(lines: list[re.Match[str]], summary: dict[str, float]) -> T
     # Only the summary of LiteRT 2 states the number of runs; it rounds to 0.01 ms.
     if not _agree(summary["avg"], average, _SUMMARY_US if "count" in summary else 0) or summary.get("count", count) != count:
         raise failure("contradiction", f"the summary says {summary['avg']:g} µs, the statistics {average:g} µs over {count} runs")
-    if len({line["p5"] is None for line in lines}) > 1:
-        raise failure("contradiction", "one statistics line has percentiles and another has lost them")
     same = statistics["same"]
     return ToolResult(
         count=count,

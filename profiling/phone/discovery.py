@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from profiling.adb.link import LinkLostError
@@ -12,13 +12,14 @@ from profiling.adb.transport import Transport
 from profiling.device import DeviceSummary
 from profiling.errors import InputError, NoDeviceError
 from profiling.phone import probes
+from profiling.phone.core_kinds import parse_kinds
+from profiling.phone.cores import name_cores
 from profiling.phone.lock import FOLDER as LOCK
-from profiling.phone.probes import PhoneState
+from profiling.phone.probes import UNKNOWN, PhoneState
 
 # Of all phones of one search; each takes a second at most when it answers.
 _AT_ONCE = 8
 LOW_BATTERY = 20
-UNKNOWN = "unknown"
 
 
 def list_phones(
@@ -40,15 +41,15 @@ def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], 
     seen = look_around(server)
     if seen.usb is None:
         notify(seen.remarks[-1])
-    routes = [Route("server", device.serial, "") for device in seen.server or ()]
-    served = {route.target for route in routes}
+    routes = [Route("server", device.name, "") for device in seen.server or ()]
+    served = {name for device in seen.server or () for name in (device.serial, device.port, device.name)}
     for phone in seen.usb or ():
-        if phone.serial is None:
-            problem = phone.problem
-            assert problem is not None
-            yield lambda problem=problem: _unreachable(problem.where or "USB", problem)  # type: ignore[misc]
-        elif phone.serial not in served:
-            routes.append(Route("usb", phone.serial, ""))
+        if phone.port in served or phone.name in served:
+            continue
+        if phone.problem:
+            yield lambda phone=phone: _unreachable(phone.port, phone.problem)  # type: ignore[misc]
+        else:
+            routes.append(Route("usb", phone.name, ""))
     routes += [Route("tcp", address, "") for address in addresses if address not in served]
     for route in routes:
         yield lambda route=route: _look_at(route, server, notify)  # type: ignore[misc]
@@ -75,7 +76,6 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, "holder": f"cat {LOCK}/owner"})
     texts = {name: reply.text for name, reply in replies.items()}
     properties = probes.parse_properties(texts["properties"])
-    cores = probes.parse_cores(texts["online"], texts["speeds"])
     state = PhoneState.parse(texts)
     battery = probes.parse_battery(texts["battery"])
     status = state.thermal.status
@@ -89,13 +89,21 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     missing = {word: text for word, text in lacks.items() if text}
     return DeviceSummary(
         name=route.target,
-        product=properties.get("ro.product.model") or UNKNOWN,
+        product=probes.describe_product(properties),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or UNKNOWN,
         state=next(iter(missing), "ready"),
-        cores=probes.describe_cores(cores) + (f", {len(off)} off" if (off := probes.parse_off(texts)) else ""),
+        cores=_describe_cores(texts),
         temperature_c=state.thermal.warmest_c,
         missing="; ".join(missing.values()) or None,
     )
+
+
+def _describe_cores(texts: Mapping[str, str]) -> str:
+    off, barred = probes.parse_off(texts), probes.parse_barred(texts)
+    words = [probes.describe_cores(probes.parse_cores(texts["online"], texts["speeds"]), parse_kinds(texts))]
+    words += [f"{len(off)} off"] if off else []
+    words += [f"not for the shell: {name_cores(barred)}"] if barred else []
+    return ", ".join(words)
 
 
 def _low(level: float | None) -> str | None:

@@ -13,6 +13,7 @@ from profiling.adb.connection import Connection
 from profiling.adb.sync import PushFile, RefusedFileError
 from profiling.errors import MeasurementError
 from profiling.phone.probes import parse_free_kib
+from profiling.phone.refusals import next_step
 
 PARENT = "/data/local/tmp"
 # At most this much is read into memory and sent before it is checked.
@@ -99,7 +100,9 @@ class PhoneFiles:
             except RefusedFileError as error:
                 self._connection.shell(f"cd {self.folder} && rm -f {' '.join(file.name for file in damaged)}")
                 raise MeasurementError(
-                    f"the phone refuses a file: {error}", where=self._connection.serial, hint="free some storage on it"
+                    f"the phone refuses a file: {error}",
+                    where=self._connection.serial,
+                    hint=next_step(str(error), self.folder),
                 ) from error
             damaged = self._damaged(damaged, contents)
             if not damaged:

@@ -103,10 +103,12 @@ class AdbDevice:
             undo.callback(self._connection.close)
             identity = self._connection.batch(probes.IDENTITY_PROBES)
             self._properties = probes.parse_properties(identity["properties"].text)
+            if probes.is_emulator(self._properties):
+                notify(f"{self.name}: an emulator: its figures are those of the computer that it runs on, not of a phone")
             texts = {name: reply.text for name, reply in identity.items()}
             self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
-            self._tool = self._find_tool(tool)
+            self._tool = self._find_tool(tool, probes.parse_page_bytes(texts["pages"]))
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
             self._files = PhoneFiles(self._connection)
@@ -146,7 +148,7 @@ class AdbDevice:
         version = self._tool.version
         return Conditions(
             device=self.name,
-            product=properties.get("ro.product.model") or "unknown",
+            product=probes.describe_product(properties),
             os_build=properties.get("ro.build.fingerprint") or "unknown",
             soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown",
             runtime=f"LiteRT {version}" if version else "as built into the tool",
@@ -266,7 +268,9 @@ class AdbDevice:
 
     def _judge_battery(self, text: str, *, saver: bool) -> None:
         battery = probes.parse_battery(text)
-        if battery.level is None:
+        if battery.absent:
+            self._notify(f"{self.name}: no battery, so its charge is not watched")
+        elif battery.level is None:
             self._notify(f"{self.name}: the phone does not report its battery level")
         elif battery.level < BATTERY_FLOOR:
             raise NoDeviceError(f"the battery is at {battery.level:.0f} %", where=self.name, hint="charge the phone first")
@@ -277,11 +281,11 @@ class AdbDevice:
         if saver:
             self._notify(f"{self.name}: battery saver is on, which lowers the clocks; turn it off")
 
-    def _find_tool(self, tool: str) -> BenchmarkBinary:
+    def _find_tool(self, tool: str, page_bytes: int | None) -> BenchmarkBinary:
         abis = [abi for abi in self._properties.get("ro.product.cpu.abilist", "").split(",") if abi]
         if not abis:
             raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
-        found = benchmark_binary.find(tool, abis)
+        found = benchmark_binary.find(tool, abis, page_bytes=page_bytes)
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found
 

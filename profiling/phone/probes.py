@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from profiling.cpu_masks import chosen_cores, cores_of, mask_of
 from profiling.errors import InputError
 from profiling.measurement import DeviceState
+from profiling.phone.core_kinds import Kind, by_core
+from profiling.phone.sensors import Reading, is_cpu, is_skin, warmest
+from profiling.phone.text_files import parse_files
 from profiling.phone.watch import Watched
 
 # Commands whose output the functions below read. Each is one process on the phone, however many files it reads.
@@ -21,12 +25,18 @@ CORES_PROBES = {
     "present": f"cat {_CPU}/present",
     "possible": f"cat {_CPU}/possible",
     "speeds": f"grep -H . {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    "capacities": f"grep -H . {_CPU}/cpu[0-9]*/cpu_capacity",
+    "parts": "grep -e ^processor -e '^CPU part' -e '^CPU implementer' /proc/cpuinfo",
+    "policies": f"grep -H . {_POLICY}/related_cpus",
+    "allowed": "grep Cpus_allowed_list: /proc/self/status",
 }
 IDENTITY_PROBES = {
     "properties": "getprop",
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
     **CORES_PROBES,
     "stat": STAT_PROBE,
+    "pages": "getconf PAGE_SIZE 2>/dev/null || grep -m 1 KernelPageSize /proc/self/smaps",
+    "taskset": "command -v taskset",
 }
 STATE_PROBES = {
     "thermal": "dumpsys thermalservice",
@@ -44,13 +54,13 @@ READINESS_PROBES = {
     "stat": STAT_PROBE,
 }
 
+UNKNOWN = "unknown"
+# `ro.hardware` of the emulators of the Android SDK, of Cuttlefish, and of VirtualBox.
+_EMULATED = ("goldfish", "ranchu", "cutf_cvm", "cutf", "vbox86")
 _TEMPERATURE = re.compile(r"Temperature\{(?P<fields>[^}]*)\}|(?P<old>Type: .*CurrentValue: .*)")
 _VALUE = re.compile(r"(?:mValue=|CurrentValue: )(-?\d+(?:\.\d+)?)")
 _TYPE = re.compile(r"(?:mType=|Type: )(\d+)")
 _NAME = re.compile(r"(?:mName=|Name: )([^,}\s]+)")
-_TYPE_CPU, _TYPE_SKIN = 0, 3
-# Absent sensors report -99.9 °C or 0 K; no phone works at these temperatures.
-_POSSIBLE_C = (-30.0, 130.0)
 
 
 @dataclass(frozen=True)
@@ -140,16 +150,29 @@ class PhoneState:
 
 @dataclass(frozen=True)
 class Battery:
-    """The battery: level in percent, temperature in °C, whether it is being charged."""
+    """The battery: level in percent, temperature in °C, whether it is being charged; `absent` on boards and televisions."""
 
     level: float | None = None
     temperature_c: float | None = None
     charging: bool | None = None
+    absent: bool = False
 
 
 def parse_properties(text: str) -> dict[str, str]:
     """`getprop` without arguments: `[name]: [value]`, where a value may span lines."""
     return {found[1]: found[2] for found in re.finditer(r"^\[([^\]\n]+)\]: \[(.*?)\]\r?$", text, re.MULTILINE | re.DOTALL)}
+
+
+def is_emulator(properties: Mapping[str, str]) -> bool:
+    """Whether this is Android in a virtual machine, whose CPU and clocks are those of the computer that it runs on."""
+    marked = any(properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu"))
+    return marked or properties.get("ro.hardware", "") in _EMULATED
+
+
+def describe_product(properties: Mapping[str, str]) -> str:
+    """What its maker calls it; an emulator is named as one."""
+    model = properties.get("ro.product.model") or UNKNOWN
+    return f"{model} (emulator)" if is_emulator(properties) else model
 
 
 def parse_thermal(text: str) -> Thermal:
@@ -169,26 +192,26 @@ def parse_thermal(text: str) -> Thermal:
             readings.append((name[1], int(kind[1]) if kind else None, float(value[1])))
     return Thermal(
         status=int(status[1]) if status and not overridden else None,
-        skin_c=_warmest(readings, _is_skin),
-        cpu_c=_warmest(readings, _is_cpu),
+        skin_c=warmest(readings, is_skin),
+        cpu_c=warmest(readings, is_cpu),
     )
 
 
 def parse_zones(text: str) -> Thermal:
-    """Temperatures from `/sys/class/thermal`; the status stays unknown. Values are in thousandths of a degree, or in degrees."""
-    files = _parse_files(text)
-    readings = []
+    """Temperatures from `/sys/class/thermal`, in thousandths of a degree, tenths or degrees; the status stays unknown."""
+    files = parse_files(text)
+    readings: list[Reading] = []
     for path, kind in files.items():
         zone, _, name = path.rpartition("/")
         raw = _number(files.get(f"{zone}/temp"))
         if name == "type" and raw is not None:
-            readings.append((kind, None, raw / 1000 if abs(raw) > 200 else raw))
-    return Thermal(skin_c=_warmest(readings, _is_skin), cpu_c=_warmest(readings, _is_cpu))
+            readings.append((kind, None, raw))
+    return Thermal(skin_c=warmest(readings, is_skin), cpu_c=warmest(readings, is_cpu))
 
 
 def parse_clocks(text: str) -> dict[int, Clock]:
     """Clocks by core, from the files of cpufreq."""
-    files = _parse_files(text)
+    files = parse_files(text)
     clocks = {}
     for path, cores in files.items():
         policy, _, name = path.rpartition("/")
@@ -218,14 +241,28 @@ def parse_busy(before: str, after: str) -> float | None:
     return worked / passed if 0 <= worked <= passed and passed > 0 else None
 
 
+def parse_page_bytes(text: str) -> int | None:
+    """The size of a memory page: a number of bytes, or `KernelPageSize: 16 kB`."""
+    found = re.fullmatch(r"\s*(?:KernelPageSize:\s*(?P<kib>\d+) kB|(?P<bytes>\d+))\s*", text, re.ASCII)
+    if found is None:
+        return None
+    return int(found["kib"]) * 1024 if found["kib"] else int(found["bytes"])
+
+
 def parse_battery(text: str) -> Battery:
-    """`dumpsys battery`, which counts the temperature in tenths of a degree."""
+    """`dumpsys battery`, which counts the temperature in tenths of a degree.
+
+    Devices without a battery say so, or have no such service, or report a battery of 0 % and 0 V.
+    """
     fields = dict(re.findall(r"^\s*([\w ]+): (\S+)", text, re.MULTILINE))
-    level, scale = _number(fields.get("level")), _number(fields.get("scale"))
+    level, scale, voltage = (_number(fields.get(name)) for name in ("level", "scale", "voltage"))
+    empty = level is not None and level <= 0 and voltage is not None and voltage <= 0
+    if empty or fields.get("present") == "false" or "find service: battery" in text:
+        return Battery(absent=True)
     temperature = _number(fields.get("temperature"))
     powered = [value == "true" for name, value in fields.items() if name.endswith("powered")]
     return Battery(
-        level=None if level is None or not scale else 100 * level / scale,
+        level=None if level is None or level < 0 or not scale else 100 * level / scale,
         temperature_c=None if temperature is None else temperature / 10,
         charging=any(powered) if powered else None,
     )
@@ -239,17 +276,8 @@ def parse_awake(text: str) -> bool | None:
 
 def parse_cores(online: str, speeds: str) -> dict[int, int | None]:
     """The cores that are on, each with its highest clock in kHz."""
-    highest, cores = parse_speeds(speeds), core_list(online)
+    highest, cores = by_core(speeds), core_list(online)
     return {core: highest.get(core) for core in sorted(cores or highest)}
-
-
-def parse_speeds(speeds: str) -> dict[int, int]:
-    """The highest clock in kHz of each core whose files are there: many phones remove those of a core that is off."""
-    return {
-        int(found[1]): int(value)
-        for path, value in _parse_files(speeds).items()
-        if value.isdecimal() and (found := re.search(r"/cpu(\d+)/", path))
-    }
 
 
 def parse_off(texts: Mapping[str, str]) -> list[int]:
@@ -259,17 +287,26 @@ def parse_off(texts: Mapping[str, str]) -> list[int]:
     return [core for core in there if core not in online] if online else []
 
 
-def describe_cores(cores: Mapping[int, int | None]) -> str:
-    """How many cores of each speed, e.g. `4 at 1803 MHz, 4 at 2850 MHz`."""
-    speeds = list(cores.values())
-    words = [
-        f"{speeds.count(speed)}, speed unknown" if speed is None else f"{speeds.count(speed)} at {speed / 1000:.0f} MHz"
-        for speed in sorted(set(speeds), key=lambda speed: speed or 0)
-    ]
+def parse_barred(texts: Mapping[str, str]) -> list[int]:
+    """The cores that are on and that the shell may not use (its cpuset), from the answers to CORES_PROBES."""
+    allowed = core_list(texts["allowed"].rpartition(":")[2])
+    return [core for core in core_list(texts["online"]) if core not in allowed] if allowed else []
+
+
+def describe_cores(cores: Mapping[int, int | None], kinds: Mapping[int, Kind] | None = None) -> str:
+    """How many cores of each speed, e.g. `4 at 1803 MHz, 4 at 2850 MHz`; kinds of one speed are named."""
+    kind_of = {core: (kinds or {}).get(core, Kind(khz=speed or 0)) for core, speed in cores.items()}
+    count = Counter(sorted(kind_of.values()))
+    speeds = Counter(kind.khz for kind in count)
+    words = []
+    for kind, number in count.items():
+        which = kind.design or (f"capacity {kind.capacity}" if kind.capacity else f"part {kind.part:#x}")
+        speed = f"{number} at {kind.khz / 1000:.0f} MHz" if kind.khz else f"{number}, speed unknown"
+        words.append(f"{speed} ({which})" if speeds[kind.khz] > 1 else speed)
     return ", ".join(words) or "unknown"
 
 
-def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) -> str:
+def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str, kinds: Mapping[int, Kind] | None = None) -> str:
     """The CPU mask in hexadecimal for `any` (which stays `any`), `big`, `prime`, or a mask.
 
     `prime` is one core of the fastest kind. `big` is all cores of the fastest kind; where that is a single core and there are
@@ -277,8 +314,9 @@ def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) ->
 
     Args:
         wanted: what a person asked for.
-        cores: those that are on, with their highest clocks.
+        cores: those that may be used, with their highest clocks.
         where: the phone, for messages.
+        kinds: of cores, see `core_kinds.parse_kinds`; by their clocks where it is left out.
 
     Raises:
         InputError: not a mask, a core that is not there or off, or speeds that the phone does not report.
@@ -286,13 +324,15 @@ def choose_cores(wanted: str, cores: Mapping[int, int | None], *, where: str) ->
     if wanted == "any":
         return wanted
     if wanted in ("big", "prime"):
-        kinds = sorted({speed for speed in cores.values() if speed is not None}, reverse=True)
-        if not kinds:
+        if kinds is None:
+            kinds = {core: Kind(khz=speed) for core, speed in cores.items() if speed is not None}
+        fastest = sorted({kinds[core] for core in cores if core in kinds}, reverse=True)
+        if not fastest:
             raise InputError("the phone does not report the speed of its cores; give a mask such as `--cores f0`", where=where)
-        of_kind = [[core for core, speed in cores.items() if speed == kind] for kind in kinds]
+        of_kind = [[core for core in cores if kinds.get(core) == kind] for kind in fastest]
         if wanted == "prime":
             return mask_of(of_kind[0][-1:])
-        return mask_of(of_kind[1] if len(of_kind[0]) == 1 and len(kinds) > 2 else of_kind[0])
+        return mask_of(of_kind[1] if len(of_kind[0]) == 1 and len(fastest) > 2 else of_kind[0])
     return mask_of(chosen_cores(wanted, cores, where=where))
 
 
@@ -300,29 +340,6 @@ def parse_free_kib(text: str) -> int | None:
     """The column `Available` of `df -k`, in KiB. A long name of the file system puts its figures on a line of their own."""
     found = re.search(r"^\S+\s+\d+\s+\d+\s+(\d+)\s+\S+%", text, re.MULTILINE)
     return int(found[1]) if found else None
-
-
-def _is_skin(name: str, kind: int | None) -> bool:
-    return kind == _TYPE_SKIN or "skin" in name.lower()
-
-
-def _is_cpu(name: str, kind: int | None) -> bool:
-    return not _is_skin(name, kind) and (kind == _TYPE_CPU or re.match(r"(?i)(cpu|ap$|big$|mid$|little$)", name) is not None)
-
-
-def _warmest(readings: Iterable[tuple[str, int | None, float]], of_kind: Callable[[str, int | None], bool]) -> float | None:
-    low, high = _POSSIBLE_C
-    return max((value for name, kind, value in readings if of_kind(name, kind) and low < value < high), default=None)
-
-
-def _parse_files(text: str) -> dict[str, str]:
-    """`grep -H .` over files of one line each: `PATH:VALUE`. Files that could not be read are not there."""
-    files = {}
-    for line in text.splitlines():
-        path, found, value = line.partition(":")
-        if found and path.startswith("/"):
-            files[path] = value.strip()
-    return files
 
 
 def _cpu_time(line: str) -> tuple[int, int] | None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from profiling.adb.connection import Connection
 from profiling.adb.shell import Reply
 from profiling.errors import MeasurementError, NoDeviceError, ToolOutputError
+from profiling.phone.refusals import next_step
 from profiling.phone.watch import TICKS_PROBE, WATCH_SCRIPT, Watched
 
 # The phone answers after so many seconds at the latest. Too short disturbs what it measures; too long hides a dead link.
@@ -176,7 +177,7 @@ class PhoneProcesses:
             raise MeasurementError(
                 f"the phone cannot start a process: {start.text or 'no message'}",
                 where=self._connection.serial,
-                hint="free some storage on it",
+                hint=next_step(start.text, self._folder),
             )
 
 

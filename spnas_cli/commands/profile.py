@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +107,7 @@ def profile(
                 space, name=name, calibrate=calibrate, sustained=sustained, resolution=resolution, width_multiplier=width,
                 classes=classes,
             )  # fmt: skip
-        return f"--device {device_name}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
+        return f"--device {shlex.quote(device_name)}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
 
     with TfliteBuilder() as builder:
         profiled, errors = on_each_device(device_names, work)

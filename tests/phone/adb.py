@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from .machine import Phone
 
 TRIES = 3
 
@@ -63,3 +69,38 @@ def listens(port: int) -> bool:
 def adb(port: int, *arguments: str) -> str:
     """Runs the program adb against the server at this port."""
     return subprocess.run(["adb", "-P", str(port), *arguments], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+@contextlib.contextmanager
+def known_as(name: str, phone: Phone, port: int) -> Iterator[str]:
+    """Has the adb server at this port know the phone by a name of any form, as it does those that announce themselves by mDNS.
+
+    Yields the whole name, which is that of a socket.
+    """
+    with tempfile.TemporaryDirectory(prefix="adb-") as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = str(Path(folder) / name)
+        listener.bind(path)
+        listener.listen()
+        threading.Thread(target=_relay, args=(listener, phone.port), daemon=True).start()
+        adb(port, "connect", f"localfilesystem:{path}")
+        yield f"localfilesystem:{path}"
+        listener.shutdown(socket.SHUT_RDWR)
+        phone.kill_adbd()  # this server has no other way to disconnect from a socket
+
+
+def _relay(listener: socket.socket, port: int) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            near, _ = listener.accept()
+            far = socket.create_connection(("127.0.0.1", port))
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=_copy, args=ends, daemon=True).start()
+
+
+def _copy(reader: socket.socket, writer: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := reader.recv(1 << 16):
+            writer.sendall(block)
+    for end in (reader, writer):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)

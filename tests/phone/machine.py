@@ -27,7 +27,11 @@ STATE = {
     "battery_c": "27.5",
     "cooling": "0",
     "battery_level": "93",
+    "battery_mv": "4321",
+    "battery_present": "true",
+    "absent_services": "",
     "wakefulness": "Asleep",
+    "page_bytes": str(os.sysconf("SC_PAGE_SIZE")),
     # The first line of /proc/stat, which stands still: a phone whose load is not known, on a machine that runs tests.
     "stat": "cpu  0 0 0 0 0 0 0 0 0 0",
 }
@@ -125,7 +129,7 @@ class Phone:
     def reboot(self) -> None:
         """Every process ends, the boot id changes, files stay, adbd comes back."""
         self.new_boot_id()
-        self.run("kill -9 -1", check=False)
+        self.init_kills_all()
 
     # --- the link ---------------------------------------------------------------------------------------------------------
 
@@ -139,6 +143,16 @@ class Phone:
 
     def adbd_comes_back(self) -> None:
         self.set("adbd_up", "")
+        self._wait_for(self._answers, "the answer of adbd")
+
+    def init_kills_all(self) -> None:
+        """What init does when USB changes its mode, or at `adb root`: adbd ends, and all that it ever started with it."""
+        self.run("kill -9 -1", check=False)
+
+    def adbd_is_plain(self) -> None:
+        """From now on, adbd and all that it starts may only do with files what their owner allows, as the shell of a phone."""
+        self.set("adbd_plain", "")
+        self.kill_adbd()
         self._wait_for(self._answers, "the answer of adbd")
 
     def silence(self) -> None:
@@ -162,6 +176,12 @@ class Phone:
         path = self.folder / "state" / "props"
         now = dict(line.split("=", 1) for line in path.read_text().splitlines()) if path.exists() else {}
         path.write_text("".join(f"{name}={value}\n" for name, value in (now | changes).items()))
+
+    def become_android_7(self) -> None:
+        """As far as the shell can tell: its level, and without the tools and services that came later."""
+        self.set_properties({"ro.build.version.release": "7.0", "ro.build.version.sdk": "24"})
+        self.run("cd /system/bin && rm getconf sha256sum")
+        self.set("absent_services", "thermalservice")
 
     def new_boot_id(self) -> None:
         self.set("boot_id", str(uuid.uuid4()))
@@ -188,6 +208,13 @@ class Phone:
         text = "\n".join(f"{khz} {ticks}" for khz, ticks in counts.items())
         for policy in self.sys("devices/system/cpu/cpufreq").glob("policy*"):
             write(policy / "stats" / "time_in_state", text)
+
+    def keep_from_shell(self, *cores: int) -> None:
+        """Takes cores away from all that adbd starts, as a cpuset does, except that `taskset` could get them back."""
+        left = [core for core in range(os.cpu_count() or 1) if core not in cores]
+        self.run(f"taskset -p {sum(1 << core for core in left):x} 1")
+        self.kill_adbd()
+        self._wait_for(self._answers, "the answer of adbd")
 
     def park(self, *cores: int) -> None:
         """Switches cores off, and removes their files as many phones do; with none, switches all on."""

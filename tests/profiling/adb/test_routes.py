@@ -30,7 +30,8 @@ BUSY = NoDeviceError("another program holds the phone", where="USB 1.2")
 
 def usb(*serials: str | None) -> list[UsbPhone]:
     """As `profiling.adb.usb.UsbPhone`, which cannot be imported without libusb."""
-    return [SimpleNamespace(serial=serial, problem=None if serial else BUSY) for serial in serials]  # type: ignore[misc]
+    phones = [(serial, f"usb:1-{port}", None if serial else BUSY) for port, serial in enumerate(serials, 1)]
+    return [SimpleNamespace(serial=each, port=port, problem=why, name=each or port) for each, port, why in phones]  # type: ignore[misc]
 
 
 class TestChoice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import http.server
@@ -19,6 +20,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profiling.errors import InputError
 from profiling.phone.benchmark_binary import DEFAULT_VERSION, check, find
@@ -50,6 +53,48 @@ def elf(bits: int = 64, machine: int = 183, kind: int = 3, order: str = "<") -> 
 )
 def test_executables_for_the_device_are_taken(content: bytes, abis: list[str]):
     check(content, abis, where="tool")
+
+
+def linked(alignments: dict[int, int], bits: int = 64) -> bytes:
+    """An ELF file whose program header lists segments by type, each with its `p_align`."""
+    wide = bits == 64
+    head = elf(bits, 183 if wide else 40)[:24]
+    start, size = (64, 56) if wide else (52, 32)
+    rest = struct.pack("<QQQIHHHHHH", 0, start, 0, 0, start, size, len(alignments), 0, 0, 0) if wide else (
+        struct.pack("<IIIIHHHHHH", 0, start, 0, 0, start, size, len(alignments), 0, 0, 0)
+    )  # fmt: skip
+    segments = [
+        struct.pack("<IIQQQQQQ", kind, 5, 0, 0, 0, 0, 0, align)
+        if wide
+        else struct.pack("<IIIIIIII", kind, 0, 0, 0, 0, 0, 5, align)
+        for kind, align in alignments.items()
+    ]
+    return head[:24] + rest[: start - 24] + b"".join(segments)
+
+
+LOAD, STACK = 1, 0x6474E551
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize(("align", "page_bytes", "fits"), [
+    (4096, 4096, True), (4096, 16384, False), (16384, 16384, True), (65536, 16384, True), (4096, None, True), (0, 16384, True),
+])  # fmt: skip
+def test_a_tool_must_be_linked_for_the_pages_of_the_phone(bits: int, align: int, page_bytes: int | None, fits: bool):
+    content = linked({STACK: 16, LOAD: align}, bits)
+    if fits:
+        check(content, PIXEL, where="tool", page_bytes=page_bytes)
+        return
+    with pytest.raises(InputError) as caught:
+        check(content, PIXEL, where="tool", page_bytes=page_bytes)
+    assert caught.value.problem == "the benchmark tool is linked for memory pages of 4 KiB, and the device has pages of 16 KiB"
+    assert "use another build, linked with -Wl,-z,max-page-size=16384; a static one is no remedy" in str(caught.value.hint)
+
+
+@given(st.binary(max_size=200))
+def test_no_header_is_fatal(rest: bytes):
+    check(elf()[:24] + rest, PIXEL, where="tool", page_bytes=16384 if not rest else None)
+    with contextlib.suppress(InputError):
+        check(elf()[:24] + rest, PIXEL, where="tool", page_bytes=16384)
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ class TestFaultsOfTheTool:
             ("signal SEGV", "crash", "Segmentation fault"),
             ("signal ABRT", "crash", "Aborted"),
             ("signal BUS", "crash", "Bus error"),
+            ("abort The signature is not in the model.", "failed", r"failed: The signature is not in the model\."),
             ("signal ILL", "illegal instruction", "Illegal instruction"),
             ("signal KILL", "killed", "Killed"),
             ("refuse Failed to allocate tensors!", "model refused", "allocate tensors"),

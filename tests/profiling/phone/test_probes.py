@@ -15,13 +15,17 @@ from profiling.phone.probes import (
     Thermal,
     choose_cores,
     describe_cores,
+    describe_product,
+    is_emulator,
     parse_awake,
+    parse_barred,
     parse_battery,
     parse_busy,
     parse_clocks,
     parse_cores,
     parse_free_kib,
     parse_load,
+    parse_page_bytes,
     parse_properties,
     parse_thermal,
     parse_zones,
@@ -68,6 +72,17 @@ Current temperatures from HAL:
 	Type: 3 Name: skin CurrentValue: 31.25 ThrottlingStatus: 0
 	Type: 0 Name: CPU0 CurrentValue: 44 ThrottlingStatus: 0
 """
+SHIELD = """\
+IsStatusOverride: false
+Thermal Status: 0
+HAL Ready: true
+Current temperatures from HAL:
+        Temperature{mValue=62.0, mType=1, mName=GPU, mStatus=0}
+        Temperature{mValue=66.5, mType=0, mName=CPU0, mStatus=0}
+        Temperature{mValue=66.0, mType=0, mName=CPU1, mStatus=0}
+Current cooling devices from HAL:
+        CoolingDevice{mValue=4000, mType=0, mName=FAN}
+"""
 
 
 class TestThermal:
@@ -98,6 +113,45 @@ class TestThermal:
         )
         assert parse_zones(text) == Thermal(status=None, skin_c=31, cpu_c=45.3)
         assert parse_zones("grep: /sys/class/thermal: Permission denied") == Thermal()
+
+    @pytest.mark.parametrize(
+        ("zones", "expected"),
+        [
+            # MediaTek: the sensor beside the processor is its skin, as its thermal HAL has it
+            ({"mtktsbattery": "30000", "mtktscpu": "51300", "mtktsAP": "34000", "mtktspmic": "60000"}, Thermal(None, 34.0, 51.3)),
+            (
+                {"soc_max": "58000", "cpu_little1": "52000", "cpu_medium_core1_1": "55000", "ap_ntc": "36000"},
+                Thermal(None, 36, 58),
+            ),
+            # Rockchip boards
+            ({"soc-thermal": "47153", "bigcore0-thermal": "48076", "littlecore-thermal": "47153"}, Thermal(None, None, 48.076)),
+            ({"soc-thermal": "41111", "gpu-thermal": "90000"}, Thermal(None, None, 41.111)),
+            # Qualcomm: tenths of a degree before kernel 4.14; "soc" is the charge of the battery in percent
+            ({"cpu0-silver-usr": "463", "cpu0-gold-usr": "520", "soc": "93", "pa-therm0": "900"}, Thermal(None, None, 52.0)),
+            ({"cpu-1-7-usr": "61200", "cpuss-0-usr": "59000", "gpuss-0-usr": "70000"}, Thermal(None, None, 61.2)),
+            ({"tsens_tz_sensor4": "44", "quiet-therm-adc": "33"}, Thermal(None, 33.0, 44.0)),
+            ({"tsens_tz_sensor4": "444", "battery": "288"}, Thermal(None, None, 44.4)),
+            # Tensor and Exynos, Kirin, NVIDIA, Amlogic and Allwinner, Unisoc, a PC
+            ({"BIG": "61000", "MID": "55000", "LITTLE": "50000", "G3D": "80000", "BIGBAT": "90000"}, Thermal(None, None, 61.0)),
+            ({"cluster0": "49000", "shell_front": "35100", "soc_thermal": "52000"}, Thermal(None, 35.1, 52.0)),
+            ({"CPU-therm": "44500", "GPU-therm": "60000"}, Thermal(None, None, 44.5)),
+            ({"cpub_thermal_zone": "44000", "ddr_thermal": "60000"}, Thermal(None, None, 44.0)),
+            ({"soc-thmzone": "44000", "board-thmzone": "60000"}, Thermal(None, None, 44.0)),
+            ({"x86_pkg_temp": "71000", "acpitz": "27800"}, Thermal(None, None, 71.0)),
+            # sensors that are not there
+            ({"cpu-0": "-273", "cpu-1": "-40000", "cpu-2": "0", "cpu-3": "255000"}, Thermal()),
+            ({"cpu-0": "2147483647", "cpu-1": "-5000"}, Thermal(None, None, -5.0)),
+        ],
+    )
+    def test_zones_by_the_names_and_units_of_many_makers(self, zones: dict[str, str], expected: Thermal) -> None:
+        zone = "/sys/class/thermal/thermal_zone"
+        pairs = list(enumerate(zones.items()))
+        lines = [f"{zone}{n}/type:{name}" for n, (name, _) in pairs] + [f"{zone}{n}/temp:{value}" for n, (_, value) in pairs]
+        assert parse_zones("\n".join(lines)) == expected
+
+    def test_a_television_with_sensors_of_its_cpu_alone(self) -> None:
+        text = SHIELD.replace("mValue=66.5", "mValue=665")  # which some makers report in tenths here as well
+        assert parse_thermal(SHIELD) == parse_thermal(text) == Thermal(status=0, skin_c=None, cpu_c=66.5)
 
     @given(st.text(max_size=300))
     def test_no_text_is_fatal(self, text: str) -> None:
@@ -171,6 +225,20 @@ class TestCores:
             "1, speed unknown, 2 at 1803 MHz, 1 at 2850 MHz"
         )
 
+    @pytest.mark.parametrize(
+        ("online", "allowed", "barred"),
+        [
+            ("0-7", "Cpus_allowed_list:\t0-6", [7]),
+            ("0-7", "Cpus_allowed_list:\t0-3", [4, 5, 6, 7]),
+            ("0-3,6", "Cpus_allowed_list:\t0-3,6", []),
+            ("0-3", "Cpus_allowed_list:\t0-7", []),
+            ("0-7", "grep: /proc/self/status: Permission denied", []),
+            ("", "Cpus_allowed_list:\t0-3", []),
+        ],
+    )
+    def test_cores_that_the_shell_may_not_use(self, online: str, allowed: str, barred: list[int]) -> None:
+        assert parse_barred({"online": online, "allowed": allowed}) == barred
+
     def test_clocks_by_policy(self) -> None:
         policy = "/sys/devices/system/cpu/cpufreq/policy4"
         text = f"{policy}/related_cpus:4 5\n{policy}/scaling_cur_freq:300000\n{policy}/scaling_governor:schedutil\n"
@@ -202,6 +270,53 @@ class TestOtherTexts:
         battery = parse_battery(text)
         assert (battery.level, battery.temperature_c, battery.charging) == (45, 27.5, True)
         assert parse_battery("Can't find service: battery").level is None
+
+    @pytest.mark.parametrize(
+        ("text", "absent"),
+        [
+            ("  AC powered: true\n  present: false\n  level: 0\n  scale: 100\n  voltage: 0\n", True),
+            ("  present: false\n  level: 100\n  scale: 100\n  voltage: 4000\n", True),
+            ("  AC powered: true\n  status: 1\n  present: true\n  level: 0\n  scale: 100\n  voltage: 0\n", True),
+            ("  present: true\n  level: -1\n  scale: 100\n  voltage: -1\n", True),
+            ("cmd: Can't find service: battery", True),
+            ("  present: true\n  level: 0\n  scale: 100\n  voltage: 3400\n", False),  # empty
+            ("  present: true\n  level: 80\n  scale: 100\n  voltage: 0\n", False),
+            ("  level: 0\n  scale: 100\n", False),
+            ("", False),
+        ],
+    )
+    def test_a_device_without_battery_is_told_from_an_empty_one(self, text: str, absent: bool) -> None:
+        battery = parse_battery(text)
+        assert battery.absent is absent
+        assert battery.level is None or not absent
+
+    @pytest.mark.parametrize(
+        ("properties", "emulator"),
+        [
+            ({"ro.kernel.qemu": "1"}, True),
+            ({"ro.boot.qemu": "1", "ro.hardware": "ranchu"}, True),
+            ({"ro.hardware": "cutf_cvm"}, True),
+            ({"ro.kernel.qemu": "0", "ro.hardware": "qcom"}, False),
+            ({}, False),
+        ],
+    )
+    def test_emulators(self, properties: dict[str, str], emulator: bool) -> None:
+        assert is_emulator(properties) is emulator
+        assert describe_product({"ro.product.model": "M", **properties}) == ("M (emulator)" if emulator else "M")
+
+    @pytest.mark.parametrize(
+        ("text", "page_bytes"),
+        [
+            ("4096", 4096),
+            ("16384\n", 16384),
+            ("KernelPageSize:       16 kB", 16384),
+            ("grep: /proc/self/smaps: Permission denied", None),
+            ("sh: getconf: not found", None),
+            ("", None),
+        ],
+    )
+    def test_the_size_of_a_memory_page(self, text: str, page_bytes: int | None) -> None:
+        assert parse_page_bytes(text) == page_bytes
 
     def test_wakefulness(self) -> None:
         assert parse_awake("  mWakefulness=Awake") is True

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from phone.machine import Phone
 from phone.opening import QUICK, Open
+from waiting import when
 
 from profiling.device import BuiltModel
 from profiling.errors import InputError, ToolOutputError
@@ -129,3 +130,15 @@ class TestParkedCores:
         device.run(models[0], self.prime)  # seen at its end
         with pytest.raises(ToolOutputError, match=f"has switched off core {self.last}, also under load"):
             device.run(models[0], self.prime)
+
+
+def test_a_run_that_init_ends_together_with_adbd_is_made_again(
+    open_device: Open, phone: Phone, models: list[BuiltModel], notes: list[str]
+) -> None:
+    """At `adb root`, and when USB changes its mode, init kills all that adbd ever started, detached or not."""
+    device = open_device()
+    phone.fault("wait", times=1)
+    when(lambda: phone.starts() == 1, phone.init_kills_all)
+    result = device.run(models[0], QUICK)
+    assert (result.figures.count, result.state.flag, phone.starts()) == (5, None, 2)
+    assert f"{device.name}: the phone is back" in notes

@@ -194,8 +194,11 @@ def load(graph: Path, values: dict[str, object]):
 
 
 def fail_once_loaded(fault: Fault) -> None:
-    if fault.kind in ("signal", "hang"):
+    if fault.kind in ("signal", "hang", "abort"):
         sys.stdout.flush()
+    if fault.kind == "abort":
+        print(f"ERROR: [litert/tools/benchmark_litert_model.cc:47] {fault.argument}", file=sys.stderr, flush=True)
+        os.abort()
     if fault.kind == "signal":
         os.kill(os.getpid(), getattr(signal, f"SIG{fault.argument}"))
     if fault.kind == "hang":

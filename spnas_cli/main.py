@@ -98,7 +98,7 @@ def cli(ctx: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table digits-host --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 50% -o run
     """
     ctx.obj = -1 if quiet or not is_main_process() else int(verbose)
 

@@ -27,6 +27,7 @@ from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
     from latency_db.table import LatencyTable
+    from latency_db.targets import Target
     from profiling.conditions import Precision
     from search.convnet.saved import SavedNetwork
     from search.export.export import Export, ExportOptions, Format
@@ -135,7 +136,7 @@ def search(
     data: str | os.PathLike[str],
     folder: Name,
     *,
-    target_ms: float | None = None,
+    target_ms: Target | str | None = None,
     runtime_weight: float | None = None,
     options: TrainingOptions = DEFAULTS,
 ) -> SearchRun:

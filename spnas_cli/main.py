@@ -21,8 +21,8 @@ from spnas_cli import __version__
 from spnas_cli.output import is_main_process, print_error, printable
 
 COMMANDS = (
-    "devices", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export", "compare",
-    "report",
+    "devices", "init", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export",
+    "compare", "report",
 )  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
     from search.runs.overview import Overview
+    from search.runs.proposal import Proposal
     from search.runs.run import SearchRun, TrainRun
 
 R = TypeVar("R", "SearchRun", "TrainRun")
@@ -190,6 +191,14 @@ def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = Fa
 
     with Shown("images") as listener:
         return runs.overview(data, seed=seed, thorough=thorough, listener=listener)
+
+
+def propose(data: str | os.PathLike[str], *, resolution: int | None = None) -> Proposal:
+    """Makes a search space for a data set (`search.runs.proposal`)."""
+    from search.runs import proposal
+
+    with Shown("images") as listener:
+        return proposal.propose(data, resolution=resolution, listener=listener)
 
 
 def evaluate(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spnas_cli.next_steps import next_commands, note_next
 from spnas_cli.options import Count, Number, db_option, json_option, table_option, target_option
-from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json, printable
+from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _show(run: SearchRun) -> None:
     print_doubts(run.result.doubts)
     click.echo(f"Network found, in {printable(folder.architecture)}")
     print_facts(rows)
-    note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")
+    note_next(*next_commands(run))
 
 
 def _why(found: Found, target_ms: float | None) -> str:

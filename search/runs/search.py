@@ -19,8 +19,8 @@ from search.config import (
     TrainingOptions,
     configured,
     course,
+    search_schedule,
     sensible_learning_rate,
-    sensible_schedule,
 )
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
@@ -113,7 +113,7 @@ def _config(
     options: TrainingOptions,
     begun: SearchConfig | None,
 ) -> SearchConfig:
-    settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
+    settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
     steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
     if begun is not None:

@@ -6,7 +6,7 @@
 
     with spnas.Bench("host", db="spnas.db") as bench:
         table = bench.profile("digits", calibrate=12)
-    run = spnas.search(table, data="digits", target_ms=0.158, folder="run")
+    run = spnas.search(table, data="digits", target_ms="50%", folder="run")
     spnas.export(run, "digits.tflite", data="digits")
 
 Importing it loads next to nothing: each name loads what it needs when it is first used. docs/python.md goes through all of it.

@@ -13,15 +13,7 @@ run() {
 
 run spnas devices
 run spnas profile --device host --space digits --calibrate 12 --name digits-host
-target=$(python - <<'EOF'
-from latency_db.runtime_model import RuntimeModel
-from latency_db.table_files import load_table
-
-print(f"{sum(RuntimeModel(load_table('digits-host')).range_ms()) / 2:.3f}")
-EOF
-)
-printf '\nTarget: %s ms, halfway between the fastest and the slowest network of this space.\n' "$target"
-run spnas search --table digits-host --data digits --target-ms "$target" --resume -o run
+run spnas search --table digits-host --data digits --target-ms 50% --resume -o run
 run spnas predict run/architecture.json --table digits-host
 run spnas validate --table digits-host --device host --networks 20 --architecture run/architecture.json
 

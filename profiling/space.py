@@ -90,6 +90,8 @@ class SearchSpace(SpecModel):
         skip: whether a layer with a residual connection may be dropped.
         width_multiplier: scales all channels but the head's below 1, rounded to a multiple of `channel_divisor`
             and never by more than 10 % down, as MobileNetV2 does.
+        data: the images that a file was written for, as `spnas init` was given them: for the commands that are suggested next.
+            Only a file has it; the space is the same with other images.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -104,6 +106,7 @@ class SearchSpace(SpecModel):
     stem: StemSettings
     stages: Annotated[tuple[Stage, ...], Field(min_length=1), FROM_LIST]
     head: HeadSettings
+    data: Annotated[str | None, Field(exclude=True)] = None
 
     @field_validator("kernels")
     @classmethod

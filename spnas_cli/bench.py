@@ -61,9 +61,9 @@ class Bench(bench.Bench):  # noqa: D101
         """
         known = None if table is None else self._table(table)
         space = None if known is None else known.space
-        found: list[Entrant] = []
-        for each in entrants:
-            found += [each] if isinstance(each, Entrant) else read_entrants([os.fspath(each)], Scaling(), space=space)
+        names = [os.fspath(each) for each in entrants if not isinstance(each, Entrant)]
+        read = iter(read_entrants(names, Scaling(), space=space, say=self._notify))
+        found = [each if isinstance(each, Entrant) else next(read) for each in entrants]
         return super().compare(found, known)
 
     @contextmanager

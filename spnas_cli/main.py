@@ -21,8 +21,8 @@ from spnas_cli import __version__
 from spnas_cli.output import is_main_process, print_error, printable
 
 COMMANDS = (
-    "devices", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export", "compare",
-    "report",
+    "devices", "init", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export",
+    "compare", "report",
 )  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {
@@ -98,7 +98,7 @@ def cli(ctx: click.Context, verbose: bool, quiet: bool, debug: bool) -> None:
     \b
     Example, with this machine as the device:
       spnas profile --device host --space digits --calibrate 10
-      spnas search --table digits-host --data digits --target-ms 0.4 -o run
+      spnas search --table digits-host --data digits --target-ms 50% -o run
     """
     ctx.obj = -1 if quiet or not is_main_process() else int(verbose)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from typing_extensions import override
 
+from latency_db.targets import Percent, Target
 from profiling.errors import InputError
 from profiling.outside import require_file_or_nothing
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
@@ -37,6 +41,22 @@ class Number(click.FloatRange):
         if math.isnan(number):
             self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
         return number
+
+
+class Latency(Number):
+    """A latency in ms, or a share of the range of a table such as `50%`; `latency_db.targets.in_ms` makes ms of either."""
+
+    def __init__(self, *, above: bool = False) -> None:
+        super().__init__(0, MOST_MS, above=above)
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Target:  # type: ignore[override]
+        if not isinstance(value, str) or "%" not in value:
+            return super().convert(value, param, ctx)
+        try:
+            return Percent.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Seed(click.types.IntParamType):
@@ -82,5 +102,16 @@ table_option = click.option(
     help="Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
     "`raspi4`. [default: the only one in the database]",
 )
+
+
+def target_option(help_text: str) -> Callable[[F], F]:
+    """`--target-ms`, which means this."""
+    return click.option(
+        "--target-ms",
+        type=Latency(above=True),
+        metavar="MS|%",
+        help=f"{help_text}. 50% is halfway from the table's fastest network to its slowest.",
+    )
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")

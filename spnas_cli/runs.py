@@ -66,9 +66,9 @@ workers_option = click.option(
 augment_option = click.option(
     "--augment",
     type=click.Choice(MOVES),
-    help="How training images are moved: not at all, shifted by up to an eighth, cropped at random, or cropped and "
-    "mirrored. Letters, digits, signs and whatever tells left from right must not be mirrored. [default: by their size, "
-    "and the first lines say which]",
+    help="How training images are moved: not at all, shifted by up to an eighth, cropped at random, cropped and mirrored, or "
+    "cropped lightly, to at least half of their area, for few images. Letters, digits, signs and whatever tells left from right "
+    "must not be mirrored. [default: by their size, and the first lines say which]",
 )
 
 

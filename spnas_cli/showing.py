@@ -27,6 +27,7 @@ from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
     from latency_db.table import LatencyTable
+    from latency_db.targets import Target
     from profiling.conditions import Precision
     from search.convnet.saved import SavedNetwork
     from search.export.export import Export, ExportOptions, Format
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
     from search.runs.overview import Overview
+    from search.runs.proposal import Proposal
     from search.runs.run import SearchRun, TrainRun
 
 R = TypeVar("R", "SearchRun", "TrainRun")
@@ -135,7 +137,7 @@ def search(
     data: str | os.PathLike[str],
     folder: Name,
     *,
-    target_ms: float | None = None,
+    target_ms: Target | str | None = None,
     runtime_weight: float | None = None,
     options: TrainingOptions = DEFAULTS,
 ) -> SearchRun:
@@ -189,6 +191,14 @@ def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = Fa
 
     with Shown("images") as listener:
         return runs.overview(data, seed=seed, thorough=thorough, listener=listener)
+
+
+def propose(data: str | os.PathLike[str], *, resolution: int | None = None) -> Proposal:
+    """Makes a search space for a data set (`search.runs.proposal`)."""
+    from search.runs import proposal
+
+    with Shown("images") as listener:
+        return proposal.propose(data, resolution=resolution, listener=listener)
 
 
 def evaluate(

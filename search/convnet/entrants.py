@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from profiling.errors import InputError
 from profiling.models.foreign import read_tflite
 from profiling.space import Architecture, SearchSpace
 from search.convnet.contenders import find_contender, role_of
-from search.convnet.named import MEASURABLE, find_architecture, find_trained, resolve
+from search.convnet.named import MEASURABLE, Kind, find_architecture, find_trained, resolve
 from search.convnet.zoo import (
     CLASSES,
     RESOLUTION,
@@ -35,7 +35,8 @@ class Scaling:
     Attributes:
         widths: channels relative to the network as it is given, one entrant for each.
         resolution: of the images in pixels; None leaves it as it is, 224 for the zoo.
-        classes: outputs of the classifier; None leaves them as they are, 1000 for the zoo.
+        classes: outputs of the classifier; None takes those of the trained networks and TFLite files beside them, or of the
+            architectures beside the zoo, and otherwise leaves them as they are, 1000 for the zoo.
     """
 
     widths: Sequence[float] = (1.0,)
@@ -54,12 +55,13 @@ def arguments_with_zoo(arguments: Sequence[str], *, whole: bool) -> list[str]:
 
 
 def read_entrants(
-    arguments: Iterable[str],
+    arguments: Sequence[str],
     scaling: Scaling,
     *,
     top1: Mapping[str, float] | None = None,
     published: bool = False,
     space: SearchSpace | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> list[Entrant]:
     """The entrants that these arguments name.
 
@@ -69,11 +71,25 @@ def read_entrants(
         top1: accuracies by the name of the row, 0 to 1; they override those of a trained network's file.
         published: whether to take those of the paper's Table 1 for the zoo at its full size, where nothing better is known.
         space: the space whose choices name uniform networks; None accepts no uniform networks.
+        say: called with what networks get that say nothing of it themselves, in words.
 
     Raises:
         InputError: an argument is none of these, a file cannot be used, or an accuracy is of no row.
     """
-    entrants = [entrant for argument in arguments for entrant in _read(argument, scaling, space)]
+    kinds = {argument: resolve(argument, MEASURABLE, space) for argument in arguments}
+    finished = {name: _finished(name, *kind) for name, kind in kinds.items() if kind[0] in ("trained", "tflite")}
+    scalable = {
+        name: None if kind == "zoo" else find_architecture(place, space)
+        for name, (kind, place) in kinds.items()
+        if name not in finished
+    }
+    if scaling.classes is None:
+        scaling = _following(finished, scalable, scaling, say)
+    entrants = [
+        entrant
+        for name in arguments
+        for entrant in ([finished[name]] if name in finished else _scaled(name, scalable[name], scaling))
+    ]
     if published:
         entrants = [_with_published(entrant) for entrant in entrants]
     given = dict(top1 or {})
@@ -88,27 +104,41 @@ def read_entrants(
     ]
 
 
-def _read(argument: str, scaling: Scaling, space: SearchSpace | None) -> Iterator[Entrant]:
-    kind, place = resolve(argument, MEASURABLE, space)
-    match kind:
-        case "zoo" if place in UNAVAILABLE:
-            yield Entrant(argument, None, family=argument, note=UNAVAILABLE[place])
-        case "tflite":
-            yield Entrant(argument, read_tflite(Path(place)), family=argument)
-        case "trained":
-            # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
-            from search.convnet.saved import deployed_spec
+def _finished(argument: str, kind: Kind, place: str) -> Entrant:
+    """What is compared as it is: a TFLite file or a trained network."""
+    if kind == "tflite":
+        return Entrant(argument, read_tflite(Path(place)), family=argument)
+    # PyTorch takes seconds to load, and a comparison without a trained network needs none of it.
+    from search.convnet.saved import deployed_spec
 
-            saved = find_trained(place)
-            source = None if saved.top1 is None else TRAINED
-            contender = find_contender(Path(place))
-            yield Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source, contender=contender)
-        case _:
-            yield from _scaled(argument, None if kind == "zoo" else find_architecture(place, space), scaling)
+    saved = find_trained(place)
+    source = None if saved.top1 is None else TRAINED
+    contender = find_contender(Path(place))
+    return Entrant(argument, deployed_spec(saved), family=argument, top1=saved.top1, top1_from=source, contender=contender)
+
+
+def _following(
+    finished: Mapping[str, Entrant],
+    scalable: Mapping[str, Architecture | None],
+    scaling: Scaling,
+    say: Callable[[str], None] | None,
+) -> Scaling:
+    """The scaling with the classes of the networks that come with them, where these agree; the zoo never does."""
+    own = {name: entrant.model.classes for name, entrant in finished.items() if entrant.model is not None}
+    own = own or {name: given.space.classes for name, given in scalable.items() if given is not None}
+    if len(set(own.values())) != 1:
+        return scaling
+    [name, classes] = next(iter(own.items()))
+    if say is not None and any(classes != (CLASSES if given is None else given.space.classes) for given in scalable.values()):
+        say(f"All networks get {classes} classes, as {name} has them.")
+    return replace(scaling, classes=classes)
 
 
 def _scaled(argument: str, given: Architecture | None, scaling: Scaling) -> Iterator[Entrant]:
     """An architecture in each width, or a network of the zoo where none is given."""
+    if argument in UNAVAILABLE:
+        yield Entrant(argument, None, family=argument, note=UNAVAILABLE[argument])
+        return
     for width in scaling.widths:
         name = argument if width == 1 else f"{argument}@{width:g}"
         if given is None:

@@ -17,12 +17,14 @@ from profiling.files import written_whole
 from search.images.division import divide
 from search.images.framing import Framing
 from search.images.names import Part
-from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, SmallImages
+from search.images.one_image import Augment, Form, ImageDataset, ImageFiles, ImageForm, SmallImages
 from search.images.options import AS_THEY_COME, MOVES, ImageOptions, Moves
 from search.images.prepared import find_images, prepare
 from search.images.survey import Progress
 from search.images.vision import datasets
 
+# Height and width in pixels, and channels, of the images that are known by name.
+NAMED = {"digits": ImageForm(8, 1), "fashion-mnist": ImageForm(28, 1), "cifar10": ImageForm(32, 3)}
 DOWNLOADED = {"fashion-mnist": datasets.FashionMNIST, "cifar10": datasets.CIFAR10}
 # Where Debian's package dataset-fashion-mnist puts the files that torchvision otherwise downloads.
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -109,8 +111,7 @@ def load_data(
         return _downloaded(name_or_folder, form, seed, augment, options)
     images = find_images(name_or_folder)
     if images is None:
-        names = ", ".join(("digits", *DOWNLOADED))
-        raise InputError(f"neither a data set ({names}) nor a folder of images, nor shards of them (.tar)", where=name_or_folder)
+        raise no_such_data(name_or_folder)
     made = prepare(images, name_or_folder, seed, options, progress)
     return Data(
         ImageFiles(made.train, form, seed, augment, moves=made.moves, tops=made.tops),
@@ -127,9 +128,14 @@ def load_data(
     )
 
 
+def no_such_data(name: str) -> InputError:
+    """The error that there is nothing of this name."""
+    return InputError(f"neither a data set ({', '.join(NAMED)}) nor a folder of images, nor shards of them (.tar)", where=name)
+
+
 def in_memory(name: str) -> bool:
     """Whether this is a named data set of small images, which are all in memory, rather than a folder or shards."""
-    return name == "digits" or name in DOWNLOADED
+    return name in NAMED
 
 
 def _digits(form: Form, seed: int, augment: Augment | None, options: ImageOptions) -> Data:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from search.images.framing import Framing
 
-Moves = Literal["none", "shift", "crop", "crop-flip"]
+Moves = Literal["none", "shift", "crop", "crop-flip", "light", "light-flip"]
 """How training images are moved, a little differently each time."""
 MOVES: tuple[Moves, ...] = get_args(Moves)
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from profiling.errors import InputError
 from search.images import findings
-from search.images.data import in_memory, load_data
+from search.images.data import NAMED, in_memory, load_data, no_such_data
 from search.images.division import Division, divide
 from search.images.findings import Seen
 from search.images.folders import ImageFolder
 from search.images.names import shown
-from search.images.one_image import ImageForm
 from search.images.options import Moves
 from search.images.prepared import division_note, find_images, look, moves_for
 from search.images.shards import ShardSet
@@ -30,7 +29,7 @@ class Overview:
         division: what a training would hold out and what it would not use, in a line.
         counts: images of each class by part: `train`, `held out`, and the parts that a training does not use.
         formats, modes: how many images of each there are, as Pillow names them.
-        sides: least, median and largest shorter side in pixels; None for a named data set.
+        sides: least, median and largest shorter side in pixels; None if no image can be read.
         augment: how a training would move its images, and why; None where there is nothing to train on.
         unreadable: why an image cannot be read, by its path.
         notes: what else is to be known, a line each.
@@ -65,9 +64,11 @@ def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = Fa
         InputError: there is no such data set, or its folders, shards or classes cannot be used.
     """
     name = os.fspath(data)
-    images = None if in_memory(name) else find_images(name)
-    if images is None:
+    if in_memory(name):
         return _in_memory(name, seed)
+    images = find_images(name)
+    if images is None:
+        raise no_such_data(name)
     division = _division(images, name)
     collection = images.collect(division.wanted)
     parts = dict(zip(("train", "held out"), division.apply(collection.parts, seed, collection.classes, name), strict=True))
@@ -122,10 +123,11 @@ def _by_class(files: Sequence[tuple[object, int]], classes: Sequence[str]) -> di
 
 
 def _in_memory(name: str, seed: int) -> Overview:
-    """Of a data set that is known by its name; its own pixels do not matter here."""
-    data = load_data(name, ImageForm(8, 1), seed)
+    form = NAMED[name]
+    data = load_data(name, form, seed)
     counts = {
         part: dict(zip(data.classes, of_class, strict=True))
         for part, of_class in (("train", data.train_counts), ("held out", data.held_out_counts))
     }
-    return Overview("", "", counts, {}, {}, None, (data.moves, ""), {}, ())
+    modes, side = {"L" if form.image_channels == 1 else "RGB": data.train_images + data.held_out_images}, form.resolution
+    return Overview("", "", counts, {}, modes, (side, side, side), (data.moves, ""), {}, ())

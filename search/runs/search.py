@@ -9,6 +9,7 @@ from functools import partial
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
+from latency_db.targets import Target, in_ms
 from profiling.errors import InputError
 from profiling.files import require_folder
 from search import processes
@@ -18,8 +19,8 @@ from search.config import (
     TrainingOptions,
     configured,
     course,
+    search_schedule,
     sensible_learning_rate,
-    sensible_schedule,
 )
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
@@ -40,7 +41,7 @@ def search(
     data: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     *,
-    target_ms: float | None = None,
+    target_ms: Target | str | None = None,
     runtime_weight: float | None = None,
     options: TrainingOptions = DEFAULTS,
     listener: Listener = SILENT,
@@ -51,7 +52,7 @@ def search(
         table: latencies of the space to search.
         data: name of a data set, or a folder of images; see `search.images.data.load_data`.
         folder: of the run; a run already in it is continued, unless the options say otherwise.
-        target_ms: latency that the network found must not exceed, in ms. Give this or
+        target_ms: latency that the network found must not exceed, in ms, or as a share of the table's range, `50%`. Give this or
         runtime_weight: λ of Eq. 9, fixed; exactly one of the two.
         options: of the training.
         listener: follows the progress, and may stop it.
@@ -65,15 +66,16 @@ def search(
     if (target_ms is None) == (runtime_weight is None):
         raise InputError("give either target_ms or runtime_weight")
     model = RuntimeModel(table)
-    if target_ms is not None:
-        check_target(model, target_ms)
+    aim_ms = None if target_ms is None else in_ms(target_ms, model, listener.note)
+    if aim_ms is not None:
+        check_target(model, aim_ms)
     data, run = os.fspath(data), RunFolder(folder)
     processes.from_main(lambda: require_folder(run.path))
     begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
     using = image_options(data, options, begun)
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
     images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
-    config = _config(model, data, images, {"target_ms": target_ms, "runtime_weight": runtime_weight}, options, begun)
+    config = _config(model, data, images, {"target_ms": aim_ms, "runtime_weight": runtime_weight}, options, begun)
     with processes.on_main(run.held()):
         processes.from_main(lambda: run.prepare(options.resume))
         return _searched(model, images, config, run, listener)
@@ -111,7 +113,7 @@ def _config(
     options: TrainingOptions,
     begun: SearchConfig | None,
 ) -> SearchConfig:
-    settings = options.settings(*sensible_schedule(images.train_images, options.batch_size))
+    settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
     steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
     if begun is not None:

@@ -73,7 +73,8 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     "--classes",
     type=Count(2, MOST_CLASSES),
     metavar="N",
-    help="Classes of zoo networks and architectures. [default: the architecture's own; 1000 for the zoo]",
+    help="Classes of zoo networks and architectures. [default: those of the trained networks and .tflite files beside them; "
+    "otherwise the architectures' own, and 1000 for the zoo alone]",
 )
 @click.option(
     "--top1",
@@ -139,7 +140,8 @@ def compare(
     wanted = arguments_with_zoo(networks, whole=zoo)
     latency_table = None if table is None else load_table(table, db)
     space = None if latency_table is None else latency_table.space
-    entrants = read_entrants(wanted, Scaling(widths, resolution, classes), top1=top1, published=published, space=space)
+    scaling = Scaling(widths, resolution, classes)
+    entrants = read_entrants(wanted, scaling, top1=top1, published=published, space=space, say=note)
     require_comparable(entrants)
     note(f"{len(entrants)} networks, {measuring.rounds} rounds, on {device_name}")
     with _folder_of(output) as folder, measuring.bench(device_name, db) as bench:

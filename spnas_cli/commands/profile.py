@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
+from spnas_cli.next_steps import db_words, note_next, search_command
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
 from spnas_cli.output import duration, note, print_error, print_facts, print_json
 
@@ -117,7 +118,13 @@ def profile(
     else:
         for again, table, outcome in profiled:
             _show(table, outcome, db)
-            note(f"\nNext: spnas validate --table {table.name} {again}{_db_hint(db)}")
+            validate = f"spnas validate --table {table.name} {again}{_db_hint(db)}"
+            if space.data is None:
+                note_next(validate)
+                continue
+            run = f"{space.name if len(profiled) == 1 else table.name}-run"
+            note_next(search_command(table.name, space.data, run, db))
+            note(f"How far the table can be trusted: {validate}")
     for error in errors[1:]:
         print_error(error)
     if errors:
@@ -169,4 +176,4 @@ def _tool_hint(tool: str | None) -> str:
 
 
 def _db_hint(db: Path) -> str:
-    return "" if db == Path("spnas.db") else f" --db {db}"
+    return "".join(f" {shlex.quote(word)}" for word in db_words(db))

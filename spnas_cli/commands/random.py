@@ -10,24 +10,26 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from spnas_cli.options import MOST_MS, Count, Number, Seed, db_option, json_option, table_option
+from spnas_cli.options import Count, Latency, Seed, db_option, json_option, table_option, target_option
 from spnas_cli.output import note, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
     from latency_db.runtime_model import RuntimeModel
+    from latency_db.targets import Target
     from profiling.space import Architecture
 
 
 @click.command()
 @table_option
-@click.option("--between", nargs=2, type=Number(0, MOST_MS), metavar="LOW HIGH", help="Range of predicted latency, in ms.")
 @click.option(
-    "--target-ms",
-    type=Number(0, MOST_MS, above=True),
-    metavar="MS",
-    help="Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it.",
+    "--between",
+    nargs=2,
+    type=Latency(),
+    metavar="LOW HIGH",
+    help="Range of predicted latency, in ms, or as shares of the range of the table's networks: 40% 60%.",
 )
+@target_option("Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it")
 @click.option("--uniform", is_flag=True, help="Write the uniform networks of --target-ms instead: one for each kernel and ratio.")
 @click.option("--networks", type=Count(1, 10**6), default=10, show_default=True, help="How many networks to draw.")
 @click.option(
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 @json_option
 def random(
     table: str | None,
-    between: tuple[float, float] | None,
-    target_ms: float | None,
+    between: tuple[Target, Target] | None,
+    target_ms: Target | None,
     uniform: bool,
     networks: int,
     seed: int,
@@ -69,48 +71,45 @@ def random(
     \b
     Examples:
       spnas random --table pixel1 --between 75 80 --networks 10 -o baseline
-      spnas random --table digits-host --target-ms 0.21 --seed 1 -o more --json
+      spnas random --table digits-host --target-ms 50% --seed 1 -o more --json
       spnas random --table pixel1 --uniform --target-ms 80 -o uniform
     """
     _check(between, target_ms, uniform)
     from latency_db.runtime_model import RuntimeModel
-    from latency_db.sampling import just_below, networks_between
+    from latency_db.sampling import just_below
     from latency_db.table_files import load_table
+    from latency_db.targets import in_ms
     from profiling.files import require_folder
 
     require_folder(folder)
     model = RuntimeModel(load_table(table, db))
-    if uniform and target_ms is not None:
-        drawn = _uniform(model, target_ms)
+    ms = None if target_ms is None else in_ms(target_ms, model, note)
+    if uniform and ms is not None:
+        drawn = _uniform(model, ms)
     else:
-        low, high = between or just_below(target_ms or 0.0)
-        width = max(2, len(str(networks)))
-        some = enumerate(islice(networks_between(model, low, high, seed), networks), start=1)
-        drawn = {f"random-{number:0{width}}.json": architecture for number, architecture in some}
+        drawn = _random(model, just_below(ms) if ms is not None else _range(between, model), networks, seed)
     _write(drawn, folder, force=force)
     latencies = [model.predict(architecture).total_ms for architecture in drawn.values()]
     if as_json:
         rows = [
-            {"file": str(folder / name), "predicted_ms": ms, "choices": architecture.choices}
-            for (name, architecture), ms in zip(drawn.items(), latencies, strict=True)
+            {"file": str(folder / name), "predicted_ms": each, "choices": architecture.choices}
+            for (name, architecture), each in zip(drawn.items(), latencies, strict=True)
         ]
-        made_for = {"target_ms": target_ms} if uniform else {"seed": seed}
+        made_for = {"target_ms": ms} if uniform else {"seed": seed}
         print_json({"table": model.table.name, **made_for, "networks": rows})
         return
     shown = [
-        (name, " ".join(architecture.choices), f"{ms:#.5g}", "" if target_ms is None else f"{ms / target_ms - 1:+.1%}")
-        for (name, architecture), ms in zip(drawn.items(), latencies, strict=True)
+        (name, " ".join(architecture.choices), f"{each:#.5g}", "" if ms is None else f"{each / ms - 1:+.1%}")
+        for (name, architecture), each in zip(drawn.items(), latencies, strict=True)
     ]
-    columns = ("file", "choices", "predicted ms", "from the target")[: 3 if target_ms is None else 4]
+    columns = ("file", "choices", "predicted ms", "from the target")[: 3 if ms is None else 4]
     print_table(f"{len(drawn)} networks in {folder}", columns, [row[: len(columns)] for row in shown], left=2)
     note(f"\nNext: spnas predict {folder / next(iter(drawn))} --table {model.table.name}")
 
 
-def _check(between: tuple[float, float] | None, target_ms: float | None, uniform: bool) -> None:
+def _check(between: tuple[Target, Target] | None, target_ms: Target | None, uniform: bool) -> None:
     if (between is None) == (target_ms is None):
         raise click.UsageError("give either --between or --target-ms")
-    if between is not None and between[0] >= between[1]:
-        raise click.BadParameter(f"LOW must be below HIGH, not {between[0]:g} {between[1]:g}", param_hint="--between")
     if not uniform:
         return
     if target_ms is None:
@@ -119,6 +118,26 @@ def _check(between: tuple[float, float] | None, target_ms: float | None, uniform
     for name in ("networks", "seed"):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"--{name} is for random networks; leave it out with --uniform")
+
+
+def _range(between: tuple[Target, Target] | None, model: RuntimeModel) -> tuple[float, float]:
+    """The bounds of `--between`, in ms."""
+    from latency_db.targets import in_ms
+
+    assert between is not None
+    low, high = (in_ms(bound, model, note) for bound in between)
+    if low >= high:
+        raise click.BadParameter(f"LOW must be below HIGH, not {low:g} and {high:g} ms", param_hint="--between")
+    return low, high
+
+
+def _random(model: RuntimeModel, bounds: tuple[float, float], networks: int, seed: int) -> dict[str, Architecture]:
+    """By file name."""
+    from latency_db.sampling import networks_between
+
+    width = max(2, len(str(networks)))
+    some = enumerate(islice(networks_between(model, *bounds, seed), networks), start=1)
+    return {f"random-{number:0{width}}.json": architecture for number, architecture in some}
 
 
 def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.options import MOST_MS, Count, Number, db_option, json_option, table_option
-from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json, printable
+from spnas_cli.next_steps import next_commands, note_next
+from spnas_cli.options import Count, Number, db_option, json_option, table_option, target_option
+from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
+    from latency_db.targets import Target
     from search.config import TrainingOptions
     from search.finding.explore import Way
     from search.finding.search import Found
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @table_option
 @data_option
-@click.option("--target-ms", type=Number(0, MOST_MS, above=True), metavar="MS", help="Target latency, in ms.")
+@target_option("Target latency, in ms")
 @click.option(
     "--runtime-weight",
     type=Number(0, 10**6),
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 def search(
     table: str | None,
     data_name: str,
-    target_ms: float | None,
+    target_ms: Target | None,
     runtime_weight: float | None,
     folder: Path,
     space: str | None,
@@ -69,9 +71,9 @@ def search(
 
     \b
     Examples:
-      spnas search --table digits-host --data digits --target-ms 0.24 -o run
+      spnas search --table digits-host --data digits --target-ms 50% -o run
       spnas search --table pixel1 --data path/to/imagenet --target-ms 80 --workers 8 --mixed-precision bf16 -o run
-      spnas search --table digits-host --data digits --target-ms 0.24 --resume --explore evolution -o run
+      spnas search --table digits-host --data digits --target-ms 50% --resume --explore evolution -o run
     """
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
@@ -118,7 +120,7 @@ def _show(run: SearchRun) -> None:
     print_doubts(run.result.doubts)
     click.echo(f"Network found, in {printable(folder.architecture)}")
     print_facts(rows)
-    note(f"\nNext: spnas predict {folder.architecture} --table {config.table}")
+    note_next(*next_commands(run))
 
 
 def _why(found: Found, target_ms: float | None) -> str:

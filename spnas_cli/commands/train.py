@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spnas_cli.next_steps import next_commands, note_next
 from spnas_cli.options import MOST_PIXELS, MOST_WIDTH, Count, Number, json_option
-from spnas_cli.output import is_main_process, note, print_doubts, print_facts, print_json, printable
+from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
 
 if TYPE_CHECKING:
@@ -112,4 +113,4 @@ def _show(run: TrainRun) -> None:
             ("figure", str(run.folder.figure("progress"))),
         ]
     )
-    note(f"\nNext: spnas evaluate {network} --data {run.config.data}")
+    note_next(*next_commands(run))

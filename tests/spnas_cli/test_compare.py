@@ -15,6 +15,7 @@ from profiling.host.host import HostDevice
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import read_tflite
 from profiling.space import load_space
+from search.convnet.entrants import Scaling, read_entrants
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
 from search.convnet.zoo import TABLE_1_TOP1, load_zoo_network, single_path, zoo_names
@@ -168,7 +169,7 @@ def test_without_an_argument_it_is_all_of_table_1(monkeypatch):
         (("bad.pt",), "bad.pt: the checkpoint cannot be read"),
         (("t.json",), "t.json"),
         (("mnasnet", "mnasnet"), "mnasnet: this network is given twice"),
-        (("mnasnet", "net.pt"), "mnasnet has 1000, net.pt has 10"),
+        (("mnasnet", "net.pt", "--classes", "7"), "mnasnet has 7, net.pt has 10"),
         (("chamnet-b",), "no network to measure"),
         (("mnasnet", "--top1", "mobilenet-v2=0.7"), "rows: mnasnet"),
         (("mnasnet", "--top1", "mnasnet=74.6"), "from 0 to 1"),
@@ -185,6 +186,24 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, words):
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("given", ["net.pt", "model.tflite", "arch.json"])
+def test_the_zoo_has_the_classes_of_what_stands_beside_it(given):
+    command = ("single-path-nas", given, "--resolution", "32", "--width", "0.25", *QUICK)
+    result = CliRunner().invoke(cli, ["compare", *command, "--json"])
+    assert result.exit_code == 0, result.stderr
+    assert f"All networks get 10 classes, as {given} has them." in result.stderr
+    assert (
+        json.loads(result.stdout)[0]["parameters"]
+        == load_zoo_network("single-path-nas", width_multiplier=0.25, **SMALL).parameters
+    )
+
+
+def test_networks_of_a_script_follow_one_another_too(folder):
+    entrants = read_entrants(["mnasnet", "net.pt", "chamnet-b"], Scaling())
+    assert [entrant.model and entrant.model.classes for entrant in entrants] == [10, 10, None]
+    assert read_entrants(["mnasnet"], Scaling())[0].model.classes == 1000
 
 
 def test_a_table_of_other_conditions_is_refused():

@@ -94,3 +94,25 @@ def test_options_that_do_not_go_together_are_refused(arguments, words):
     result = random(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
+
+
+def test_a_share_of_the_range_is_taken_wherever_ms_are(empty_folder):
+    result = random("--target-ms", "50%", "--networks", "2", "-o", "some", "--json")
+    assert "50% of the way from 30.63 to 131.5 ms, the range of table pixel1: 81.04 ms." in result.stderr
+    assert all(0.99 * 81.04 <= row["predicted_ms"] <= 81.04 for row in json.loads(result.stdout)["networks"])
+    shown = json.loads(random("--uniform", "--target-ms", "50 %", "-o", "uniform", "--json").stdout)
+    assert shown["target_ms"] == 81.04
+    rows = json.loads(random("--between", "40%", "80", "--networks", "3", "-o", "between", "--json").stdout)["networks"]
+    assert all(70.96 <= row["predicted_ms"] <= 80 for row in rows)
+    upside_down = random("--between", "60%", "40%", "-o", "none")
+    assert (upside_down.exit_code, upside_down.stdout) == (2, "")
+    assert "LOW must be below HIGH, not 91.13 and 70.96 ms" in upside_down.stderr
+    assert not (empty_folder / "none").exists()
+
+
+@pytest.mark.parametrize("word", ["101%", "-5%", "%", "50%%", "nan%", "1e400%"])
+@pytest.mark.parametrize("form", [("--target-ms={}",), ("--between", "40%", "{}")])
+def test_no_other_share_is_taken(form, word):
+    result = random(*(part.format(word) for part in form), "-o", "none")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "0% (the table's fastest network)" in result.stderr or "No such option" in result.stderr

@@ -7,7 +7,7 @@ import torch
 
 from profiling.errors import InputError, TrainingError
 from search import checkpoint
-from search.config import LEAST_STEPS, SearchConfig, course, sensible_learning_rate, sensible_schedule
+from search.config import LEAST_STEPS, SearchConfig, course, search_schedule, sensible_learning_rate, sensible_schedule
 from search.finding import rating
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
@@ -182,7 +182,18 @@ def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
     batch_size, epochs = sensible_schedule(1437)
     assert batch_size == 64
     assert 1437 // batch_size * epochs >= LEAST_STEPS
+    assert search_schedule(1437, None, None) == (batch_size, epochs)
     assert [sensible_learning_rate(steps) for steps in (LEAST_STEPS, 999, 1000, 10_008)] == [0.032, 0.032, 0.016, 0.016]
+
+
+@pytest.mark.parametrize("images", [2, 30, 240, 999])
+def test_a_search_on_few_images_takes_more_steps_unless_it_was_begun_with_fewer(images):
+    batch_size, epochs = sensible_schedule(images)
+    begun = SearchConfig(table="t", space_digest="s", table_digest="t", data="photos", target_ms=1, epochs=epochs)
+    assert search_schedule(images, None, begun) == (batch_size, epochs)
+    steps = search_schedule(images, None, None)[1] * (images // batch_size)
+    assert 900 <= steps < 900 + images // batch_size
+    assert search_schedule(images, None, begun.model_copy(update={"epochs": 1}))[1] > epochs
 
 
 def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):

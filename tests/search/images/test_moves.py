@@ -56,6 +56,15 @@ def test_each_way_does_what_it_says_and_no_more(ramp, in_memory):
     assert max(steps) > 1.5 * min(steps)
 
 
+def test_a_light_crop_leaves_half_of_the_area_and_mirrors_only_if_asked(ramp):
+    """The ramp grows by one step a column, so that the largest crop has the smallest steps."""
+    whole, crop, light, flip = (views(ramp, moves, False, 60) for moves in ("none", "crop", "light", "light-flip"))
+    still, hard, soft = ([(image[0, 8, 9] - image[0, 8, 7]).item() for image in images] for images in (whole, crop, light))
+    assert min(hard) < 0.5 * max(still) < min(soft), "a narrow crop makes the ramp flat"
+    assert all(bool(image[:, :, 12].mean() > image[:, :, 3].mean()) for image in light)
+    assert len({bool(image[:, :, 12].mean() > image[:, :, 3].mean()) for image in flip}) == 2
+
+
 def test_a_shift_goes_an_eighth_each_way_and_repeats_the_edge():
     torch.manual_seed(0)
     image = torch.arange(20).repeat(1, 20, 1)

@@ -22,7 +22,7 @@ from spnas_cli.output import is_main_process, print_error, printable
 
 COMMANDS = (
     "devices", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export", "compare",
-    "report",
+    "report", "doctor",
 )  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {

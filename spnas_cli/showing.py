@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import click
 
+from profiling.extras import needs
 from search.config import DEFAULTS, TrainingOptions
 from search.convnet.named import AS_GIVEN, Name, Size
 from search.images.options import ImageOptions, Split
@@ -130,6 +131,7 @@ def stopping_between_steps() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+@needs("search")
 def search(
     table: LatencyTable,
     data: str | os.PathLike[str],
@@ -149,6 +151,7 @@ def search(
     return _doubted(run)
 
 
+@needs("search")
 def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> ExploreResult:
     """Scores networks of a finished search's space with its supernet's weights (`search.runs.explore`)."""
     from search.runs import explore as runs
@@ -157,6 +160,7 @@ def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> 
         return runs.explore(run, way, networks, listener)
 
 
+@needs("search")
 def train(
     network: Name,
     data: str | os.PathLike[str],
@@ -183,6 +187,7 @@ def _doubted(run: R) -> R:
     return run
 
 
+@needs("search")
 def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = False) -> Overview:
     """Looks at a data set as a training does first (`search.runs.overview`)."""
     from search.runs import overview as runs
@@ -191,6 +196,7 @@ def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = Fa
         return runs.overview(data, seed=seed, thorough=thorough, listener=listener)
 
 
+@needs("search")
 def evaluate(
     network: Name,
     data: str | os.PathLike[str],
@@ -210,6 +216,7 @@ def evaluate(
         return runs.evaluate(network, data, options=options, seed=seed, batch_size=batch_size, workers=workers, listener=listener)
 
 
+@needs("export")
 def export(
     network: SavedNetwork | Name,
     target: str | os.PathLike[str],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def doctor(db: Path, as_json: bool) -> None:
-    """Look at this installation: versions, devices, caches, and what is missing.
+    """Print versions, devices, caches and what is missing.
 
     Imports every installed package once, which takes some seconds. Ends with what is missing for which commands, and the command
     that installs it. The exit code is 1 if something that is installed does not work.

@@ -13,7 +13,18 @@ from pathlib import Path
 from profiling.host.lock import FOLDER_VARIABLE
 
 CHECKOUT = Path(__file__).parent.parent
-SOURCES = ("profiling", "latency_db", "search", "spnas_cli", "spnas.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "profiling",
+    "latency_db",
+    "search",
+    "spnas_cli",
+    "spnas.py",
+    "setup.cfg",
+    "setup.py",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 # Everyday names, which a user's own packages may have as well.
 NAMESAKES = ("profiling", "latency_db", "search")
 

@@ -49,10 +49,15 @@ PYTHON_CALLS = {
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory):
+def wheel(tmp_path_factory):
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory, wheel):
     """The programs of an environment that has the core and nothing else."""
     try:
-        return core_environment(tmp_path_factory.mktemp("core"), build_wheel(tmp_path_factory.mktemp("wheel")))
+        return core_environment(tmp_path_factory.mktemp("core"), wheel)
     except subprocess.CalledProcessError as error:
         if os.environ.get("SPNAS_REQUIRE_REGISTRY"):
             raise AssertionError(error.stderr) from error

@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test lint bench docs clean
 .DEFAULT_GOAL := test
 
-$(INSTALLED): setup.cfg pyproject.toml .ci/constraints.txt
+$(INSTALLED): setup.cfg setup.py pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint .ci/constraints.txt --editable '.[dev]'
 	touch $@

@@ -20,6 +20,7 @@ from profiling.device import Device, RunSettings
 from profiling.devices import PhoneOptions, open_device
 from profiling.errors import InputError
 from profiling.events import Notice, Watch, silent
+from profiling.extras import needs
 from profiling.models.builder import TfliteBuilder
 from profiling.space import Architecture, SearchSpace, load_space
 
@@ -180,6 +181,7 @@ class Bench:
                 visits=self._rounds or rounds, seed=seed if self._seed is None else self._seed,
             )  # fmt: skip
 
+    @needs("convert")
     def _opened(self) -> tuple[Device, Store, TfliteBuilder]:
         with ExitStack() as stack:
             store = stack.enter_context(Store(self.db))

@@ -19,8 +19,6 @@ FEWEST_NETWORKS = 5
 # With fewer networks the usual distance from the line is too uncertain to call one of them an outlier.
 FEWEST_TO_LEAVE_OUT_FROM = 10
 OUT_OF_LINE = 6.0
-# The standard deviation of normal noise, by the median of its absolute deviations.
-MEDIAN_TO_SIGMA = 1.4826022185056018
 CALIBRATE_HINT = "measure them again: spnas profile --calibrate 20"
 
 
@@ -79,9 +77,10 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
         return Calibration()
     if len(networks) < FEWEST_NETWORKS:
         raise TableError(f"a calibration needs at least {FEWEST_NETWORKS} networks, not {len(networks)}", hint=CALIBRATE_HINT)
-    # Neither scipy.stats nor scikit-learn, for which every prediction would take twice as long and 100 MB more.
     import numpy as np
-    from scipy.special import stdtrit
+
+    from latency_db.student import two_sided_quantile
+    from profiling.stats import spread
 
     sums = np.array([network.sum_ms for network in networks])
     measured = np.array([network.measured_ms for network in networks])
@@ -92,10 +91,9 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
         first, second = np.triu_indices(len(networks), 1)
         runs, rises = sums[second] - sums[first], measured[second] - measured[first]
         around = measured - np.median(rises[runs != 0] / runs[runs != 0]) * sums
-        away = np.abs(around - np.median(around))
         # Figures on a line to the last digit must not differ by rounding.
-        usual = max(MEDIAN_TO_SIGMA * float(np.median(away)), 1e-6 * float(np.median(measured)))
-        keep = away <= OUT_OF_LINE * usual
+        usual = max(spread(around.tolist()), 1e-6 * float(np.median(measured)))
+        keep = np.abs(around - np.median(around)) <= OUT_OF_LINE * usual
     x, y = sums[keep], measured[keep]
     squares = float(((x - x.mean()) ** 2).sum())
     scale = float((x - x.mean()) @ (y - y.mean())) / squares
@@ -104,7 +102,7 @@ def fit_calibration(networks: Sequence[CalibrationNetwork]) -> Calibration:
         raise TableError("according to the calibration networks, more layers take less time", hint=CALIBRATE_HINT)
     residuals = y - (scale * x + offset_ms)
     degrees = len(x) - 2
-    width = stdtrit(degrees, (1 + CONFIDENCE) / 2) * (residuals @ residuals / degrees) ** 0.5
+    width = two_sided_quantile(CONFIDENCE, degrees) * (residuals @ residuals / degrees) ** 0.5
     interval = Interval(float(width), len(x), float(x.mean()), squares)
     left_out = tuple(network.key for network, kept in zip(networks, keep, strict=True) if not kept)
     return Calibration(scale, offset_ms, interval, left_out)

@@ -38,12 +38,11 @@ def to_csv(table: LatencyTable) -> str:
 
     The first cell is quoted like any other, so that it survives being saved by a spreadsheet.
     """
-    import pandas as pd
-
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow([CSV_MARK + json.dumps(table.model_dump(mode="json", exclude={"rows"}))])
-    rows = pd.DataFrame([{"layer": key, **row.model_dump()} for key, row in table.rows.items()], columns=CSV_COLUMNS)
-    rows.to_csv(text, index=False, lineterminator="\n")
+    rows = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    rows.writeheader()
+    rows.writerows({"layer": key, **row.model_dump()} for key, row in table.rows.items())
     return text.getvalue()
 
 

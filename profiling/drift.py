@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
-from scipy.stats import median_abs_deviation
+
+from profiling.stats import spread
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,32 +55,33 @@ def _shared_curve(model: npt.NDArray[np.int_], logs: Floats) -> tuple[Floats, fl
 
     Least squares with a penalty on the curve's bends; each step gives less weight to visits that lie off.
     """
-    knots = _knots(len(logs))
-    bends = np.diff(np.eye(knots.shape[1]), 2, axis=0)
+    _, model = np.unique(model, return_inverse=True)
+    knots, shares = _knots(len(logs))
+    bends = np.diff(np.eye(knots.max() + 1), 2, axis=0)
     # The constants would take up any shift of the curve; this holds it.
-    penalty = STIFFNESS * bends.T @ bends + 1e-9 * np.eye(knots.shape[1])
-    of_model = sparse.csr_array((np.ones(len(logs)), (np.arange(len(logs)), model)))[:, np.unique(model)]
+    penalty = STIFFNESS * bends.T @ bends + 1e-9 * np.eye(bends.shape[1])
     weights, curve, deviation = np.ones(len(logs)), np.zeros(len(logs)), 0.0
     for _ in range(STEPS):
-        weighted = knots.multiply(weights[:, None]).tocsr()
-        shares = of_model.multiply(1 / (of_model.T @ weights)).tocsr()
+        of_model = np.bincount(model, weights)
+        weighted = weights[:, None] * shares
+        squares, products = np.zeros_like(penalty), np.zeros((len(of_model), len(penalty)))
+        np.add.at(squares, (knots[:, :, None], knots[:, None, :]), weighted[:, :, None] * shares[:, None, :])
+        np.add.at(products, (model[:, None], knots), weighted)
         # What is left of a visit when the weighted mean over its model is taken away: the constants drop out.
-        normal = (weighted.T @ knots - (weighted.T @ of_model) @ (shares.T @ weighted)).toarray()
-        mean = shares @ (of_model.T @ (weights * logs))
-        height = np.linalg.solve(normal + penalty, weighted.T @ (logs - mean))
-        curve = knots @ height
+        normal = squares - products.T @ (products / of_model[:, None])
+        above = logs - (np.bincount(model, weights * logs) / of_model)[model]
+        height = np.linalg.solve(normal + penalty, np.bincount(knots.ravel(), (weighted * above[:, None]).ravel()))
+        curve = (shares * height[knots]).sum(axis=1)
         left = logs - curve
-        residuals = left - shares @ (of_model.T @ (weights * left))
-        deviation = max(float(median_abs_deviation(residuals, scale="normal")), 1e-4)
+        residuals = left - (np.bincount(model, weights * left) / of_model)[model]
+        deviation = max(spread(residuals.tolist()), 1e-4)
         weights = 1 / (1 + (residuals / (2 * deviation)) ** 2)
     return curve, deviation
 
 
-def _knots(count: int) -> sparse.csr_array:
-    """For each visit its share in the two knots beside it: the matrix that interpolates linearly between knots."""
+def _knots(count: int) -> tuple[npt.NDArray[np.int_], Floats]:
+    """For each visit the two knots beside it, and its share in either: what interpolates linearly between knots."""
     intervals = max(1, -(-count // KNOT_VISITS))
     place = np.arange(count) * intervals / (count - 1)
     left = np.minimum(place.astype(int), intervals - 1)
-    visit = np.arange(count)
-    values = np.concatenate([1 - (place - left), place - left])
-    return sparse.csr_array((values, (np.tile(visit, 2), np.concatenate([left, left + 1]))), shape=(count, intervals + 1))
+    return np.stack([left, left + 1], axis=1), np.stack([1 - (place - left), place - left], axis=1)

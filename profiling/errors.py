@@ -6,6 +6,7 @@ The core raises these and never prints or exits; the command line turns each cla
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,20 @@ def describe(problem: str, where: str | None, hint: str | None) -> str:
 
 class InputError(SpnasError):
     """A file, option or data folder given by the user cannot be used as it is."""
+
+
+class MissingExtraError(SpnasError):
+    """Packages that only some commands need are not installed.
+
+    Attributes:
+        packages: their names.
+    """
+
+    def __init__(self, packages: Sequence[str], install: str) -> None:
+        *others, last = packages
+        names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        super().__init__(f"{names} not installed", hint=f"to install what this needs: {install}")
+        self.packages = tuple(packages)
 
 
 class DiskFullError(SpnasError):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
-from scipy.stats import median_abs_deviation
 
+# The standard deviation of normal noise, by the median of its absolute deviations.
+MEDIAN_TO_SIGMA = 1.4826022185056018
 NOISY_GAP = 0.01
 NEIGHBOURS = 6
 CALM_EXCESS = 0.02
@@ -42,7 +43,8 @@ def lower_quartile(values_ms: Sequence[float]) -> float:
 
 def spread(values_ms: Sequence[float]) -> float:
     """The median absolute deviation, scaled to be the standard deviation of normal noise, in ms."""
-    return float(median_abs_deviation(values_ms, scale="normal"))
+    values = np.asarray(values_ms)
+    return MEDIAN_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
 
 
 def is_noisy(values_ms: Sequence[float]) -> bool:

@@ -22,7 +22,7 @@ from spnas_cli.output import is_main_process, print_error, printable
 
 COMMANDS = (
     "devices", "init", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export",
-    "compare", "report",
+    "compare", "report", "doctor",
 )  # fmt: skip
 
 EXIT_CODES: dict[type[SpnasError], int] = {
@@ -76,6 +76,10 @@ class LazyGroup(click.Group):
         except Exception as error:
             if ctx.params["debug"]:
                 raise
+            if isinstance(error, ModuleNotFoundError):
+                from profiling.extras import missing_extra
+
+                error = missing_extra(error) or error
             # When several processes fail for the same reason, only one reports it.
             if is_main_process() or isinstance(error, ProcessError) or not isinstance(error, SpnasError):
                 print_error(error)

@@ -90,7 +90,7 @@ class MeasuringOptions:
 
 
 def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Function]:
-    """The options of a command that measures, handed to it as one `MeasuringOptions`.
+    """The options of a command that measures, handed to it as one `MeasuringOptions`; it needs the extra `convert`.
 
     Args:
         rounds: default of `--rounds`.
@@ -102,6 +102,9 @@ def measuring_options(*, rounds: int, seed: int = 0) -> Callable[[Function], Fun
 
         @functools.wraps(function)
         def with_measuring(**given: Any) -> Any:
+            from profiling.extras import require
+
+            require("convert")
             measuring = MeasuringOptions(**{name: given.pop(name) for name in names})
             return function(measuring=measuring, **given)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import click
 
+from profiling.extras import needs
 from search.config import DEFAULTS, TrainingOptions
 from search.convnet.named import AS_GIVEN, Name, Size
 from search.images.options import ImageOptions, Split
@@ -132,6 +133,7 @@ def stopping_between_steps() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+@needs("search")
 def search(
     table: LatencyTable,
     data: str | os.PathLike[str],
@@ -151,6 +153,7 @@ def search(
     return _doubted(run)
 
 
+@needs("search")
 def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> ExploreResult:
     """Scores networks of a finished search's space with its supernet's weights (`search.runs.explore`)."""
     from search.runs import explore as runs
@@ -159,6 +162,7 @@ def explore(run: SearchRun | Name, way: Way = "random", networks: int = 100) -> 
         return runs.explore(run, way, networks, listener)
 
 
+@needs("search")
 def train(
     network: Name,
     data: str | os.PathLike[str],
@@ -185,6 +189,7 @@ def _doubted(run: R) -> R:
     return run
 
 
+@needs("search")
 def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = False) -> Overview:
     """Looks at a data set as a training does first (`search.runs.overview`)."""
     from search.runs import overview as runs
@@ -193,6 +198,7 @@ def overview(data: str | os.PathLike[str], *, seed: int = 0, thorough: bool = Fa
         return runs.overview(data, seed=seed, thorough=thorough, listener=listener)
 
 
+@needs("search")
 def propose(data: str | os.PathLike[str], *, resolution: int | None = None) -> Proposal:
     """Makes a search space for a data set (`search.runs.proposal`)."""
     from search.runs import proposal
@@ -201,6 +207,7 @@ def propose(data: str | os.PathLike[str], *, resolution: int | None = None) -> P
         return proposal.propose(data, resolution=resolution, listener=listener)
 
 
+@needs("search")
 def evaluate(
     network: Name,
     data: str | os.PathLike[str],
@@ -220,6 +227,7 @@ def evaluate(
         return runs.evaluate(network, data, options=options, seed=seed, batch_size=batch_size, workers=workers, listener=listener)
 
 
+@needs("export")
 def export(
     network: SavedNetwork | Name,
     target: str | os.PathLike[str],

@@ -10,7 +10,9 @@ import pytest
 from spnas_cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "tests").rglob("README.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "tests").rglob("README.md")]
+)
 
 
 def test_every_command_and_option_is_documented_as_it_is():

@@ -7,7 +7,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import RootModel
+
+from profiling.specfile import read_spec
+
+if TYPE_CHECKING:
+    from search.run_folder import RunFolder
 
 CONFIDENCE = 0.95
 SAME_LATENCY = 0.01
@@ -37,6 +44,10 @@ class Advantage:
     high: float | None
     beyond_chance: bool | None
     words: str
+
+
+class Advantages(RootModel[list[Advantage]]):
+    """Those of a comparison, as its file has them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,17 @@ def advantages(rows: Sequence[Row]) -> list[Advantage]:
         best = max(uniform, key=lambda network: network.mean(seeds))
         made.append(_against(found, [best], "uniform", f"the best uniform network, {best.rows[0]['name']}"))
     return made
+
+
+def read_advantages(folder: RunFolder, rows: Sequence[Row]) -> list[Advantage]:
+    """As the comparison in a folder left them; computed from its rows where it is of a version that left none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if folder.advantages.is_file():
+        return read_spec(folder.advantages, Advantages).root
+    return advantages(rows)
 
 
 def _trainings(rows: Sequence[Row], role: str) -> list[Trainings]:

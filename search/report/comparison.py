@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-import pandas as pd
 import yaml
 
 from latency_db.comparison import Comparison
@@ -25,9 +28,7 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     """
     rows = [row.to_json() for row in comparison.rows]
     write_text(folder.comparison, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    # Whole numbers stay whole beside those that are missing.
-    flat = pd.DataFrame(rows).drop(columns="settings").convert_dtypes()
-    write_text(folder.comparison_csv, flat.to_csv(index=False))
+    write_text(folder.comparison_csv, _to_csv(rows))
     found = [asdict(advantage) for advantage in advantages(rows)]
     write_text(folder.advantages, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     folder.write_config(yaml.safe_dump(comparison.conditions.model_dump(mode="json"), sort_keys=False))
@@ -41,3 +42,12 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
             draw(comparison, file)
         else:
             file.unlink(missing_ok=True)
+
+
+def _to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """All that fits into cells, which the settings of a training do not."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [name for name in rows[0] if name != "settings"], extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

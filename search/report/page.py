@@ -9,8 +9,9 @@ import base64
 import platform
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from profiling.outside import read_bytes
 from profiling.specfile import MAX_BYTES, read_spec
 from search.config import Settings
 from search.finding.doubts import Doubt
-from search.report.advantage import Advantage, advantages
+from search.report.advantage import Advantage, read_advantages
 from search.results import ComparedRows, SearchResult, TrainResult
 from search.run_folder import Figure, RunFolder
 
@@ -128,7 +129,7 @@ def read_run(folder: RunFolder) -> RunSection:
     better: list[Advantage] = []
     if kind == "comparison":
         shown: Any = read_spec(folder.comparison, ComparedRows).model_dump(mode="json")
-        better = advantages(shown)
+        better = read_advantages(folder, shown)
     else:
         result = folder.read_result(SearchResult) if kind == "search" else folder.read_result(TrainResult)
         doubts, shown = result.doubts, result.model_dump(mode="json", exclude={"doubts"})
@@ -181,5 +182,8 @@ def render(tables: Sequence[TableSection], runs: Sequence[RunSection], *, made_a
         made_at: date and time, for people.
     """
     environment = Environment(loader=PackageLoader("search"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    versions = {"Python": platform.python_version(), **{name: version(name) for name in ("spnas", *VERSIONS)}}
+    versions = {"Python": platform.python_version()}
+    for name in ("spnas", *VERSIONS):
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return environment.get_template("report.html").render(tables=tables, runs=runs, versions=versions, made_at=made_at)

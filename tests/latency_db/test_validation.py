@@ -2,7 +2,10 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import mean_absolute_percentage_error, root_mean_squared_error
 
 from latency_db.validation import validate
 
@@ -38,10 +41,19 @@ def test_spearman_counts_the_pairs_in_the_wrong_order():
 
 def test_the_noise_floor_is_the_error_of_a_perfect_model():
     """By simulation: a model that knows the truth has the noise floor as its RMSE, when figures are means over all visits."""
-    import numpy as np
-
     generator = np.random.default_rng(0)
     truth = generator.uniform(5, 10, 4000)
     visits = truth + generator.normal(0, 0.1, (6, 4000))
     report = validate(truth, visits.mean(axis=0), visits[::2].mean(axis=0), visits[1::2].mean(axis=0))
     assert report.noise_floor_ms == pytest.approx(report.rmse_ms, rel=0.05)
+
+
+def test_the_figures_are_those_of_scipy_and_scikit_learn():
+    """Also where networks are equally fast. The core has neither of these libraries."""
+    generator = np.random.default_rng(0)
+    predicted, measured, first, second = generator.uniform(1, 3, (4, 30)).round(1)
+    report = validate(predicted, measured, first, second)
+    assert report.spearman == pytest.approx(spearmanr(predicted, measured).statistic, rel=1e-12)
+    assert report.rmse_ms == pytest.approx(root_mean_squared_error(measured, predicted), rel=1e-12)
+    assert report.mean_error_pct == pytest.approx(100 * mean_absolute_percentage_error(measured, predicted), rel=1e-12)
+    assert report.noise_floor_ms == pytest.approx(root_mean_squared_error(first, second) / 2, rel=1e-12)

@@ -118,13 +118,8 @@ def profile(
     else:
         for again, table, outcome in profiled:
             _show(table, outcome, db)
-            validate = f"spnas validate --table {table.name} {again}{_db_hint(db)}"
-            if space.data is None:
-                note_next(validate)
-                continue
             run = f"{space.name if len(profiled) == 1 else table.name}-run"
-            note_next(search_command(table.name, space.data, run, db))
-            note(f"How far the table can be trusted: {validate}")
+            _show_next(table, again, run, db)
     for error in errors[1:]:
         print_error(error)
     if errors:
@@ -154,6 +149,15 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     ]
     click.echo(f"Latency table {table.name} in {db}")
     print_facts(rows)
+
+
+def _show_next(table: LatencyTable, again: str, run: str, db: Path) -> None:
+    validate = f"spnas validate --table {table.name} {again}{_db_hint(db)}"
+    if table.space.data is None:
+        note_next(validate)
+        return
+    note_next(search_command(table.name, table.space.data, run, db))
+    note(f"How far the table can be trusted: {validate}")
 
 
 def _sustained(outcome: Outcome, fastest_ms: float, slowest_ms: float) -> list[tuple[str, str]]:

@@ -99,8 +99,7 @@ def profile(
     require_enough(calibrate)
     space = load_space(space_name)
     layers = len(space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers)
-    on = ", ".join(device_names)
-    note(f"{layers} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {on}")
+    note(f"{layers} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {', '.join(device_names)}")
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from spnas_cli.help import Context
 from spnas_cli.main import cli
 
 PAGE = Path(__file__).with_name("commands.md")
@@ -26,9 +27,7 @@ def page() -> str:
 
 
 def _sections(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
-    context = click.Context(
-        command, parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=HELP
-    )
+    context = Context(command, parent, info_name=name, terminal_width=WIDTH, max_content_width=WIDTH, help_option_names=HELP)
     yield f"\n## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for below in command.list_commands(context):

@@ -46,7 +46,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 
 
 @click.command()
-@click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
+@click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option(
     "--zoo",
     is_flag=True,
@@ -113,7 +113,8 @@ def compare(
 ) -> None:
     """Measure networks side by side, as in the paper's Table 1.
 
-    Without a network, measures those of Table 1: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
+    NETWORK is a network of the zoo, an architecture file, the folder of a search or a training, its network.pt, or a .tflite
+    file. Without a network, measures those of Table 1: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
     single-path-nas. All networks are measured in the same shuffled rounds. Every measurement is saved: an interrupted command
     continues when you run it again, and a finished one shows the same figures; a different --seed measures again.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from spnas_cli.help import Group
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import note, print_facts, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
@@ -25,7 +26,7 @@ COLOURS = ("#1a9850", "#66bd63", "#a6d96a", "#fee08b", "#fdae61", "#f46d43", "#d
 TABLE_METAVAR = "[TABLE]"
 
 
-@click.group()
+@click.group(cls=Group)
 def table() -> None:
     """List, show, compare, merge, import and export latency tables.
 

@@ -15,7 +15,7 @@ run spnas devices
 run spnas profile --device host --space digits --calibrate 12 --name digits-host
 run spnas search --table digits-host --data digits --target-ms 50% --resume -o run
 run spnas predict run/architecture.json --table digits-host
-run spnas validate --table digits-host --device host --networks 20 --architecture run/architecture.json
+run spnas validate --table digits-host --device host --networks 20 --also run/architecture.json
 
 printf '\nThe table is in %s/spnas.db, the network in %s/run/architecture.json, the figures are:\n' "$folder" "$folder"
 find . -name '*.png' | sort | sed "s|^\.|  $folder|"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from profiling.outside import require_file_or_nothing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NUMBER = "N"
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
 MOST_SECONDS = 10**6
@@ -28,12 +29,24 @@ class Count(click.IntRange):
     def __init__(self, least: int, most: int) -> None:
         super().__init__(least, most)
 
+    @override
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return NUMBER
+
+    @override
+    def _describe_range(self) -> str:
+        return f"{self.min} to {self.max}"
+
 
 class Number(click.FloatRange):
     """A finite number within bounds; `above` leaves out the lower one."""
 
     def __init__(self, least: float, most: float, *, above: bool = False) -> None:
         super().__init__(least, most, min_open=above)
+
+    @override
+    def _describe_range(self) -> str:
+        return f"above {self.min:g}, at most {self.max:.15g}" if self.min_open else f"{self.min:g} to {self.max:.15g}"
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -69,6 +82,10 @@ class Seed(click.types.IntParamType):
             self.fail("a seed is a whole number of 64 bits", param, ctx)
         return seed
 
+    @override
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return NUMBER
+
 
 class Database(click.Path):
     """A file that can be a database, or is not there yet."""
@@ -86,9 +103,24 @@ class Database(click.Path):
         return path
 
 
+class Renamed(click.Option):
+    """An option that scripts may still give by its former names; `--help` shows the new one."""
+
+    def __init__(self, *args: Any, formerly: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.formerly = tuple(formerly)
+
+    @override
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        names, self.opts = self.opts, [*self.opts, *self.formerly]
+        super().add_to_parser(parser, ctx)
+        self.opts = names
+
+
 db_option = click.option(
     "--db",
     type=Database(),
+    metavar="FILE",
     default=Path("spnas.db"),
     show_default=True,
     envvar="SPNAS_DB",
@@ -114,4 +146,4 @@ def target_option(help_text: str) -> Callable[[F], F]:
     )
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words; docs/json.md lists the fields.")

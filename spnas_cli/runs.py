@@ -46,12 +46,18 @@ skip_option = click.option(
     type=Count(0, 10**6),
     default=0,
     show_default=True,
-    metavar="N",
-    help="Leave out up to N images that cannot be read. All images are decoded once to find them.",
+    metavar="IMAGES",
+    help="Leave out up to so many images that cannot be read. All images are decoded once to find them.",
 )
 
 folder_option = click.option(
-    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the run."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    required=True,
+    help="Folder for the run.",
 )
 
 workers_option = click.option(
@@ -86,7 +92,9 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
     """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
         click.option("--epochs", type=Count(1, 10**6), help=f"Passes over the images. [default: {epochs}]"),
-        click.option("--batch-size", type=Count(2, 2**20), help="Images per step. [default: 1024, fewer on small data]"),
+        click.option(
+            "--batch-size", type=Count(2, 2**20), metavar="IMAGES", help="Images per step. [default: 1024, fewer on small data]"
+        ),
         click.option(
             "--accumulate",
             type=Count(1, 2**20),
@@ -98,6 +106,7 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         click.option(
             "--learning-rate",
             type=Number(0, 1000, above=True),
+            metavar="RATE",
             help=f"Learning rate for 256 images per step; scaled with the batch size. [default: {learning_rate}]",
         ),
         click.option(

@@ -53,11 +53,11 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     help="Add all networks of the zoo: those of Table 1, mobilenet-v3-large, mobilenet-v4-conv-small, efficientnet-lite0.",
 )
 @click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
-@click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Device to measure on.")
+@click.option("--device", "device_name", metavar="DEVICE", default="host", show_default=True, help="Device to measure on.")
 @click.option(
     "--width",
     "widths",
-    metavar="FACTORS",
+    metavar="FACTOR[,FACTOR]...",
     default="1.0",
     show_default=True,
     callback=_widths,
@@ -79,7 +79,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 @click.option(
     "--top1",
     multiple=True,
-    metavar="NAME=VALUE",
+    metavar="NAME=SHARE",
     callback=_accuracies,
     help="Known top-1 accuracy of a network, from 0 to 1; may be repeated.",
 )

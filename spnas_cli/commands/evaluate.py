@@ -37,7 +37,7 @@ HARDEST = 3
     help="Measure on the images of this part instead; `all` takes every image of a folder without parts. "
     "[default: the images that training holds out]",
 )
-@click.option("--batch-size", type=Count(1, 2**20), default=256, show_default=True, help="Images per batch.")
+@click.option("--batch-size", type=Count(1, 2**20), metavar="IMAGES", default=256, show_default=True, help="Images per batch.")
 @framing_option("as the network was trained")
 @workers_option
 @skip_option

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("arch", metavar="ARCH")
+@click.argument("network", metavar="NETWORK")
 @table_option
 @db_option
 @json_option
-def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
+def predict(network: str, table: str | None, db: Path, as_json: bool) -> None:
     """Predict the latency of a network from a table, in ms.
 
-    No device is needed. ARCH is an architecture file, the folder of a search, the name of a network that ships with spnas
+    No device is needed. NETWORK is an architecture file, the folder of a search, the name of a network that ships with spnas
     (single-path-nas), or a choice such as 3x3-6: the network of the table's space with that choice in every layer.
 
     \b
@@ -37,7 +37,7 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
     from search.convnet.named import find_architecture
 
     model = RuntimeModel(load_table(table, db))
-    prediction = model.predict(find_architecture(arch, model.space))
+    prediction = model.predict(find_architecture(network, model.space))
     if as_json:
         print_json(
             {
@@ -48,15 +48,15 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
             }
         )
     else:
-        _show(arch, model, prediction)
+        _show(network, model, prediction)
 
 
-def _show(arch: str, model: RuntimeModel, prediction: Prediction) -> None:
+def _show(network: str, model: RuntimeModel, prediction: Prediction) -> None:
     rows = [
         (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
     ]
-    print_table(f"{arch} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
+    print_table(f"{network} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
     calibration = model.calibration
     if calibration.interval is None:
         line, interval = "none: the prediction is the sum of the layers", "none (no calibration networks)"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     "device_names",
-    metavar="NAME",
+    metavar="DEVICE",
     multiple=True,
     default=("host",),
     show_default=True,

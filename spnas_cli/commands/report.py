@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
     default=Path("report.html"),
     show_default=True,
     help="File to write, .html; an earlier report is replaced.",

@@ -171,7 +171,7 @@ def export(name: str | None, output: Path, force: bool, db: Path) -> None:
 
 
 @table.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the table in the database. [default: the name in the file]")
 @db_option
 def import_table(file: Path, name: str | None, db: Path) -> None:
@@ -190,8 +190,8 @@ def import_table(file: Path, name: str | None, db: Path) -> None:
 
 
 @table.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", metavar="FIRST_TABLE")
+@click.argument("second", metavar="SECOND_TABLE")
 @db_option
 @json_option
 def diff(first: str, second: str, db: Path, as_json: bool) -> None:
@@ -236,8 +236,8 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
 
 
 @table.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", metavar="FIRST_TABLE")
+@click.argument("second", metavar="SECOND_TABLE")
 @click.option("--name", metavar="NAME", required=True, help="Name of the new table in the database.")
 @click.option(
     "--prefer",

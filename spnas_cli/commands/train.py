@@ -20,7 +20,7 @@ SUPERNET = "supernet:"
 
 
 @click.command()
-@click.argument("arch", metavar="ARCH")
+@click.argument("network", metavar="NETWORK")
 @data_option
 @click.option(
     "--resolution",
@@ -31,6 +31,7 @@ SUPERNET = "supernet:"
 @click.option(
     "--width",
     type=Number(0, MOST_WIDTH, above=True),
+    metavar="FACTOR",
     default=1.0,
     show_default=True,
     help="Width multiplier for the network.",
@@ -38,17 +39,17 @@ SUPERNET = "supernet:"
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="finetune, mnasnet, modern, or a YAML file. [default: finetune if the training starts from ARCH's own weights, "
+    help="finetune, mnasnet, modern, or a YAML file. [default: finetune if the training starts from NETWORK's own weights, "
     "otherwise mnasnet]",
 )
 @click.option(
     "--init",
-    metavar="random|RUN|FILE.pt",
-    help="Initial weights: random, or those of a search or of a trained network. [default: ARCH's own, random if it has none]",
+    metavar="random|NETWORK",
+    help="Initial weights: random, or those of a search or of a trained network. [default: NETWORK's own, random if it has none]",
 )
 @click.option(
     "--teacher",
-    metavar="RUN|FILE.pt",
+    metavar="NETWORK",
     help="Distil this trained network: learn its outputs as well as the labels, both alike unless the recipe's `distillation` "
     "says otherwise (weight, temperature). It must know the same classes; images are resized to its resolution.",
 )
@@ -58,7 +59,7 @@ SUPERNET = "supernet:"
 )
 @json_option
 def train(
-    arch: str,
+    network: str,
     data_name: str,
     resolution: int | None,
     width: float,
@@ -71,7 +72,7 @@ def train(
 ) -> None:
     """Train a network by a recipe, from random or given weights.
 
-    ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2,
+    NETWORK is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2,
     mobilenet-v3-large, mobilenet-v4-conv-small, mnasnet, proxylessnas-mobile, fbnet-b, efficientnet-lite0, single-path-nas). A
     run's folder, the network.pt in it and the architecture.json that a search left there come with weights: the training starts
     from them, unless --width or --resolution changes the network. The trained network, with the moving average of its weights, is
@@ -92,7 +93,7 @@ def train(
 
     source = None if init is None else init.removeprefix(SUPERNET)
     size = Size(width, resolution)
-    run = showing.train(arch, data_name, folder, recipe=recipe, init=source, teacher=teacher, size=size, options=training)
+    run = showing.train(network, data_name, folder, recipe=recipe, init=source, teacher=teacher, size=size, options=training)
     if not is_main_process():
         return
     if as_json:

@@ -17,7 +17,18 @@ HELP = ["-h", "--help"]
 INTRODUCTION = """\
 # Every command and option
 
-Results go to stdout, progress and notes to stderr. This page is what `spnas COMMAND --help` prints.
+Results go to stdout, progress and notes to stderr. This page is what `spnas COMMAND --help` prints; [another](json.md) has the fields
+of `--json`. In a terminal, results fit its width (`COLUMNS=60` sets another one); in a file or pipe each row is one line.
+
+## Completion in the shell
+
+With one of these lines in the shell's start-up file, the Tab key completes commands, options, choices and the names of tables:
+
+```sh
+eval "$(_SPNAS_COMPLETE=bash_source spnas)"    # bash 4.4 or later: ~/.bashrc
+eval "$(_SPNAS_COMPLETE=zsh_source spnas)"     # zsh: ~/.zshrc
+_SPNAS_COMPLETE=fish_source spnas | source     # fish: ~/.config/fish/config.fish
+```
 """
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from latency_db.targets import Percent, Target
-from profiling.errors import InputError
+from profiling.errors import InputError, SpnasError
 from profiling.outside import require_file_or_nothing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NUMBER = "N"
+DATABASE = Path("spnas.db")
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
 MOST_SECONDS = 10**6
@@ -103,6 +105,19 @@ class Database(click.Path):
         return path
 
 
+def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Tables whose names begin so, for the shell; files where there are none."""
+    from latency_db.published import published_names
+    from latency_db.table_files import table_summaries
+
+    try:
+        stored = [item.name for item in table_summaries(Path(ctx.params.get("db") or DATABASE))]
+    except SpnasError:
+        stored = []
+    names = sorted({*stored, *published_names()})
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [CompletionItem(incomplete, type="file")]
+
+
 class Renamed(click.Option):
     """An option that scripts may still give by its former names; `--help` shows the new one."""
 
@@ -121,7 +136,7 @@ db_option = click.option(
     "--db",
     type=Database(),
     metavar="FILE",
-    default=Path("spnas.db"),
+    default=DATABASE,
     show_default=True,
     envvar="SPNAS_DB",
     show_envvar=True,
@@ -131,10 +146,12 @@ db_option = click.option(
 table_option = click.option(
     "--table",
     metavar="TABLE",
+    shell_complete=complete_tables,
     help="Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
     "`raspi4`. [default: the only one in the database]",
 )
 
+table_argument = click.argument("name", metavar="[TABLE]", required=False, shell_complete=complete_tables)
 
 def target_option(help_text: str) -> Callable[[F], F]:
     """`--target-ms`, which means this."""

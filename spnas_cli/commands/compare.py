@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options
-from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, db_option, json_option
+from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, complete_tables, db_option, json_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table, printable
 from spnas_cli.runs import write_command
 
@@ -52,7 +52,12 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
     is_flag=True,
     help="Add all networks of the zoo: those of Table 1, mobilenet-v3-large, mobilenet-v4-conv-small, efficientnet-lite0.",
 )
-@click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
+@click.option(
+    "--table",
+    metavar="TABLE",
+    shell_complete=complete_tables,
+    help="Latency table to predict from, as for spnas predict. [default: no predictions]",
+)
 @click.option("--device", "device_name", metavar="DEVICE", default="host", show_default=True, help="Device to measure on.")
 @click.option(
     "--width",

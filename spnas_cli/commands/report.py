@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from spnas_cli.options import db_option
+from spnas_cli.options import complete_tables, db_option
 from spnas_cli.output import note
 from spnas_cli.outputs import force_option, require_output
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     "--table",
     "table_names",
     metavar="TABLE",
+    shell_complete=complete_tables,
     multiple=True,
     help="Latency table to show: a name in the database, a .json or .csv file, or one that ships with spnas; may be repeated. "
     "[default: the tables in the folders of the searches]",

@@ -17,8 +17,8 @@ HELP = ["-h", "--help"]
 INTRODUCTION = """\
 # Every command and option
 
-Results go to stdout, progress and notes to stderr. This page is what `spnas COMMAND --help` prints; [another](json.md) has the fields
-of `--json`. In a terminal, results fit its width (`COLUMNS=60` sets another one); in a file or pipe each row is one line.
+Results go to stdout, progress and notes to stderr. This page is what `spnas COMMAND --help` prints; [another](json.md) has the
+fields of `--json`. In a terminal, results fit its width (`COLUMNS=60` sets another one); in a file or pipe each row is one line.
 
 ## Completion in the shell
 

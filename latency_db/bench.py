@@ -48,6 +48,7 @@ class Bench:
         device: as given.
         db: path of the database.
         outcome: what the last method did: measurements made and reused, seconds.
+        source: what tables that are made here say where they come from, for people.
 
     Raises:
         InputError: fewer than two rounds.
@@ -69,6 +70,7 @@ class Bench:
             raise InputError(f"at least {FEWEST_ROUNDS} rounds are needed, not {rounds}: a single one does not show the noise")
         self.device, self.db = device, Path(db)
         self.outcome = Outcome()
+        self.source = profile.SOURCE
         self._rounds, self._seed = rounds, seed
         self._settings, self._phone = settings or RunSettings(), phone or PhoneOptions()
         self._watch, self._builder = watch, builder
@@ -123,7 +125,9 @@ class Bench:
                 wanted, rig.device.name, rig.settings,
                 resolution=resolution, width_multiplier=width_multiplier, classes=classes,
             )  # fmt: skip
-            table, self.outcome = profile.profile(rig, wanted, name=name, calibrate=calibrate, sustained=sustained)
+            table, self.outcome = profile.profile(
+                rig, wanted, name=name, calibrate=calibrate, sustained=sustained, source=self.source
+            )
         return table
 
     def validate(

@@ -20,7 +20,7 @@ from profiling.errors import (
 )
 from spnas_cli import __version__
 from spnas_cli.help import Group
-from spnas_cli.output import is_main_process, print_error, printable
+from spnas_cli.output import PROGRAM, TYPED, is_main_process, print_error, printable
 
 COMMANDS = (
     "devices", "init", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export",
@@ -53,6 +53,12 @@ class LazyGroup(Group):
         command = getattr(import_module(f"spnas_cli.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the words of the command line, for those who show later what was typed."""
+        ctx.meta[TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command.
@@ -118,4 +124,4 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, signal.default_int_handler)
-    cli(prog_name="spnas")
+    cli(prog_name=PROGRAM)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from search.finding.doubts import Doubt
 
+PROGRAM, TYPED = "spnas", "spnas.typed"
 PLAIN_PROGRESS_SECONDS = 15.0
 MOST_CHARACTERS = 400
 MOST_OF_A_FACT = 10_000
@@ -38,6 +39,12 @@ def verbosity() -> int:
     """-1 after `--quiet`, 1 after `--verbose`, else 0; also where no command runs, as in a notebook."""
     context = click.get_current_context(silent=True)
     return context.find_root().obj or 0 if context else 0
+
+
+def typed_words() -> list[str] | None:
+    """The command as it was typed, in words; None when called from Python code."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else [PROGRAM, *context.meta.get(TYPED, ())]
 
 
 def printable(value: object, most: int = MOST_CHARACTERS) -> str:

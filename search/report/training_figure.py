@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from latency_db.figures import save_figure
 from search.report.figures import smoothed
-from search.training.train import Evaluation, TrainStep
+from search.steps import Evaluation, TrainStep
 
 
 def draw_training(steps: Sequence[TrainStep], evaluations: Sequence[Evaluation], path: Path) -> None:

@@ -24,6 +24,7 @@ from search.images.batches import channels_last, held_out_batches, on_device
 from search.images.data import Data
 from search.images.vision import transforms
 from search.run_folder import RunFolder
+from search.steps import Evaluation, TrainStep
 from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
 from search.training.distillation import Teacher
@@ -37,40 +38,6 @@ EVALUATIONS = 100
 # epochs of a search.
 SMALL_DATA = 100_000
 SEARCHES = 5
-
-
-@dataclass(frozen=True)
-class TrainStep:
-    """One step as it is reported and kept in `metrics.csv`.
-
-    Attributes:
-        step, steps: from 1, and of how many.
-        loss: of this batch, in nats: cross-entropy with smoothed (and mixed) labels, and what a teacher adds to it.
-        learning_rate: of this step.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Accuracy on the held-out images after an epoch, as it is kept in `accuracy.csv`; shares from 0 to 1.
-
-    Attributes:
-        epoch, step: that it comes after, from 1.
-        top1, top5: of the averaged weights, the result of the training; top-5 is None for five classes or fewer.
-        last_top1, last_top5: of the weights of the step itself.
-    """
-
-    epoch: int
-    step: int
-    top1: float
-    top5: float | None
-    last_top1: float
-    last_top5: float | None
 
 
 class Evaluations(list[Evaluation]):

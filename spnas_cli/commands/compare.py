@@ -16,7 +16,7 @@ from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
-    from latency_db.comparison import ComparedNetwork, Comparison
+    from latency_db.comparison import Comparison
     from search.run_folder import RunFolder
 
 
@@ -177,11 +177,13 @@ def _folder_of(output: Path | None) -> Iterator[RunFolder | None]:
 
 def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:
     from search.report.advantage import advantages
+    from search.results import ComparedRow
 
     conditions = comparison.conditions
-    columns = ("network", "role", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
-    print_table(f"Networks on {conditions.device}", columns, [_cells(row) for row in comparison.rows], left=2)
-    better = advantages([row.to_json() for row in comparison.rows])
+    rows = [row.to_json() for row in comparison.rows]
+    cells = [ComparedRow.model_validate(row).cells for row in rows]
+    print_table(f"Networks on {conditions.device}", list(cells[0]), [list(each.values()) for each in cells], left=2)
+    better = advantages(rows)
     if better:
         click.echo()
         for advantage in better:
@@ -200,17 +202,3 @@ def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None
     )
     if output is not None:
         note(f"\n{output} contains compare.csv, compare.json, advantages.json and the figures.")
-
-
-def _cells(row: ComparedNetwork) -> tuple[str, ...]:
-    def text(value: float | None, form: str, factor: float = 1.0) -> str:
-        return "" if value is None else form.format(value * factor)
-
-    return (
-        row.name,
-        row.contender.role or "",
-        text(row.parameters, "{:.2f} M", 1e-6),
-        text(row.multiply_adds, "{:.1f} M", 1e-6),
-        *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.p5_ms, row.p95_ms)),
-        text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
-    )

@@ -10,7 +10,6 @@ import click
 from spnas_cli.options import Count, json_option
 from spnas_cli.output import print_facts, print_json
 from spnas_cli.runs import (
-    NO_TOP5,
     data_option,
     framing_facts,
     framing_json,
@@ -88,6 +87,8 @@ def evaluate(
 
 
 def _show(found: Evaluated) -> None:
+    from search.results import NO_TOP5
+
     seen = [(share, name) for name, share in found.top1_by_class.items() if share is not None]
     hardest = ", ".join(f"{name} {share:.2%}" for share, name in sorted(seen)[:HARDEST])
     print_facts(

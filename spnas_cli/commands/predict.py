@@ -52,25 +52,12 @@ def predict(network: str, table: str | None, db: Path, as_json: bool) -> None:
 
 
 def _show(network: str, model: RuntimeModel, prediction: Prediction) -> None:
+    from latency_db.facts import prediction_facts
+
     rows = [
         (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
     ]
     print_table(f"{network} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
-    calibration = model.calibration
-    if calibration.interval is None:
-        line, interval = "none: the prediction is the sum of the layers", "none (no calibration networks)"
-    else:
-        line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
-        if calibration.left_out:
-            line += f", {len(calibration.left_out)} outliers left out"
-        interval = f"{prediction.interval_low_ms:.4f} to {prediction.interval_high_ms:.4f} ms"
     click.echo()
-    print_facts(
-        [
-            ("sum of layers", f"{prediction.sum_ms:.4f} ms"),
-            ("calibration", line),
-            ("predicted", f"{prediction.total_ms:.4f} ms"),
-            ("95 % interval", interval),
-        ]
-    )
+    print_facts(prediction_facts(model, prediction))

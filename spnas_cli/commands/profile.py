@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
 from spnas_cli.next_steps import db_words, note_next, search_command
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
-from spnas_cli.output import duration, note, print_error, print_facts, print_json
+from spnas_cli.output import duration, note, print_error, print_facts, print_json, typed_words
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -103,12 +104,14 @@ def profile(
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:
+            bench.source = source
             table = bench.profile(
                 space, name=name, calibrate=calibrate, sustained=sustained, resolution=resolution, width_multiplier=width,
                 classes=classes,
             )  # fmt: skip
         return f"--device {shlex.quote(device_name)}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
 
+    source = " ".join(map(_portable, typed_words() or ()))
     with TfliteBuilder() as builder:
         profiled, errors = on_each_device(device_names, work)
     if as_json:
@@ -126,24 +129,15 @@ def profile(
 
 
 def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
+    from latency_db.facts import table_facts
     from latency_db.runtime_model import RuntimeModel
 
     model = RuntimeModel(table)
-    fastest, slowest = model.range_ms()
-    noise = table.noise_pct
-    line, networks = model.calibration, table.calibration
-    half = line.half_width_ms(sum(network.sum_ms for network in networks) / max(1, len(networks)))
-    calibration = (
-        f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.2g} ms" if half else "none"
-    )
     rows = [
-        ("layers", f"{len(table.rows)}"),
-        ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
-        ("noise of a layer (median, worst)", "unknown" if noise is None else "{:.2f} %, {:.2f} %".format(*noise)),
-        ("calibration", calibration),
+        *table_facts(model),
         ("flagged", ", ".join(_flagged(table, key) for key in outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        *_sustained(outcome, fastest, slowest),
+        *_sustained(outcome, *model.range_ms()),
         *outcome_facts(outcome),
     ]
     click.echo(f"Latency table {table.name} in {db}")
@@ -172,6 +166,12 @@ def _flagged(table: LatencyTable, key: str) -> str:
     """A model with what is wrong with its figure; networks have no row that says it."""
     row = table.rows.get(key)
     return key if row is None else f"{key} ({row.flag})"
+
+
+def _portable(word: str) -> str:
+    """A word of the command as a shell takes it, without the name of the user's folder, since tables are passed on."""
+    home = f"{Path.home()}{os.sep}"
+    return f"~/{shlex.quote(word.removeprefix(home))}" if word.startswith(home) else shlex.quote(word)
 
 
 def _tool_hint(tool: str | None) -> str:

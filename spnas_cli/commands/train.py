@@ -10,7 +10,7 @@ import click
 from spnas_cli.next_steps import next_commands, note_next
 from spnas_cli.options import MOST_PIXELS, MOST_WIDTH, Count, Number, json_option
 from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
-from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
+from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
     from search.config import TrainingOptions
@@ -108,9 +108,7 @@ def _show(run: TrainRun) -> None:
     click.echo(f"Network trained, in {printable(network)}")
     print_facts(
         [
-            ("top-1", f"{result.top1:.2%} on held-out images ({result.last_top1:.2%} without weight averaging)"),
-            ("top-5", NO_TOP5 if result.top5 is None else f"{result.top5:.2%}"),
-            ("origin", result.origin),
+            *result.facts,
             ("figure", str(run.folder.figure("progress"))),
         ]
     )

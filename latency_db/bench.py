@@ -13,7 +13,7 @@ from latency_db import comparison, profile, validate
 from latency_db.campaign import Outcome, Rig
 from latency_db.comparison import Comparison, Entrant
 from latency_db.store import Store
-from latency_db.table import LatencyTable
+from latency_db.table import MEASURED, LatencyTable
 from latency_db.table_files import load_table
 from latency_db.validate import Validation
 from profiling.device import Device, RunSettings
@@ -70,7 +70,7 @@ class Bench:
             raise InputError(f"at least {FEWEST_ROUNDS} rounds are needed, not {rounds}: a single one does not show the noise")
         self.device, self.db = device, Path(db)
         self.outcome = Outcome()
-        self.source = profile.SOURCE
+        self.source = MEASURED
         self._rounds, self._seed = rounds, seed
         self._settings, self._phone = settings or RunSettings(), phone or PhoneOptions()
         self._watch, self._builder = watch, builder

@@ -188,9 +188,14 @@ def _row(
         family=entrant.family,
         width=entrant.width,
         note="; ".join(filter(None, (entrant.note, why_not))) or None,
-        network=None if model is None else hashlib.sha256(model.key.encode()).hexdigest()[:16],
+        network=None if model is None else network_digest(model),
         contender=entrant.contender,
     )
+
+
+def network_digest(model: NetworkSpec | TfliteFile) -> str:
+    """The same for trainings of one network, and for no other: `ComparedNetwork.network`."""
+    return hashlib.sha256(model.key.encode()).hexdigest()[:16]
 
 
 def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | None, str | None]:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from latency_db.campaign import Outcome, Rig
 from latency_db.runtime_model import FEWEST_NETWORKS, RuntimeModel
-from latency_db.table import CalibrationNetwork, LatencyTable, Row
+from latency_db.table import MEASURED, CalibrationNetwork, LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.device import RunSettings
 from profiling.errors import InputError
@@ -20,7 +20,6 @@ from profiling.visits import Visits
 ROUNDS = 6
 SEED = 0
 CALIBRATE = 20
-SOURCE = "spnas profile"
 
 
 def require_enough(calibrate: int) -> None:
@@ -66,7 +65,7 @@ def default_name(
 
 
 def profile(
-    rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustained: bool = False, source: str = SOURCE
+    rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustained: bool = False, source: str = MEASURED
 ) -> tuple[LatencyTable, Outcome]:
     """Measures each distinct layer of a space and some random whole networks, all in the same shuffled rounds, into a table.
 
@@ -108,7 +107,7 @@ def _table(
         conditions=conditions,
         rows={layer.key: _row(visits, layer.key) for layer in space.layers},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        source=SOURCE,
+        source=MEASURED,
     )
     sums = RuntimeModel(table)
     calibration = tuple(

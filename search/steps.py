@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -86,15 +86,19 @@ def read_records(kind: type[R], file: Path) -> list[R]:
     """
     if not file.exists():
         return []
-    one = TypeAdapter(kind, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-    lists = {name for name, hint in get_type_hints(kind).items() if hint == tuple[str, ...]}
+    hints = get_type_hints(kind)
+    checks = {name: TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False)) for name, hint in hints.items()}
+    rows = csv.DictReader(io.StringIO(read_text(file)))
+    if set(rows.fieldnames or ()) != set(hints):
+        raise InputError(f"its columns are not {', '.join(hints)}", where=f"{file}:1")
     records = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(read_text(file))), start=2):
-        values = {name: value.split() if name in lists and value else value or None for name, value in row.items()}
-        try:
-            records.append(one.validate_python(values))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            problem = f"{'.'.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
-            raise InputError(problem, where=f"{file}:{number}") from error
+    for number, row in enumerate(rows, start=2):
+        values: dict[str, Any] = {}
+        for name, check in checks.items():
+            text = row[name] or ""
+            try:
+                values[name] = check.validate_python(text.split() if hints[name] == tuple[str, ...] else text or None)
+            except ValidationError as error:
+                raise InputError(f"{name} cannot be {text!r}", where=f"{file}:{number}") from error
+        records.append(kind(**values))
     return records

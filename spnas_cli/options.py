@@ -15,11 +15,11 @@ from typing_extensions import override
 from latency_db.targets import Percent, Target
 from profiling.errors import InputError, SpnasError
 from profiling.outside import require_file_or_nothing
+from spnas_cli.next_steps import DATABASE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 NUMBER = "N"
-DATABASE = Path("spnas.db")
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
 MOST_SECONDS = 10**6
@@ -152,6 +152,7 @@ table_option = click.option(
 )
 
 table_argument = click.argument("name", metavar="[TABLE]", required=False, shell_complete=complete_tables)
+
 
 def target_option(help_text: str) -> Callable[[F], F]:
     """`--target-ms`, which means this."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,6 +47,13 @@ def typed_words() -> list[str] | None:
     """The command as it was typed, in words; None when called from Python code."""
     context = click.get_current_context(silent=True)
     return None if context is None else [PROGRAM, *context.meta.get(TYPED, ())]
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """A command as a shell takes it, without the name of the user's folder, for files that are passed on."""
+    home = f"{Path.home()}{os.sep}"
+    parts = (f"~/{shlex.quote(word.removeprefix(home))}" if word.startswith(home) else shlex.quote(word) for word in words)
+    return " ".join(parts)
 
 
 def printable(value: object, most: int = MOST_CHARACTERS) -> str:

@@ -148,8 +148,7 @@ class Training:
     def run(self, on_step: Callable[[TrainStep], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from the current step to the end. Arguments and errors as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop)
-        if processes.index() == 0:
-            write_metrics(self._evaluations, self._folder.accuracy)
+        self._write_accuracy()
         saved = SavedNetwork(
             name=self._config.network,
             layers=self._layers,
@@ -196,7 +195,12 @@ class Training:
         step = engine.step + 1
         if self._is_evaluated(step):
             self._evaluations.append(self._evaluate(step // engine.steps_per_epoch, step))
+            self._write_accuracy()
         return TrainStep(step, engine.steps, loss, rate)
+
+    def _write_accuracy(self) -> None:
+        if processes.index() == 0:
+            write_metrics(self._evaluations, self._folder.accuracy)
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)

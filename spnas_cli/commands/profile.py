@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
 from spnas_cli.next_steps import db_words, note_next, search_command
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
-from spnas_cli.output import duration, note, print_error, print_facts, print_json, typed_words
+from spnas_cli.output import duration, note, print_error, print_facts, print_json, shown_command, typed_words
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -99,19 +97,17 @@ def profile(
         raise click.BadParameter("works with a single --device only", param_hint="--name")
     require_enough(calibrate)
     space = load_space(space_name)
-    layers = len(space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers)
+    size: dict[str, Any] = {"resolution": resolution, "width_multiplier": width, "classes": classes}
+    layers = len(space.with_parameters(**size).layers)
     note(f"{layers} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {', '.join(device_names)}")
+    command = shown_command(typed_words() or ())
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:
-            bench.source = source
-            table = bench.profile(
-                space, name=name, calibrate=calibrate, sustained=sustained, resolution=resolution, width_multiplier=width,
-                classes=classes,
-            )  # fmt: skip
+            bench.source = command
+            table = bench.profile(space, name=name, calibrate=calibrate, sustained=sustained, **size)
         return f"--device {shlex.quote(device_name)}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
 
-    source = " ".join(map(_portable, typed_words() or ()))
     with TfliteBuilder() as builder:
         profiled, errors = on_each_device(device_names, work)
     if as_json:
@@ -166,12 +162,6 @@ def _flagged(table: LatencyTable, key: str) -> str:
     """A model with what is wrong with its figure; networks have no row that says it."""
     row = table.rows.get(key)
     return key if row is None else f"{key} ({row.flag})"
-
-
-def _portable(word: str) -> str:
-    """A word of the command as a shell takes it, without the name of the user's folder, since tables are passed on."""
-    home = f"{Path.home()}{os.sep}"
-    return f"~/{shlex.quote(word.removeprefix(home))}" if word.startswith(home) else shlex.quote(word)
 
 
 def _tool_hint(tool: str | None) -> str:

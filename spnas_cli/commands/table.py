@@ -139,7 +139,7 @@ def _cell(row: Row, least_ms: float, most_ms: float) -> Text:
     from rich.text import Text
 
     share = log(row.ms / least_ms) / log(most_ms / least_ms) if most_ms > least_ms else 0.0
-    return Text(f"{row.ms:#.4g}{'*' if row.flag else ''}", COLOURS[round(share * (len(COLOURS) - 1))])
+    return Text(row.text, COLOURS[round(share * (len(COLOURS) - 1))])
 
 
 @table.command()

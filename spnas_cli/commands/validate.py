@@ -106,11 +106,9 @@ def validate(
 
 def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> None:
     report = validation.report
-    rows = report.facts
-    if validation.drift_pct is not None:
-        rows.append(("drift since profiling", f"{validation.drift_pct:+.2f} %, from the calibration networks measured again"))
-        rows.append(("stored calibration", f"{validation.as_stored.mean_error_pct:.2f} % mean error, including the drift"))
-    rows += [
+    rows = [
+        *report.facts,
+        *validation.drift_facts,
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         *outcome_facts(outcome),
     ]

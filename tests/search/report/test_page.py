@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+from PIL import Image
 
 from latency_db.published import published_table
 from spnas_cli.main import cli
@@ -101,8 +103,15 @@ def browser() -> Iterator[object]:
     driver.quit()
 
 
+def paper_of(browser, image) -> float:
+    """The brightness of the paper of a figure as it is shown, 0 to 255: the most frequent one."""
+    shown = Image.open(io.BytesIO(image.screenshot_as_png)).convert("L")
+    counts = shown.histogram()
+    return counts.index(max(counts))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [360, 390, 1280])
 def test_the_page_in_a_browser(page, browser, width, scheme):
     """No error, every figure drawn, nothing wider than the screen but what scrolls by itself, and enough contrast."""
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
@@ -121,6 +130,9 @@ def test_the_page_in_a_browser(page, browser, width, scheme):
     assert bright - dark > 150
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    paper = paper_of(browser, browser.find_element("css selector", "figure img"))
+    assert (paper > 240) == (scheme == "light"), "the paper of figures is dark on a dark page"
+    assert (paper < 60) == (scheme == "dark")
 
 
 def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):

@@ -50,6 +50,7 @@ PROFILE = ("profile", *MEASURING, "--space", "tiny.yaml", "--resolution", "160",
 COMPARE = ("compare", *MEASURING, "random/random-01.json", "random/random-02.json", "--table", "large")
 COMMANDS = {
     "devices": ("devices",),
+    "init": ("init", "photos"),
     "profile": PROFILE,
     "table list": ("table", "list"),
     "table show": ("table", "show", "large"),

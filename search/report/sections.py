@@ -38,6 +38,7 @@ FIGURES: dict[Figure, str] = {
     "compare": "Accuracy against latency of the networks compared",
     "width": "Latency and accuracy over the width multiplier",
 }
+VALIDATION_FIGURE = "Predicted against measured latency of the networks of the validation"
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,7 @@ def describe_table(table: LatencyTable, validation: Validation | None, runs: Seq
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "validation.png"
             draw_validation(validation, table, file)
-            image = _image(file, "Predicted against measured latency of the networks of the validation")
+            image = _image(file, VALIDATION_FIGURE)
     return TableSection(model, places, validation, image)
 
 

@@ -57,6 +57,11 @@ class Page:
         trained, searches = _folder(run.result.network), (each for each in self.runs if isinstance(each.result, SearchResult))
         return next((each for each in searches if _folder(each.place) == trained), None)
 
+    def measured_ms(self, run: RunSection) -> float | None:
+        """What the network of a search took beside a validation of its table."""
+        validation = None if run.table is None else self.validations.get(run.table.name)
+        return next((other.measured_ms for other in (validation.others if validation else ()) if other.name == run.name), None)
+
     def rows_of(self, run: RunSection) -> list[tuple[RunSection, ComparedRow]]:
         """The rows of a run's network in the comparisons: by its name, or because it is the same network."""
         network = None if run.architecture is None else network_digest(run.architecture.network)
@@ -89,10 +94,11 @@ def _of_network(run: RunSection, result: SearchResult | TrainResult, page: Page)
     search, rows = page.search_of(run), page.rows_of(run)
     top1 = result.accuracy if isinstance(result, SearchResult) else result.top1
     images = "" if result.held_out_images is None else f"{result.held_out_images} "
-    sentence = f"Recognises {top1:.2%} of {images}held-out images{_latency(search, rows)}."
+    beside = None if search is None else page.measured_ms(search)
+    sentence = f"Recognises {top1:.2%} of {images}held-out images{_latency(search, rows, beside)}."
     reservations = ["There are doubts about this result: they stand at the top of the page."] if run.doubts else []
     network = " ".join(result.architecture) if isinstance(result, SearchResult) else result.network
-    facts = [("network", network), *_latency_facts(search, rows)]
+    facts = [("network", network), *_latency_facts(search, rows, beside)]
     if result.held_out_images is not None:
         low, high = accuracy_interval(top1, result.held_out_images)
         facts.append(("accuracy", f"{top1:.2%}; on other images of the kind {low:.1%} to {high:.1%} (95 % interval)"))
@@ -126,7 +132,7 @@ def _within_chance(advantage: Advantage) -> str:
     return f"The difference from {advantage.against} networks is within chance."
 
 
-def _latency(search: RunSection | None, rows: Sequence[tuple[RunSection, ComparedRow]]) -> str:
+def _latency(search: RunSection | None, rows: Sequence[tuple[RunSection, ComparedRow]], beside_ms: float | None) -> str:
     """How long an image takes, in a few words: measured if it was."""
     for comparison, row in rows:
         if row.measured_ms is not None:
@@ -134,10 +140,12 @@ def _latency(search: RunSection | None, rows: Sequence[tuple[RunSection, Compare
     if search is None or not isinstance(search.result, SearchResult):
         return ""
     device = "" if search.table is None else f" on {search.table.conditions.device}"
+    if beside_ms is not None:
+        return f", in {beside_ms:.3f} ms each{device}"
     return f", in {search.result.predicted_ms:.4g} ms each{device} (predicted)"
 
 
-def _latency_facts(search: RunSection | None, rows: Sequence[tuple[RunSection, ComparedRow]]) -> Facts:
+def _latency_facts(search: RunSection | None, rows: Sequence[tuple[RunSection, ComparedRow]], beside_ms: float | None) -> Facts:
     facts: Facts = []
     if search is not None and isinstance(search.result, SearchResult):
         text = dict(search.result.facts)["predicted"]
@@ -145,6 +153,8 @@ def _latency_facts(search: RunSection | None, rows: Sequence[tuple[RunSection, C
             interval = interval_in_words(RuntimeModel(search.table).predict(search.architecture))
             text += f"; 95 % interval {interval}" if interval else "; no interval, as its table has no calibration"
         facts.append(("predicted latency", text))
+    if beside_ms is not None:
+        facts.append(("measured latency", f"{beside_ms:.3f} ms, beside the validation of the table"))
     for comparison, row in rows[:1]:
         if row.measured_ms is not None:
             cells = row.cells

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.options import complete_tables, db_option
-from spnas_cli.output import note
+from spnas_cli.output import note, printable
 from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
@@ -83,16 +83,19 @@ def report(
     def write(*, following: bool) -> Sections:
         tables, runs = _read(folders, table_names, db)
         refresh_s = REFRESH_S if following and any(run.is_live for run in runs) else None
-        write_text(output, render(tables, runs, Heading(_now(), title or TITLE, refresh_s)))
+        write_text(output, render(tables, runs, Heading(_now(), printable(title or TITLE), refresh_s)))
         return tables, runs
 
-    seen = _state(folders, db)
+    seen = _state(folders, db, output)
     tables, runs = write(following=watch)
     if watch and any(run.is_live for run in runs):
         note(f"{output} follows {', '.join(run.name for run in runs if run.is_live)}; Ctrl-C ends this.")
-        tables, runs = _follow(lambda: _state(folders, db), seen, write)
+        tables, runs = _follow(lambda: _state(folders, db, output), seen, write)
     click.echo(str(output))
-    note(f"{len(tables)} tables and {len(runs)} runs, {output.stat().st_size / 1e6:.1f} MB; open it in any browser.")
+    counted = " and ".join(
+        f"{len(some)} {what}{'s' * (len(some) != 1)}" for some, what in ((runs, "run"), (tables, "table")) if some
+    )
+    note(f"{counted}, {output.stat().st_size / 1e6:.1f} MB; open it in any browser.")
 
 
 def _follow(state: Callable[[], State], seen: State, write: Callable[..., Sections]) -> Sections:
@@ -108,12 +111,13 @@ def _follow(state: Callable[[], State], seen: State, write: Callable[..., Sectio
         return write(following=False)
 
 
-def _state(folders: Sequence[Path], db: Path) -> State:
+def _state(folders: Sequence[Path], db: Path, output: Path) -> State:
     """Something that changes with all that the page is made from; to find out costs next to nothing."""
     from search.run_folder import RunFolder
 
     found: State = {(str(folder), RunFolder(folder).holder, 0) for folder in folders}
-    for file in (db, *(file for folder in folders if folder.is_dir() for file in folder.iterdir())):
+    files = {db, *(file for folder in folders if folder.is_dir() for file in folder.iterdir())}
+    for file in (each for each in files if each.resolve() != output.resolve()):
         with suppress(FileNotFoundError):
             status = file.stat()
             found.add((str(file), status.st_mtime_ns, status.st_size))

@@ -118,6 +118,17 @@ def test_ctrl_c_ends_watching_and_leaves_a_page_that_stays(watching, folder):
     assert 'http-equiv="refresh"' not in page.read_text(encoding="utf-8")
 
 
+def test_a_page_in_the_folder_of_the_run_is_not_written_again_for_itself(folder):
+    words = [sys.executable, "-m", "spnas_cli", "report", "stopped-training", "--watch", "-o", "stopped-training/live.html"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        page = folder / "stopped-training" / "live.html"
+        until(page.exists)
+        written = page.stat().st_mtime_ns
+        time.sleep(5)
+        assert page.stat().st_mtime_ns == written
+        process.send_signal(signal.SIGINT)
+
+
 def test_watching_what_is_finished_ends_at_once():
     assert 'http-equiv="refresh"' not in report("trained", "--watch")
 

@@ -195,7 +195,8 @@ class Training:
         step = engine.step + 1
         if self._is_evaluated(step):
             self._evaluations.append(self._evaluate(step // engine.steps_per_epoch, step))
-            self._write_accuracy()
+            if self._folder.metrics.exists():  # as of the first checkpoint, for those who follow the run
+                self._write_accuracy()
         return TrainStep(step, engine.steps, loss, rate)
 
     def _write_accuracy(self) -> None:

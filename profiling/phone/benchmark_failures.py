@@ -12,7 +12,7 @@ NEXT_STEPS = {
     "not found": "the tool is no longer on the device; run again to push it again",
     "no taskset": "this system cannot keep a process on some of its cores: use --cores any",
     "page size": "use another build of benchmark_model, linked for pages of 16 KiB; a static one is no remedy by itself",
-    "not executable": "the folder must be on a file system that allows execution: use /data/local/tmp",
+    "not executable": "the device forbids it: a mount without exec, SELinux (see `adb logcat` for avc: denied) or a managed user",
     "wrong architecture": "use the benchmark_model built for the device's ABI",
     "missing library": "use a statically linked benchmark_model, such as the official ones",
     "core mask": "choose other cores with --cores; the requested ones do not exist or are offline",

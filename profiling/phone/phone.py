@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -286,6 +287,12 @@ class AdbDevice:
         if not abis:
             raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
         found = benchmark_binary.find(tool, abis, page_bytes=page_bytes)
+        if found.loader and self._connection.shell(f"[ -e {shlex.quote(found.loader)} ]").exit_code != 0:
+            raise InputError(
+                f"the benchmark tool is built for another system: its loader {found.loader} is not on the phone",
+                where=str(found.path),
+                hint="use a build for Android, or a static one",
+            )
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found
 

@@ -41,8 +41,8 @@ def open_device(phone: Phone, notes: list[str]) -> Iterator[Open]:
     opened: list[AdbDevice] = []
 
     def open_it(**options: object) -> AdbDevice:
-        options = {"notify": notes.append} | options
-        opened.append(open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, **options))  # type: ignore[arg-type]
+        options = {"notify": notes.append, "tool": str(phone.tool)} | options
+        opened.append(open_phone(phone.address, server=NO_SERVER, **options))  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_it

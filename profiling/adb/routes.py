@@ -107,9 +107,12 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
     if via == "usb":
         return Route("usb", name, "--via asks for it")
     if device := find_device(name, seen.server or ()):
-        return Route("server", device.name, "a running adb server has this phone")
+        twin = "; another one has the same serial number, so keep their tables apart with --db" if device.shares_serial else ""
+        return Route("server", device.name, f"a running adb server has this phone{twin}")
     if any(name in (phone.serial, phone.port) for phone in seen.usb or ()):
         return Route("usb", name, "it is on USB, and no adb server holds it")
+    if is_service(name):
+        return Route("server", name, "only an adb server reaches phones with Wireless debugging")
     if is_address(name):
         return Route("tcp", name, "the name is an address")
     raise NoDeviceError("no such phone", where=name, hint=f"phones found: {_names(seen)}. {NEXT_STEP}")

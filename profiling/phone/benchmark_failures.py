@@ -89,6 +89,8 @@ _ERROR = re.compile(
 _BAD_HEAP = re.compile(r"(?i)scudo|bad_alloc|corrupt|out of memory|double free")
 _SUMS_UP = re.compile(r"Benchmarking failed\.")
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*\S)")
+# LiteRT's own tool has XNNPACK in its CPU accelerator, and TFLite's has no such accelerator.
+_NEEDLESS_FLAGS = ("--use_xnnpack=true", "--use_cpu=false")
 _DELEGATE_FLAG = re.compile(r"--use_(?:gpu|nnapi|npu)=true")
 
 _XNNPACK_RAN = re.compile(
@@ -133,7 +135,7 @@ def refuse_failure(text: str, exit_code: int) -> None:
     number = -exit_code if exit_code < 0 else exit_code - 128
     errors = _errors(text)
     if number == _ABORT and errors:
-        raise failure("failed", f"benchmark_model failed: {errors[-1]}{_unknown_flags(text)}")
+        raise failure("failed", f"benchmark_model failed: {errors[-1]}{_beside_unknown_flags(text)}")
     if 0 < number <= 64:
         raise failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
     if exit_code != 0:
@@ -153,7 +155,7 @@ def _failure_at(reason: str, text: str, found: re.Match[str]) -> ToolOutputError
         line = errors[-1]
     elif errors and reason == "delegate refused":
         line = f"{errors[-1]}; {line}"
-    unknown = _unknown_flags(text)
+    unknown = _beside_unknown_flags(text)
     if _DELEGATE_FLAG.search(unknown):
         reason = "fallback"
     return failure(reason, f"benchmark_model failed: {line}{unknown}")
@@ -165,9 +167,15 @@ def _errors(text: str) -> list[str]:
     return [] if _BAD_HEAP.search(text) else [each[:200] for each in words]
 
 
-def _unknown_flags(text: str) -> str:
+def unknown_flags(text: str) -> str:
+    """The flags that the tool says it does not know, without those that only ask for what it does anyway."""
     found = _UNKNOWN_FLAGS.search(text)
-    return f" (it does not know {found[1][:200]})" if found else ""
+    return " ".join(flag for flag in found[1].split() if flag not in _NEEDLESS_FLAGS)[:200] if found else ""
+
+
+def _beside_unknown_flags(text: str) -> str:
+    flags = unknown_flags(text)
+    return f" (it does not know {flags})" if flags else ""
 
 
 def _line_start(text: str, found: re.Match[str]) -> int:
@@ -193,4 +201,4 @@ def refuse_other_delegate(text: str, delegate: Delegate) -> None:
         raise failure("fallback", f"the delegate xnnpack did not run the model: {_line_around(text, gave_up)}")
     if (delegate == "xnnpack" and not xnnpack_ran) or (delegate in _WHOLE_GRAPH and not _WHOLE_GRAPH[delegate].search(text)):
         problem = f"nothing in the output shows that the delegate {delegate} ran the whole model"
-        raise failure("fallback", problem + _unknown_flags(text))
+        raise failure("fallback", problem + _beside_unknown_flags(text))

@@ -20,6 +20,7 @@ from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDe
 from profiling.measurement import DeviceState, Figures
 from profiling.phone import benchmark_binary, benchmark_command, benchmark_output, probes
 from profiling.phone.benchmark_binary import BenchmarkBinary
+from profiling.phone.benchmark_failures import unknown_flags
 from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
@@ -36,7 +37,6 @@ ATTEMPTS = 3
 # `--max_secs` may end the runs early; the minimum of fewer runs than this says little.
 FEWEST_RUNS = 5
 _THREADS = re.compile(r"Num threads: \[(-?\d+)\]")
-_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
 @dataclass(frozen=True)
@@ -338,9 +338,9 @@ class AdbDevice:
                 self._files.look_again()  # missing or damaged files are then pushed again
             error.where = key
             raise
-        if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:
-            self._told.add(flags[1])
-            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags[1].strip()}")
+        if (flags := unknown_flags(output)) and flags not in self._told:
+            self._told.add(flags)
+            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags}")
         if figures.count < min(settings.runs, FEWEST_RUNS):
             raise ToolOutputError(
                 "too few runs",

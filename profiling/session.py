@@ -191,8 +191,12 @@ class Session:
             if measurement.figures is not None:
                 self._canary_ms.append(measurement.figures.fastest_ms)
                 return
+            if error is not None and error.recurs:
+                break
         assert error is not None
-        raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
+        raise MeasurementError(
+            f"the canary could not be measured: {error.problem}", where=self._device.name, hint=error.hint
+        ) from error
 
     def _report(self, plan: VisitPlan, key: str) -> None:
         done, planned = plan.done, plan.planned

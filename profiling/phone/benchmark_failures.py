@@ -64,12 +64,9 @@ _SIGNS = tuple(
         ),
         ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
         ("fallback", r"Disallowed CPU fallback detected"),
-        (
-            "delegate refused",
-            r"Failed to apply \w+ delegate|Failed to compile model|full delegation and CPU acceleration are incompat",
-        ),
+        ("delegate refused", r"Failed to apply \w+ delegate"),
         ("invocation failed", r"[Ff]ailed to invoke|\bRun failed\b"),
-        ("usage", r"usage: \S+ <flags>|Failed to parse flag|(?i:unknown|unrecognized) (?:command[- ]line )?(?:flag|option)\b"),
+        ("usage", r"usage: \S+ <flags>|Failed to parse flag|Unknown command line flag '|: unrecognized option '--"),
         ("illegal instruction", _SHELL.format("illegal instruction")),
         ("killed", _SHELL.format("killed")),
         ("stopped", _SHELL.format("terminated|hangup|interrupt")),
@@ -87,6 +84,7 @@ _ERROR = re.compile(
 )
 # An abort that a heap in disorder or a lack of memory causes may pass.
 _BAD_HEAP = re.compile(r"(?i)scudo|bad_alloc|corrupt|out of memory|double free")
+_NOT_COMPILED = "Failed to compile model"
 _SUMS_UP = re.compile(r"Benchmarking failed\.")
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*\S)")
 # LiteRT's own tool has XNNPACK in its CPU accelerator, and TFLite's has no such accelerator.
@@ -133,8 +131,7 @@ def refuse_failure(text: str, exit_code: int) -> None:
     if exit_code == 127:
         raise failure("not found", "the shell does not find benchmark_model (exit code 127)")
     number = -exit_code if exit_code < 0 else exit_code - 128
-    errors = _errors(text)
-    if number == _ABORT and errors:
+    if number == _ABORT and (errors := _errors(text)):
         raise failure("failed", f"benchmark_model failed: {errors[-1]}{_beside_unknown_flags(text)}")
     if 0 < number <= 64:
         raise failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
@@ -153,8 +150,8 @@ def _failure_at(reason: str, text: str, found: re.Match[str]) -> ToolOutputError
         reason, line = "failed", errors[-1]
     elif errors and _SUMS_UP.search(line):
         line = errors[-1]
-    elif errors and reason == "delegate refused":
-        line = f"{errors[-1]}; {line}"
+        if _NOT_COMPILED in line:  # not a failure by itself: the CPU may take over where an accelerator cannot be used
+            reason, line = "delegate refused", "; ".join(errors[-2:])
     unknown = _beside_unknown_flags(text)
     if _DELEGATE_FLAG.search(unknown):
         reason = "fallback"

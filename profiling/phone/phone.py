@@ -291,7 +291,7 @@ class AdbDevice:
             raise InputError(
                 f"the benchmark tool is built for another system: its loader {found.loader} is not on the phone",
                 where=str(found.path),
-                hint="use a build for Android, or a static one",
+                hint="use a build for the system of the phone, or a static one",
             )
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found

@@ -317,6 +317,19 @@ def test_the_error_above_is_shown_where_the_last_line_says_little(log: str, word
     assert caught.value.recurs
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: [litert/compiler/plugin/compiler_plugin.cc:80] Failed to compile model",  # for the NPU, which nobody asked for
+        "I/Adreno: Unknown option -cl-fast",
+        "ERROR: Unknown flag 0x40 of a driver",
+    ],
+)
+def test_errors_that_a_good_run_may_print_do_not_fail_it(line: str):
+    log = next(each for each in LOGS if each.name == "litert2_no_warmup")
+    assert attempt(log.stdout, f"{line}\n{log.stderr}") == log.expected
+
+
 def test_an_abort_that_only_the_exit_code_shows_is_told_by_its_error():
     with pytest.raises(ToolOutputError, match=r"failed: No such signature\.") as caught:
         read_result("INFO: STARTING!\n", "ERROR: No such signature.\n", 134)

@@ -164,5 +164,5 @@ def _the_only_one(via: Via, seen: Seen) -> str:
 
 def _names(seen: Seen) -> str:
     served = [f"{shlex.quote(d.name)} ({d.product or d.state}, adb server)" for d in seen.server or ()]
-    plugged = [f"{'unreadable' if phone.problem else phone.name} (USB)" for phone in seen.usb or ()]
+    plugged = [f"{phone.name} ({'USB, unreadable' if phone.problem else 'USB'})" for phone in seen.usb or ()]
     return ", ".join([*served, *plugged]) or "none"

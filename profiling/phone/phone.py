@@ -25,6 +25,7 @@ from profiling.phone.files import LocalFile, PhoneFiles
 from profiling.phone.lock import PhoneLock
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
+from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
 
 # For giving everything back to a phone that may be gone.
 CLOSE_LIMIT_S = 5.0
@@ -108,6 +109,7 @@ class AdbDevice:
             texts = {name: reply.text for name, reply in identity.items()}
             self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
+            self._matrix_unit = has_matrix_unit(identity["features"].text)
             self._tool = self._find_tool(tool, probes.parse_page_bytes(texts["pages"]))
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
@@ -174,10 +176,17 @@ class AdbDevice:
         try:
             finished = self._finish(model, resolved)
             figures, output = self._read(finished, resolved, model.key)
+            refuse_impossible(model, figures, self._most_per_second(resolved))
         except ToolOutputError as error:
             error.state = self._state(resolved.cores, finished)
             raise
         return RunResult(figures, output, self._state(resolved.cores, finished), finished.seconds)
+
+    def _most_per_second(self, settings: RunSettings) -> float:
+        """Multiply-adds that the cores in use can do; see `plausibility.most_per_second`."""
+        speeds = self._cores.speeds
+        cores = list(speeds) if settings.cores == "any" else cores_of(settings.cores)
+        return most_per_second(settings, [speeds.get(core) for core in cores], matrix_unit=self._matrix_unit)
 
     def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
         """Runs the tool until it ends without a restart, throttling or disturbance; the climate is then that of this run.

@@ -11,10 +11,9 @@ from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.device import DeviceSummary
 from profiling.errors import InputError, NoDeviceError
-from profiling.phone import probes
+from profiling.phone import lock, probes
 from profiling.phone.core_kinds import parse_kinds
 from profiling.phone.cores import name_cores
-from profiling.phone.lock import FOLDER as LOCK
 from profiling.phone.probes import UNKNOWN, PhoneState
 
 # Of all phones of one search; each takes a second at most when it answers.
@@ -73,7 +72,7 @@ def _unreachable(name: str, error: NoDeviceError | InputError | LinkLostError) -
 
 def _describe(route: Route, transport: Transport) -> DeviceSummary:
     asked = probes.IDENTITY_PROBES | probes.STATE_PROBES | probes.READINESS_PROBES
-    replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, "holder": f"cat {LOCK}/owner"})
+    replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, **lock.PROBES})
     texts = {name: reply.text for name, reply in replies.items()}
     properties = probes.parse_properties(texts["properties"])
     state = PhoneState.parse(texts)
@@ -81,7 +80,7 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     status = state.thermal.status
     lacks = {
         "starting": "it has not finished starting" if properties.get("sys.boot_completed") != "1" else None,
-        "in use": "another run is measuring on it" if replies["holder"].exit_code == 0 else None,
+        "in use": f"another run is measuring on it: {user}" if (user := lock.in_use(replies)) else None,
         "hot": f"it throttles (thermal status {status}); let it cool down" if status else None,
         "low battery": _low(battery.level),
         "saving power": "battery saver is on; turn it off" if texts["saver"] == "1" else None,

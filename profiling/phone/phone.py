@@ -22,6 +22,7 @@ from profiling.phone.benchmark_binary import BenchmarkBinary
 from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
+from profiling.phone.leftovers import remove_leftovers
 from profiling.phone.lock import PhoneLock
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
@@ -115,6 +116,7 @@ class AdbDevice:
             undo.callback(self._lock.release)
             self._files = PhoneFiles(self._connection)
             undo.callback(self._files.remove_all)
+            remove_leftovers(self._connection, own=self._files.folder, notify=notify)
             self._processes = PhoneProcesses(self._connection, self._files.folder, before=self._lock.renewal)
             self._screen = Wakefulness(self._connection)
             undo.callback(self._screen.restore)

@@ -2,9 +2,9 @@
 
     sudo python benchmarks/many_phones.py [--phones 4] [--seconds 6] [--turns 2]
 
-The phones are test phones (tests/phone), which share the processor of this machine. So that what is compared is what the command
-itself costs, every run on them waits some seconds instead of computing, as this machine waits for phones that compute. The command
-runs on one phone and on all of them in turn; its whole wall time counts, from its start to its end. Models come from the cache.
+The phones are test phones (tests/phone), which share the processor of this machine. So that what is compared is what the
+command itself costs, every run on them waits some seconds instead of computing, as this machine waits for phones that compute.
+The command runs on one phone and on all of them in turn; its whole wall time counts. Models come from the cache.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ head: {channels: 64}
 
 
 def main() -> int:
+    """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phones", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=6.0, help="that each run waits")

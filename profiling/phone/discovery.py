@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from profiling.adb.link import LinkLostError
-from profiling.adb.routes import Route, connect, look_around
+from profiling.adb.routes import Route, connect, look_around, via_of
 from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.device import DeviceSummary
@@ -27,7 +27,7 @@ def list_phones(
     """The phones of the adb server, on USB, and at these addresses of the network.
 
     Args:
-        addresses: HOST[:PORT].
+        addresses: HOST[:PORT], or ssh:USER@HOST.
         server: the adb server to ask; the usual one by default.
         notify: called when the user must act on a phone, and when USB cannot be searched.
     """
@@ -49,7 +49,7 @@ def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], 
             yield lambda phone=phone: _unreachable(phone.port, phone.problem)  # type: ignore[misc]
         else:
             routes.append(Route("usb", phone.name, ""))
-    routes += [Route("tcp", address, "") for address in addresses if address not in served]
+    routes += [Route(via_of(address), address, "") for address in addresses if address not in served]
     for route in routes:
         yield lambda route=route: _look_at(route, server, notify)  # type: ignore[misc]
 
@@ -72,7 +72,8 @@ def _unreachable(name: str, error: NoDeviceError | InputError | LinkLostError) -
 
 def _describe(route: Route, transport: Transport) -> DeviceSummary:
     asked = probes.IDENTITY_PROBES | probes.STATE_PROBES | probes.READINESS_PROBES
-    replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, **lock.PROBES})
+    asked |= {"properties": transport.properties, "zones": probes.ZONE_PROBE, **lock.lock_probes(transport.folder)}
+    replies = transport.batch(asked)
     texts = {name: reply.text for name, reply in replies.items()}
     properties = probes.parse_properties(texts["properties"])
     state = PhoneState.parse(texts)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 
 from profiling.adb.connection import Connection
-from profiling.phone.files import PARENT
 from profiling.phone.process import kill_in
 
 # Folders of runs, and locks that were moved out of the way.
@@ -33,14 +32,14 @@ def remove_leftovers(connection: Connection, *, own: str, notify: Callable[[str]
     if not found:
         return
     for name in found:
-        kill_in(connection, f"{PARENT}/{name}")
-    connection.shell(f"cd {PARENT} && rm -rf {' '.join(found)}")
+        kill_in(connection, f"{connection.folder}/{name}")
+    connection.shell(f"cd {connection.folder} && rm -rf {' '.join(found)}")
     left = _folders(connection, own)  # as those of another user are
     if removed := [name for name in found if name not in left]:
         notify(f"{connection.serial}: removed what killed runs had left on the phone: {', '.join(removed)}")
 
 
 def _folders(connection: Connection, own: str) -> list[str]:
-    listed = connection.shell(f"cd {PARENT} && ls -d spnas-*/ 2>/dev/null").text.splitlines()
+    listed = connection.shell(f"cd {connection.folder} && ls -d spnas-*/ 2>/dev/null").text.splitlines()
     names = [line.rstrip("/") for line in listed]
     return [name for name in names if _OURS.fullmatch(name) and name != PurePosixPath(own).name]

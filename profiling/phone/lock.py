@@ -19,13 +19,8 @@ from profiling.adb.connection import Connection
 from profiling.adb.shell import Reply
 from profiling.errors import NoDeviceError
 
-FOLDER = "/data/local/tmp/spnas-lock"
 # The holder renews its lock every few seconds of a run, and gives up when the phone is away for longer than its limit.
 STALE_S = 1800
-PROBES = {
-    "holder": f"cat {FOLDER}/owner",
-    "age": f"echo $(( $(date +%s) - $(stat -c %Y {FOLDER}/owner || stat -c %Y {FOLDER}) ))",
-}
 # Locks of this process: one that it no longer holds was left on a phone that went away before the release.
 _held: set[str] = set()
 
@@ -40,39 +35,52 @@ class PhoneLock:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.owner = f"{secrets.token_hex(8)}{_machine()} {_describe_process(os.getpid())}"
+        self._folder = folder = lock_in(connection.folder)
         _held.add(self.owner)
         holder, age_s = self._try()
         if holder != self.owner and _is_stale(holder, age_s):
             # Renamed first: of two that find it stale, only one can move it away.
-            connection.shell(f"mv {FOLDER} {FOLDER}-{self.owner[:16]} && rm -r {FOLDER}-{self.owner[:16]}")
+            connection.shell(f"mv {folder} {folder}-{self.owner[:16]} && rm -r {folder}-{self.owner[:16]}")
             holder, age_s = self._try()
         if holder != self.owner:
             _held.discard(self.owner)
             raise NoDeviceError(
                 f"another run is measuring on this phone: {_describe(holder, age_s)}",
                 where=connection.serial,
-                hint=f"wait for it, or stop it; if it is gone, `adb shell rm -r {FOLDER}`",
+                hint=f"wait for it, or stop it; if it is gone, remove {folder} there",
             )
 
     @property
     def renewal(self) -> str:
         """A shell command that renews the lock, and fails when it has another holder."""
         owner = shlex.quote(self.owner)
-        return f'read -r holder <{FOLDER}/owner && [ "$holder" = {owner} ] && echo {owner} >{FOLDER}/owner'
+        return f'read -r holder <{self._folder}/owner && [ "$holder" = {owner} ] && echo {owner} >{self._folder}/owner'
 
     def release(self) -> None:
         """Releases the lock if it is still this one."""
         _held.discard(self.owner)
-        self._connection.shell(f"{self.renewal} && rm -r {FOLDER}")
+        self._connection.shell(f"{self.renewal} && rm -r {self._folder}")
 
     def _try(self) -> tuple[str, int]:
         """Takes the lock if it is free; who holds it now, and the seconds since that was renewed."""
-        take = f"mkdir {FOLDER} && echo {shlex.quote(self.owner)} >{FOLDER}/owner"
-        return _read(self._connection.batch({"take": take, **PROBES}))
+        take = f"mkdir {self._folder} && echo {shlex.quote(self.owner)} >{self._folder}/owner"
+        return _read(self._connection.batch({"take": take, **lock_probes(self._connection.folder)}))
+
+
+def lock_in(parent: str) -> str:
+    """The path of the lock, below the folder of the phone where the shell may write."""
+    return f"{parent}/spnas-lock"
+
+
+def lock_probes(parent: str) -> dict[str, str]:
+    """Commands whose output `in_use` reads."""
+    folder = lock_in(parent)
+    age = f"echo $(( $(date +%s) - $(stat -c %Y {folder}/owner || stat -c %Y {folder}) ))"
+    return {"holder": f"cat {folder}/owner", "age": age}
 
 
 def in_use(replies: Mapping[str, Reply]) -> str | None:
-    """Which other run measures on the phone, in words, from the answers to PROBES; None where none does."""
+    """Which other run measures on the phone, in words, from the answers to `lock_probes`; None where none does."""
     holder, age_s = _read(replies)
     return _describe(holder, age_s) if holder and not _is_stale(holder, age_s) else None
 
@@ -99,12 +107,20 @@ def _is_stale(holder: str, age_s: int) -> bool:
         return True
 
 
+def own_boot_id() -> str | None:
+    """What a device on which this program runs gives as its boot id; None where this machine has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
 @cache
 def _machine() -> str:
     """Tells where process numbers mean the same: on one machine since its start, and there in one container."""
     parts = [str(psutil.boot_time())]
     with contextlib.suppress(OSError):  # not on Linux
-        parts = [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"), str(Path("/proc/self/ns/pid").readlink())]
+        parts = [str(own_boot_id()), str(Path("/proc/self/ns/pid").readlink())]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 

@@ -23,7 +23,7 @@ from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
 from profiling.phone.leftovers import remove_leftovers
-from profiling.phone.lock import PhoneLock
+from profiling.phone.lock import PhoneLock, own_boot_id
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
 from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
@@ -69,7 +69,7 @@ def open_phone(
     """The phone of this name, ready to measure.
 
     Args:
-        name: a serial number, HOST[:PORT], or None for the only phone there is.
+        name: a serial number, HOST[:PORT], ssh:USER@HOST, or None for the only phone there is.
         tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
         via: the way to it.
         server: the adb server to ask; the usual one by default.
@@ -103,7 +103,7 @@ class AdbDevice:
         self._connection = Connection(connect, limit_s=limits.reconnect_s, notify=notify, sleep=sleep)
         with contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
-            identity = self._connection.batch(probes.IDENTITY_PROBES)
+            identity = self._connection.batch({**probes.IDENTITY_PROBES, "properties": self._connection.properties_command})
             self._properties = probes.parse_properties(identity["properties"].text)
             if probes.is_emulator(self._properties):
                 notify(f"{self.name}: an emulator: its figures are those of the computer that it runs on, not of a phone")
@@ -139,8 +139,8 @@ class AdbDevice:
 
     @property
     def shares_cpu(self) -> bool:
-        """Never: a phone has its own CPU."""
-        return False
+        """Never, for a phone has its own CPU; but this machine can be reached over ssh as well."""
+        return self._connection.boot_id == own_boot_id()
 
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.

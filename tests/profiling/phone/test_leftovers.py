@@ -7,14 +7,13 @@ import threading
 
 import pytest
 from phone.machine import Phone
-from phone.opening import NO_SERVER, QUICK, Open, own_folder
+from phone.opening import LOCK, NO_SERVER, QUICK, Open, own_folder
 from waiting import until
 
 from profiling.device import BuiltModel
 from profiling.errors import NoDeviceError
 from profiling.phone import process
 from profiling.phone.discovery import list_phones
-from profiling.phone.lock import FOLDER as LOCK
 from profiling.phone.lock import STALE_S
 
 ELSEWHERE = "/data/local/tmp/spnas-0badcafe"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from phone.machine import Phone
 from phone.opening import LOCK, NO_SERVER
 
 from profiling.errors import NoDeviceError
 from profiling.phone.checkup import Finding, check_phone
+from spnas_cli.main import cli
 
 PAGE = Path(__file__).parents[3] / "docs" / "phones.md"
 
@@ -65,3 +68,25 @@ def test_it_keeps_off_a_phone_that_is_measured_on(phone: Phone) -> None:
 def test_the_page_lists_what_it_looks_at(phone: Phone) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert [what for what in check(phone) if f"- {what}" not in page] == []
+
+
+class TestCommand:
+    def run(self, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+        monkeypatch.setitem(check_phone.__kwdefaults__, "work_s", 1)
+        return CliRunner().invoke(cli, ["doctor", "--device", *words])
+
+    def test_it_prints_a_line_for_each_and_json_to_send(self, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown = self.run(monkeypatch, phone.address)
+        assert shown.exit_code == 0, shown.output
+        lines = shown.stdout.splitlines()
+        assert re.fullmatch(r"spnas \S+; as expected\?", lines[0])
+        assert " yes  screen: KEYCODE_WAKEUP switches it on" in lines
+        assert "  NO  time at each clock (`stats/time_in_state`): not readable: " in shown.stdout
+        findings = json.loads(self.run(monkeypatch, phone.address, "--json").stdout)["findings"]
+        assert [f"{each['what']}:" in line for each, line in zip(findings, lines[1:], strict=True)] == [True] * len(findings)
+        assert phone.serial not in shown.stdout
+
+    def test_it_is_for_phones(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shown = self.run(monkeypatch, "host")
+        assert shown.exit_code == 2
+        assert "is for phones; `spnas doctor` alone examines this machine" in shown.stderr

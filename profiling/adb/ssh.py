@@ -54,6 +54,8 @@ _RUN_SCRIPT = "sh -c 'eval \"$(cat)\"'"
 # A name goes into commands of a person's own settings (ProxyCommand), and must not begin as an option does.
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 _TARGET = re.compile(rf"(?:(?P<user>{_NAME})@)?(?P<host>{_NAME}|\[[0-9A-Fa-f:.]+(?:%\w+)?\])(?::(?P<port>\d{{1,5}}))?")
+# What such a machine has to say where a phone is asked.
+_ANDROID = "dumpsys() { [ \"$1\" != battery ] || echo '  present: false'; }"
 # Its exit code where it has none of the command.
 _SSH_FAILED = 255
 _WORDS = (
@@ -152,7 +154,7 @@ class SshTransport(Transport):
             timeout_s: for all of it.
         """
         mark = secrets.token_hex(16)
-        out, err, _ = self._through(_RUN_SCRIPT, f"echo {mark}\n{shell.marked(command, mark)}".encode(), timeout_s)
+        out, err, _ = self._through(_RUN_SCRIPT, f"echo {mark}\n{_ANDROID}\n{shell.marked(command, mark)}".encode(), timeout_s)
         # A shell that a person has set up may print things of its own first.
         reply = shell.parse_marked(out.partition(f"{mark}\n".encode())[2], mark)
         if reply is None:

@@ -102,9 +102,10 @@ def _phone(texts: dict[str, str]) -> Finding:
     properties = probes.parse_properties(texts["properties"])
     product = properties.get("ro.product.model", "unknown model")
     soc = properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown"
-    version, abis = properties.get("ro.build.version.release", "?"), properties.get("ro.product.cpu.abilist", "")
+    version, abis = properties.get("ro.build.version.release"), properties.get("ro.product.cpu.abilist", "")
     cores = probes.describe_cores(probes.parse_cores(texts["online"], texts["speeds"]))
-    found = f"{product}, {soc}, Android {version}, kernel {texts['kernel']}, {abis or 'no ABI'}; {cores}"
+    system = f"Android {version}" if version else "not Android"
+    found = f"{product}, {soc}, {system}, kernel {texts['kernel']}, {abis or 'no ABI'}; {cores}"
     return Finding("what it is", found, bool(abis))
 
 

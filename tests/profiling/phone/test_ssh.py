@@ -69,6 +69,7 @@ class TestRuns:
     ) -> None:
         device = open_it()
         assert f"{machine.address}: over ssh, because the name says so" in notes
+        assert f"{device.name}: no battery, so its charge is not watched" in notes
         device.push(models)
         result = device.run(models[0], QUICK)
         assert result.figures.count == 5

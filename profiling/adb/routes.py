@@ -1,4 +1,4 @@
-"""Choosing the route to a phone: USB, TCP or a running adb server."""
+"""Choosing the route to a phone: USB, TCP or a running adb server; or to another Linux machine, by ssh."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from profiling.adb import ssh
 from profiling.adb.server import (
     AdbServer,
     AdbServerError,
@@ -32,7 +33,7 @@ NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or 
 class Route:
     """A route to one phone: over what, the phone's name there, and why this route was chosen."""
 
-    via: Literal["usb", "tcp", "server"]
+    via: Literal["usb", "tcp", "server", "ssh"]
     target: str
     reason: str
 
@@ -100,6 +101,8 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
     """
     if name is None:
         name = _the_only_one(via, seen)
+    if via_of(name) == "ssh":
+        return Route("ssh", name, "the name says so")
     if via == "tcp":
         return Route("tcp", name, "--via asks for it")
     if via == "server":
@@ -124,6 +127,8 @@ def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -
     Raises:
         NoDeviceError: the phone cannot be reached on it.
     """
+    if route.via == "ssh":
+        return ssh.SshTransport(ssh.Target.parse(route.target.removeprefix(ssh.PREFIX)))
     if route.via == "tcp":
         return Transport(connect_tcp(route.target, notify=notify))
     if route.via == "server":
@@ -132,6 +137,11 @@ def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -
     from profiling.adb import usb
 
     return Transport(usb.connect_usb(route.target, notify=notify))
+
+
+def via_of(address: str) -> Literal["tcp", "ssh"]:
+    """How a device is reached whose address is HOST[:PORT] or ssh:USER@HOST."""
+    return "ssh" if address.startswith(ssh.PREFIX) else "tcp"
 
 
 def is_address(name: str) -> bool:

@@ -71,7 +71,7 @@ def read_tflite(path: Path) -> TfliteFile:
     except (LookupError, TypeError, ValueError, ArithmeticError, struct.error) as error:
         raise InputError("LiteRT can load it, but its operators cannot be read", where=str(path)) from error
     digest = hashlib.sha256(content).hexdigest()
-    model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content))
+    model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content), multiply_adds)
     return TfliteFile(model, parameters, multiply_adds, classes)
 
 

@@ -30,7 +30,7 @@ _OFFLINE_HINT = "without a network, fetch the file elsewhere and give it with --
 
 
 class _Architecture(NamedTuple):
-    """An Android ABI: word size and e_machine in the ELF header of its executables, and the folder of official builds for it."""
+    """An ABI of Android or Linux: word size and e_machine in the ELF header of executables, and the folder of official builds."""
 
     bits: int
     machine: int
@@ -43,6 +43,10 @@ _ARCHITECTURES = {
     "armeabi-v7a": _Architecture(32, 40),
     "armeabi": _Architecture(32, 40),
     "x86": _Architecture(32, 3),
+    # Not of Android, but of a machine that is reached over ssh.
+    "linux_arm64": _Architecture(64, 183, "linux_arm64"),
+    "linux_x86_64": _Architecture(64, 62, "linux_x86_64"),
+    "linux_arm": _Architecture(32, 40),
 }
 _OTHER_FILES = (
     (b"<", "a web page, probably from a failed download"),

@@ -24,9 +24,11 @@ from profiling.phone.benchmark_failures import unknown_flags
 from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
-from profiling.phone.lock import PhoneLock
+from profiling.phone.leftovers import remove_leftovers
+from profiling.phone.lock import PhoneLock, own_boot_id
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
+from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
 
 # For giving everything back to a phone that may be gone.
 CLOSE_LIMIT_S = 5.0
@@ -68,7 +70,7 @@ def open_phone(
     """The phone of this name, ready to measure.
 
     Args:
-        name: a serial number, HOST[:PORT], or None for the only phone there is.
+        name: a serial number, HOST[:PORT], ssh:USER@HOST, or None for the only phone there is.
         tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
         via: the way to it.
         server: the adb server to ask; the usual one by default.
@@ -102,18 +104,20 @@ class AdbDevice:
         self._connection = Connection(connect, limit_s=limits.reconnect_s, notify=notify, sleep=sleep)
         with contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
-            identity = self._connection.batch(probes.IDENTITY_PROBES)
+            identity = self._connection.batch({**probes.IDENTITY_PROBES, "properties": self._connection.properties_command})
             self._properties = probes.parse_properties(identity["properties"].text)
             if probes.is_emulator(self._properties):
                 notify(f"{self.name}: an emulator: its figures are those of the computer that it runs on, not of a phone")
             texts = {name: reply.text for name, reply in identity.items()}
             self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
+            self._matrix_unit = has_matrix_unit(identity["features"].text)
             self._tool = self._find_tool(tool, probes.parse_page_bytes(texts["pages"]))
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
             self._files = PhoneFiles(self._connection)
             undo.callback(self._files.remove_all)
+            remove_leftovers(self._connection, own=self._files.folder, notify=notify)
             self._processes = PhoneProcesses(self._connection, self._files.folder, before=self._lock.renewal)
             self._screen = Wakefulness(self._connection)
             undo.callback(self._screen.restore)
@@ -136,8 +140,8 @@ class AdbDevice:
 
     @property
     def shares_cpu(self) -> bool:
-        """Never: a phone has its own CPU."""
-        return False
+        """Never, for a phone has its own CPU; but this machine can be reached over ssh as well."""
+        return self._connection.boot_id == own_boot_id()
 
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.
@@ -175,10 +179,17 @@ class AdbDevice:
         try:
             finished = self._finish(model, resolved)
             figures, output = self._read(finished, resolved, model.key)
+            refuse_impossible(model, figures, self._most_per_second(resolved))
         except ToolOutputError as error:
             error.state = self._state(resolved.cores, finished)
             raise
         return RunResult(figures, output, self._state(resolved.cores, finished), finished.seconds)
+
+    def _most_per_second(self, settings: RunSettings) -> float:
+        """Multiply-adds that the cores in use can do; see `plausibility.most_per_second`."""
+        speeds = self._cores.speeds
+        cores = list(speeds) if settings.cores == "any" else cores_of(settings.cores)
+        return most_per_second(settings, [speeds.get(core) for core in cores], matrix_unit=self._matrix_unit)
 
     def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
         """Runs the tool until it ends without a restart, throttling or disturbance; the climate is then that of this run.

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="Device to measure on: host, a phone's serial number, or HOST[:PORT]. Repeat it to measure on several at once.",
+    help="Device to measure on: host, a phone's serial number, HOST[:PORT], or ssh:USER@HOST for another Linux machine. Repeat "
+    "it to measure on several at once.",
 )
 @click.option(
     "--space",

@@ -18,6 +18,7 @@ from profiling.phone.phone import AdbDevice, open_phone
 from .machine import Phone
 
 QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=120)
+LOCK = "/data/local/tmp/spnas-lock"
 NO_SERVER = AdbServer(("127.0.0.1", 9))
 Open = Callable[..., AdbDevice]
 

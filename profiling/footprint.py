@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from profiling.conditions import Precision
+from profiling.conditions import UNKNOWN, Precision, Unknown
 from profiling.convolutions import Convolution
 from profiling.errors import ConversionError
 from profiling.layers import Bottleneck, FinalLayer, LayerSpec, Separable, Stem
@@ -37,6 +37,35 @@ OPERATOR_BYTES: dict[str, dict[Precision, int]] = {
     "MEAN": {"fp32": 84, "fp16": 91, "int8": 104},
 }
 FILE_ALIGNMENT, ARENA_ALIGNMENT = 16, 64
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a network needs besides time.
+
+    Attributes:
+        memory_bytes: see `arena_bytes`.
+        size_bytes: see `file_bytes`.
+    """
+
+    memory_bytes: int
+    size_bytes: int
+
+    @property
+    def memory_mb(self) -> float:
+        """In MB."""
+        return self.memory_bytes / MB
+
+    @property
+    def size_mb(self) -> float:
+        """In MB."""
+        return self.size_bytes / MB
+
+
+def footprint(network: NetworkSpec, precision: Precision | Unknown) -> Footprint:
+    """Of a network in a precision; where that is unknown, in single precision."""
+    known = "fp32" if precision == UNKNOWN else precision
+    return Footprint(arena_bytes(network, known), file_bytes(network, known))
 
 
 def file_bytes(network: NetworkSpec, precision: Precision) -> int:
@@ -75,6 +104,20 @@ def arena_bytes(network: NetworkSpec, precision: Precision) -> int:
     return _planned(graph, x)
 
 
+def least_arena_bytes(layer: LayerSpec, image_bytes: int, precision: Precision) -> int:
+    """What any network with this layer needs at least: the most that is alive at once in it, with the image.
+
+    Args:
+        layer: as above; in a network, its arena may be larger, for what surrounds the layer and for gaps between tensors.
+        image_bytes: of the input of the network, which stays throughout.
+        precision: of the network.
+    """
+    graph = _Graph(ACTIVATION_BYTES[precision])
+    _apply(layer, graph, graph.given(math.prod(layer.input_shape)))
+    alive = [sum(each.size for each in graph.tensors if each.first <= index <= each.last) for index in range(graph.operators)]
+    return max(alive) + (0 if isinstance(layer, Stem) else image_bytes)
+
+
 @dataclass
 class _Tensor:
     """One tensor of the arena: its bytes, and the operators from the one that makes it to the last one that reads it."""
@@ -98,7 +141,7 @@ class _Graph:
 
     def given(self, elements: int) -> _Tensor:
         """The input of the graph, which is never overwritten."""
-        self.tensors.append(_Tensor(elements * self.element, -1, -1))
+        self.tensors.append(_Tensor(elements * self.element, 0, 0))
         return self.tensors[-1]
 
     def add(self, inputs: Iterable[_Tensor], elements: int, scratch: Iterable[int] = ()) -> _Tensor:
@@ -161,17 +204,17 @@ def _planned(graph: _Graph, output: _Tensor) -> int:
     """
     given, *others = graph.tensors
     given.last = output.last = graph.operators
-    placed: list[tuple[int, int, int, int]] = []
+    placed: list[set[tuple[int, int]]] = [set() for _ in range(graph.operators + 1)]
     for tensor in [given, *sorted(others, key=lambda each: (-each.size, each.first))]:
+        life = placed[tensor.first : tensor.last + 1]
         offset, tightest, end = None, math.inf, 0
-        for start, stop, first, last in sorted(placed):
-            if last < tensor.first or first > tensor.last:
-                continue
+        for start, stop in sorted(set[tuple[int, int]]().union(*life)):
             aligned = _aligned(end, ARENA_ALIGNMENT)
             if aligned + tensor.size <= start and start - end < tightest:
                 offset, tightest = aligned, start - end
             end = max(end, stop)
         if offset is None:
             offset = _aligned(end, ARENA_ALIGNMENT)
-        placed.append((offset, offset + tensor.size, tensor.first, tensor.last))
-    return max(stop for _, stop, _, _ in placed)
+        for those in life:
+            those.add((offset, offset + tensor.size))
+    return max(stop for those in placed for _, stop in those)

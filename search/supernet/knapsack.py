@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 # Number of steps in the budget; rounding adds at most one step per layer, 0.05 % of the budget for 20 layers.
 GRID = 40_000
 # The same where bytes are counted as well: fewer steps, and as many of bytes as there is memory for.
-GRID_WITH_BYTES, GRID_OF_BYTES = 2_000, 1_000
+GRID_WITH_BYTES, GRID_OF_BYTES = 2_000, 500
 MOST_CELLS = 200_000_000
 
 Costs = Sequence[Mapping[str, float]]

@@ -155,8 +155,8 @@ class LimitedSpace:
         ):
             if limit is not None and low > limit:
                 raise InputError(
-                    f"{limit:g} MB cannot be reached: the networks of {self.space.name} need {_rounded_up(low)} to"
-                    f" {_rounded_up(high)} MB {what} as {self.precision}",
+                    f"{limit:g} MB cannot be reached: the networks of {self.space.name} need {rounded_up(low)} to"
+                    f" {rounded_up(high)} MB {what} as {self.precision}",
                     where=option,
                 )
 
@@ -180,7 +180,7 @@ def _combined(choices: tuple[str, ...], places: Sequence[int], any_of: Sequence[
         yield tuple(changes.get(index, name) for index, name in enumerate(choices))
 
 
-def _rounded_up(mb: float) -> str:
+def rounded_up(mb: float) -> str:
     """Four digits, as a limit that can be kept."""
     digits = 3 - math.floor(math.log10(mb))
     return f"{math.ceil(mb * 10**digits) / 10**digits:.{max(0, digits)}f}"

@@ -102,6 +102,19 @@ def fastest_within_limits(model: RuntimeModel) -> Architecture:
     return found
 
 
+def reachable_ms(model: RuntimeModel, target_ms: float) -> float:
+    """The target, or the latency of the slowest network below it where the limits of the model leave none within 1 %.
+
+    Raises:
+        InputError: no network keeps to the limits.
+    """
+    if not model.limited.limits.words:  # spares the time
+        return target_ms
+    alike = [dict.fromkeys(layer, 0.0) for layer in model.costs]
+    ms = model.predict(next(within_budget(model, alike, target_ms))).total_ms
+    return target_ms if ms >= target_ms * (1 - TOLERANCE) else ms
+
+
 Ranking = Callable[[Choices], Iterator[tuple[float, Architecture]]]
 """The architectures with these choices, each with what it is ranked by, the highest first."""
 

@@ -11,8 +11,8 @@ from spnas_cli.options import db_option, json_option, table_option
 from spnas_cli.output import footprint_facts, print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from latency_db.runtime_model import Prediction, RuntimeModel
-    from profiling.footprint import Footprint
+    from latency_db.runtime_model import RuntimeModel
+    from profiling.space import Architecture
 
 
 @click.command()
@@ -52,10 +52,11 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
             }
         )
     else:
-        _show(arch, model, prediction, needs)
+        _show(arch, model, architecture)
 
 
-def _show(arch: str, model: RuntimeModel, prediction: Prediction, needs: Footprint) -> None:
+def _show(arch: str, model: RuntimeModel, architecture: Architecture) -> None:
+    prediction = model.predict(architecture)
     rows = [
         (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
@@ -76,6 +77,6 @@ def _show(arch: str, model: RuntimeModel, prediction: Prediction, needs: Footpri
             ("calibration", line),
             ("predicted", f"{prediction.total_ms:.4f} ms"),
             ("95 % interval", interval),
-            *footprint_facts(needs, model.limited.precision),
+            *footprint_facts(model.limited, architecture),
         ]
     )

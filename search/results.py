@@ -24,6 +24,8 @@ class SearchResult(SpecModel):
         predicted_ms: its latency predicted from the table.
         target_ms: the latency it must not exceed; None with a fixed runtime weight.
         accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
+        memory_mb, size_mb: of TFLite's arena and of the file in the precision of the table, in MB of 10^6 bytes
+            (`profiling.footprint`); None in results of earlier versions.
         doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
     """
 
@@ -31,6 +33,8 @@ class SearchResult(SpecModel):
     predicted_ms: Positive
     target_ms: Positive | None
     accuracy: Accuracy
+    memory_mb: Positive | None = None
+    size_mb: Positive | None = None
     doubts: Doubts = ()
 
 
@@ -75,6 +79,8 @@ class ComparedRow(SpecModel):
     width: Positive = 1.0
     note: str | None = None
     network: str | None = None
+    memory_mb: Positive | None = None
+    size_mb: Positive | None = None
     role: Literal["found", "random", "uniform"] | None = None
     seed: int | None = None
     held_out_images: Annotated[int, Field(ge=1)] | None = None

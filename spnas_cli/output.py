@@ -19,6 +19,8 @@ from profiling.errors import SpnasError, describe
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from latency_db.limits import LimitedSpace
+    from profiling.space import Architecture
     from search.finding.doubts import Doubt
 
 PLAIN_PROGRESS_SECONDS = 15.0
@@ -100,6 +102,15 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         click.echo(f"{name:<{width}}  {value}")
+
+
+def footprint_facts(limited: LimitedSpace, architecture: Architecture) -> list[tuple[str, str]]:
+    """What a network needs besides time, in MB of 10^6 bytes, for `print_facts`."""
+    needs, precision = limited.footprint(architecture), limited.precision
+    return [
+        ("memory", f"{needs.memory_mb:.4g} MB for input and activations (TFLite's arena, {precision}, one thread)"),
+        ("file", f"{needs.size_mb:.4g} MB as TFLite {precision}, without metadata and class names"),
+    ]
 
 
 def print_doubts(doubts: Sequence[Doubt], *, err: bool = False) -> None:

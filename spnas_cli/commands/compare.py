@@ -173,7 +173,19 @@ def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None
     from search.report.advantage import advantages
 
     conditions = comparison.conditions
-    columns = ("network", "role", "parameters", "multiply-adds", "predicted ms", "measured ms", "low", "high", "top-1")
+    columns = (
+        "network",
+        "role",
+        "parameters",
+        "multiply-adds",
+        "memory MB",
+        "file MB",
+        "predicted ms",
+        "measured ms",
+        "low",
+        "high",
+        "top-1",
+    )
     print_table(f"Networks on {conditions.device}", columns, [_cells(row) for row in comparison.rows], left=2)
     better = advantages([row.to_json() for row in comparison.rows])
     if better:
@@ -205,6 +217,7 @@ def _cells(row: ComparedNetwork) -> tuple[str, ...]:
         row.contender.role or "",
         text(row.parameters, "{:.2f} M", 1e-6),
         text(row.multiply_adds, "{:.1f} M", 1e-6),
+        *(text(mb, "{:.2f}") for mb in (row.memory_mb, row.size_mb)),
         *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.p5_ms, row.p95_ms)),
         text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
     )

@@ -167,6 +167,7 @@ def following(result: Result, command: str) -> list[str]:
 
 
 @needs_mediapipe
+@pytest.mark.timeout(600)
 def test_four_commands_from_photos_to_a_model_that_mediapipe_runs(inside):
     """Each as the one before printed it, made shorter: five classes with sixty photos each."""
     import mediapipe

@@ -53,6 +53,23 @@ class Plan:
 FROM_WHAT_THERE_IS = Plan()
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        layers: of the network.
+        recipe: the default one from there.
+        source: file of the initial weights, or `torchvision`; None for random ones.
+        initial: the network with these weights.
+    """
+
+    layers: Layers
+    recipe: str
+    source: str | None = None
+    initial: SavedNetwork | None = None
+
+
 def train(
     network: Name,
     data: str | os.PathLike[str],
@@ -83,15 +100,10 @@ def train(
     data, run = os.fspath(data), RunFolder(folder)
     processes.from_main(lambda: require_folder(run.path))
     _, named = resolve(network, WITH_LAYERS)
-    layers = find_layers(named, size)
     begun = processes.from_main(lambda: run.read_config(TrainConfig)) if options.resume else None
-    source = _source(named, layers, plan, begun)
-    if source == TORCHVISION:
-        listener.note(f"Weights of torchvision's {named}, downloaded if they are not in its cache …")
-    initial, theirs = _initial(source, named, size)
-    layers = initial.layers if initial is not None and theirs else layers
-    has_own = source is not None and (plan.init is None or theirs)
-    chosen = load_recipe(plan.recipe or (RECIPE_FROM_OWN_WEIGHTS if has_own else RECIPE))
+    start = _start_of(named, size, plan, begun, listener)
+    layers, initial = start.layers, start.initial
+    chosen = load_recipe(plan.recipe or start.recipe)
     teaching = None if plan.teacher is None else _file_of(plan.teacher)
     teacher = None if teaching is None else load_network(teaching)
     light = chosen.augmentation.light
@@ -100,7 +112,7 @@ def train(
     images = told(listener, lambda: processes.one_first(load)).framed(using.framing or (initial.framing if initial else "crop"))
     files = {
         "network": named,
-        "init": source,
+        "init": start.source,
         "teacher": teaching and str(teaching),
         "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
         "data": data,
@@ -138,14 +150,19 @@ def _source(network: str, layers: Layers, plan: Plan, begun: TrainConfig | None)
     return None if own is None else str(own)
 
 
-def _initial(source: str | None, network: str, size: Size) -> tuple[SavedNetwork | None, bool]:
-    """The network with the initial weights, None for random ones; and whether they are torchvision's."""
+def _start_of(network: str, size: Size, plan: Plan, begun: TrainConfig | None, listener: Listener) -> Start:
+    layers = find_layers(network, size)
+    source = _source(network, layers, plan, begun)
     if source is None:
-        return None, False
+        return Start(layers, RECIPE)
+    if source == TORCHVISION:
+        listener.note(f"Weights of torchvision's {network}, downloaded if they are not in its cache …")
     weights = downloaded(network, size.width) if source == TORCHVISION else state_in(Path(source))
     if weights is None:
-        return load_network(Path(source)), False
-    return from_torchvision(network, size, weights), True
+        recipe = RECIPE if plan.init is not None else RECIPE_FROM_OWN_WEIGHTS
+        return Start(layers, recipe, source, load_network(Path(source)))
+    initial = from_torchvision(network, size, weights)
+    return Start(initial.layers, RECIPE_FROM_OWN_WEIGHTS, source, initial)
 
 
 def _file_of(name: Name) -> Path:

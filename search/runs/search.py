@@ -93,7 +93,8 @@ def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunF
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
         listener.note(
-            f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head}."
+            f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head} "
+            f"(spnas profile --classes {have} makes a table for {have})."
         )
     work = Search(model, images, config, run)
     processes.from_main(lambda: run.write_config(config.to_yaml()))

@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from latency_db.limits import Limits
     from latency_db.table_files import load_table
     from profiling.device import RunSettings
     from profiling.errors import SpnasError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bench",
+    "Limits",
     "RunSettings",
     "SpnasError",
     "TrainingOptions",
@@ -44,6 +46,7 @@ __all__ = [
 
 _ROOMS = {
     "Bench": "spnas_cli.bench",
+    "Limits": "latency_db.limits",
     "RunSettings": "profiling.device",
     "SpnasError": "profiling.errors",
     "TrainingOptions": "search.config",

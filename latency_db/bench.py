@@ -34,7 +34,7 @@ class Bench:
     is saved, so after an interruption, also by Ctrl-C, the same call continues where it stopped.
 
     Args:
-        device: `host`, a phone's serial number, or HOST[:PORT].
+        device: `host`, a phone's serial number, HOST[:PORT], or ssh:USER@HOST.
         db: the database file; created if it does not exist.
         rounds: least number of processes per model; None for the default of each method: 6 to profile, 8 to validate, 20 to
             compare.

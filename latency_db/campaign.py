@@ -14,6 +14,7 @@ from profiling.device import Device, RunSettings
 from profiling.errors import MeasurementError
 from profiling.events import Converting, Watch
 from profiling.host.lock import measuring_here
+from profiling.measurement import Measurement
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import TfliteFile
 from profiling.models.supply import ModelSupply
@@ -111,17 +112,21 @@ class Rig:
         session = Session(
             self.device, supply, self.settings, canary=canary.key, watch=self.watch, rest=MOST_REST if heats else 0.0
         )
-        reasons: dict[str, str | None] = {}
+        failures: dict[str, Measurement] = {}
         measured = 0
         with self._measuring():
             # What failed in an earlier run is tried again in this one.
             resumed = [measurement for measurement in self.store.measurements(campaign) if measurement.status == "ok"]
-            plan = VisitPlan(list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed, heats=heats))
+            plan = VisitPlan(
+                list(by_key), visits=self.visits, seed=self.seed, made=Visits(resumed, heats=heats),
+                work={key: network.multiply_adds for key, network in by_key.items()},
+            )  # fmt: skip
             for measurement in session.measure(plan):
                 self.store.add(campaign, measurement)
                 measured += 1
-                reasons[measurement.model] = measurement.reason
-        _require_all(plan, reasons)
+                if measurement.status == "failed":
+                    failures[measurement.model] = measurement
+        _require_all(plan, failures)
         flagged = tuple(key for key in by_key if plan.made.flag(key))
         slowdown_pct = float(plan.made.slowdowns.max(initial=0.0)) * 100
         wall_s = time.monotonic() - start
@@ -162,10 +167,11 @@ def canary_network(space: SearchSpace) -> NetworkSpec:
     return NetworkSpec.of(list(space.searchable[0].layers.values())[-1])
 
 
-def _require_all(plan: VisitPlan, reasons: Mapping[str, str | None]) -> None:
-    failed = [f"{key} ({reasons.get(key)})" for key in plan.made.missing(plan.models, plan.visits)]
+def _require_all(plan: VisitPlan, failures: Mapping[str, Measurement]) -> None:
+    failed = [failures[key] for key in plan.made.missing(plan.models, plan.visits)]
     if failed:
+        names = ", ".join(f"{measurement.model} ({measurement.reason})" for measurement in failed)
         raise MeasurementError(
-            f"{len(failed)} of {len(plan.models)} models could not be measured: {', '.join(failed)}",
+            f"{len(failed)} of {len(plan.models)} models could not be measured: {names}; the last one: {failed[-1].output}",
             hint="the others are kept; run the same command again to retry these",
         )

@@ -12,6 +12,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.conditions import Conditions
 from profiling.errors import InputError, MissingRowsError
+from profiling.footprint import Footprint, footprint
 from profiling.models.foreign import TfliteFile
 from profiling.network import NetworkSpec
 from profiling.space import Architecture, load_space
@@ -75,6 +76,8 @@ class ComparedNetwork:
     Attributes:
         name, top1, top1_from, family, width, note, contender: as for `Entrant`.
         parameters, multiply_adds: of the network.
+        memory_mb, size_mb: of TFLite's arena and of the file in the precision that is measured, in MB of 10^6 bytes
+            (`profiling.footprint`); those of a file from elsewhere are its own.
         predicted_ms: by the table.
         measured_ms: the lower quartile over the visits of this run.
         p5_ms, p95_ms: the lowest 5 % quantile and the highest 95 % quantile of the visits of this run and of each earlier run
@@ -98,6 +101,8 @@ class ComparedNetwork:
     width: float
     note: str | None
     network: str | None = None
+    memory_mb: float | None = None
+    size_mb: float | None = None
     contender: Contender = Contender()
 
     def to_json(self) -> dict[str, Any]:
@@ -160,12 +165,17 @@ def compare(rig: Rig, entrants: Sequence[Entrant], table: LatencyTable | None = 
     rig.store.add_networks(campaign, [entrant.architecture for entrant in entrants if entrant.architecture is not None])
     visits, outcome = rig.measure(campaign, models.values())
     sessions = {key: rig.store.sessions(campaign, key) for key in models}
-    rows = tuple(_row(entrant, visits, sessions, runtime_model) for entrant in entrants)
+    needs = [_needs(entrant, campaign.conditions) for entrant in entrants]
+    rows = tuple(_row(entrant, each, visits, sessions, runtime_model) for entrant, each in zip(entrants, needs, strict=True))
     return Comparison(rows, campaign.conditions), outcome
 
 
 def _row(
-    entrant: Entrant, visits: Visits, sessions: Mapping[str, list[list[float]]], runtime_model: RuntimeModel | None
+    entrant: Entrant,
+    needs: Footprint | None,
+    visits: Visits,
+    sessions: Mapping[str, list[list[float]]],
+    runtime_model: RuntimeModel | None,
 ) -> ComparedNetwork:
     model, measured, low, high, runs = entrant.model, None, None, None, 0
     if model is not None:
@@ -189,6 +199,8 @@ def _row(
         width=entrant.width,
         note="; ".join(filter(None, (entrant.note, why_not))) or None,
         network=None if model is None else network_digest(model),
+        memory_mb=None if needs is None else needs.memory_mb,
+        size_mb=None if needs is None else needs.size_mb,
         contender=entrant.contender,
     )
 
@@ -196,6 +208,13 @@ def _row(
 def network_digest(model: NetworkSpec | TfliteFile) -> str:
     """The same for trainings of one network, and for no other: `ComparedNetwork.network`."""
     return hashlib.sha256(model.key.encode()).hexdigest()[:16]
+
+
+def _needs(entrant: Entrant, conditions: Conditions) -> Footprint | None:
+    """Memory and size; None for a network that is unavailable."""
+    if isinstance(entrant.model, TfliteFile):
+        return Footprint(entrant.model.memory_bytes, entrant.model.model.size_bytes)
+    return None if entrant.model is None else footprint(entrant.model, conditions.precision)
 
 
 def _predicted(entrant: Entrant, model: RuntimeModel | None) -> tuple[float | None, str | None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from latency_db.limits import UNLIMITED, LimitedSpace, Limits
 from profiling.errors import MissingRowsError, TableError
 from profiling.network import NetworkSpec
 from profiling.space import SKIP, Architecture, SearchSpace, Slot
@@ -141,9 +142,11 @@ class RuntimeModel:
 
     Args:
         table: with a row for each layer of the space.
+        limits: to what networks may need besides time, for those that choose networks by this model.
 
     Attributes:
         table: as given.
+        limited: the networks of the space that keep to the limits.
         calibration: fitted on the table's calibration networks.
 
     Raises:
@@ -151,9 +154,10 @@ class RuntimeModel:
         TableError: the calibration networks do not make a calibration.
     """
 
-    def __init__(self, table: LatencyTable) -> None:
+    def __init__(self, table: LatencyTable, limits: Limits = UNLIMITED) -> None:
         table.require_complete()
         self.table = table
+        self.limited = LimitedSpace(table.space, limits, table.conditions.precision)
         self.calibration = fit_calibration(table.calibration)
 
     @property

@@ -35,13 +35,13 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
     The iterator never ends; where the bounds contain no more networks, it raises instead of searching forever.
 
     Args:
-        model: predicts latencies; its space is drawn from.
+        model: predicts latencies; its space is drawn from, within its limits.
         at_least_ms, at_most_ms: both bounds are included.
         seed: of the draws.
 
     Raises:
-        InputError: the bounds are in the wrong order or no network reaches them (at the call), or MOST_DRAWS draws in a row gave
-            no new network (at any step).
+        InputError: the bounds are in the wrong order, no network reaches them or a limit (at the call), or MOST_DRAWS draws
+            in a row gave no new network (at any step).
     """
     fastest, slowest = model.range_ms()
     if not at_least_ms <= at_most_ms:
@@ -52,6 +52,7 @@ def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float,
             f"those of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
             f" according to table {model.table.name}"
         )
+    model.limited.require_reachable()
     return _rejection(model, at_least_ms, at_most_ms, seed)
 
 
@@ -74,29 +75,34 @@ def networks_near(model: RuntimeModel, target_ms: float, within: float, count: i
 def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
     space = model.space
     generator = np.random.default_rng(random.Random(f"spnas-networks-between-{seed}").getrandbits(64))
-    costs = np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in model.costs])
+    costs, sizes = (
+        np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in layers])
+        for layers in (model.costs, model.limited.layer_bytes)
+    )
     names = [choice.name for choice in space.choices]
     # The sums here and those of a prediction differ in their last digits, so that the edges are left to the prediction.
     slack = 1e-9 * at_most_ms
     seen: set[bytes] = set()
-    in_vain = 0
+    in_vain = found = 0
     while in_vain < MOST_DRAWS:
         drawn = random_choices(space, BATCH, generator)
         sums = model.fixed_ms + costs[np.arange(costs.shape[0]), drawn].sum(axis=1)
         predicted = model.calibration.scale * sums + model.calibration.offset_ms
         in_vain += BATCH
-        for row in drawn[(predicted >= at_least_ms - slack) & (predicted <= at_most_ms + slack)]:
+        in_file = sizes[np.arange(len(sizes)), drawn].sum(axis=1) <= model.limited.bytes_left
+        for row in drawn[in_file & (predicted >= at_least_ms - slack) & (predicted <= at_most_ms + slack)]:
             key = row.tobytes()
             if key in seen:
                 continue
             seen.add(key)
             architecture = Architecture(space=space, choices=tuple(names[index] for index in row))
-            if at_least_ms <= model.predict(architecture).total_ms <= at_most_ms:
-                in_vain = 0
+            if at_least_ms <= model.predict(architecture).total_ms <= at_most_ms and model.limited.fits(architecture):
+                in_vain, found = 0, found + 1
                 yield architecture
-    found = f"no more than {len(seen)} networks" if seen else "no network"
+    limits = f" with at most {words}" if (words := model.limited.limits.words) else ""
+    networks = f"no more than {found} networks" if found else "no network"
     raise InputError(
-        f"{MOST_DRAWS:,} random draws gave {found} between {at_least_ms:g} and {at_most_ms:g} ms",
+        f"{MOST_DRAWS:,} random draws gave {networks} between {at_least_ms:g} and {at_most_ms:g} ms{limits}",
         hint="widen the range, or ask for fewer networks",
     )
 

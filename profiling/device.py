@@ -49,12 +49,14 @@ class BuiltModel:
         path: the file.
         sha256: of its content.
         size_bytes: of the file.
+        multiply_adds: of one run; None where they are not known.
     """
 
     key: str
     path: Path
     sha256: str
     size_bytes: int
+    multiply_adds: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ metadata, as in a checkout that was never installed, nothing is known to be miss
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ CORE = "core"
 PURPOSES = {
     CORE: "devices, table, predict, random, report",
     "convert": "profile, validate, compare: TFLite models for a device",
-    "search": "data, search, train, evaluate",
+    "search": "data, init, search, train, evaluate",
     "export": "export: TFLite and ONNX files",
     "heic": "HEIC photos among the images",
 }
@@ -104,7 +104,7 @@ def require(extra: str) -> None:
     """
     missing = [each.name for each in packages(extra) if each.version is None]
     if missing:
-        raise MissingExtraError(missing, install_command(extra))
+        raise _missing(missing, extra)
 
 
 def needs(extra: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -125,7 +125,11 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     """What to install for a module that was not found; None where no extra has it, or it is there and lacks something itself."""
     module = (error.name or "").partition(".")[0]
     for extra in PURPOSES:
-        for each in packages(extra):
-            if each.module == module and each.version is None:
-                return MissingExtraError([each.name], install_command(extra))
+        missing = [each for each in packages(extra) if each.version is None]
+        if module in {each.module for each in missing}:
+            return _missing([each.name for each in missing], extra)
     return None
+
+
+def _missing(names: Sequence[str], extra: str) -> MissingExtraError:
+    return MissingExtraError(names, install_command(extra))

@@ -21,6 +21,7 @@ from profiling.device import BuiltModel, Device, RunResult, RunSettings
 from profiling.errors import MeasurementError, ToolOutputError
 from profiling.events import Notice, Progress, Waiting, Watch, silent
 from profiling.measurement import DeviceState, Measurement
+from profiling.plausibility import refuse_equal_times
 from profiling.stats import FULL_SPEED, lower_quartile
 from profiling.visit_plan import ATTEMPTS, VisitPlan
 from profiling.visits import Visits
@@ -111,7 +112,7 @@ class Session:
                     self._rest = self._rest_needed(plan.made)
                 self._pause(self._rest * self._last_visit_s)
                 self._report(plan, key)
-                measurement, error = self._visit(key, visit)
+                measurement, error = self._visit(key, visit, plan)
                 since_canary.append(key)
                 if error is None:
                     in_a_row.clear()
@@ -126,13 +127,16 @@ class Session:
                         hint="what was measured is kept; run the same command again to continue",
                     )
 
-    def _visit(self, key: str, visit: int) -> tuple[Measurement, ToolOutputError | None]:
+    def _visit(self, key: str, visit: int, plan: VisitPlan | None = None) -> tuple[Measurement, ToolOutputError | None]:
         model = self._supply[key]
         started_at, start = datetime.now(UTC).isoformat(timespec="milliseconds"), self._clock()
         error: ToolOutputError | None = None
         result: RunResult | None = None
         try:
-            result = self._device.run(model, self._settings)
+            ran = self._device.run(model, self._settings)
+            if plan is not None:
+                refuse_equal_times(key, ran.figures, plan.work, plan.made, self._settings.delegate)
+            result = ran
         except ToolOutputError as caught:
             error = caught
         visit_s = self._last_visit_s = self._clock() - start
@@ -191,8 +195,12 @@ class Session:
             if measurement.figures is not None:
                 self._canary_ms.append(measurement.figures.fastest_ms)
                 return
+            if error is not None and error.recurs:
+                break
         assert error is not None
-        raise MeasurementError(f"the canary could not be measured: {error.problem}", where=self._device.name) from error
+        raise MeasurementError(
+            f"the canary could not be measured: {error.problem}", where=self._device.name, hint=error.hint
+        ) from error
 
     def _report(self, plan: VisitPlan, key: str) -> None:
         done, planned = plan.done, plan.planned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from profiling.measurement import Measurement
 from profiling.visits import Visits
@@ -26,16 +26,24 @@ class VisitPlan:
         seed: of the order within the rounds.
         made: visits of earlier sessions under the same conditions, which are not made again; those that follow are added to it.
         extra_visits: to one model, at most.
+        work: multiply-adds of the models by key, where they are known.
 
     Attributes:
-        models, visits: as given.
+        models, visits, work: as given.
         made: every visit that succeeded, of this session and of earlier ones.
     """
 
     def __init__(
-        self, models: Sequence[str], *, visits: int, seed: int, made: Visits | None = None, extra_visits: int = EXTRA_VISITS
+        self,
+        models: Sequence[str],
+        *,
+        visits: int,
+        seed: int,
+        made: Visits | None = None,
+        extra_visits: int = EXTRA_VISITS,
+        work: Mapping[str, int] | None = None,
     ) -> None:
-        self.models, self.visits = models, visits
+        self.models, self.visits, self.work = models, visits, work or {}
         self.made = Visits() if made is None else made
         self._most = visits + extra_visits
         self._planned = dict.fromkeys(models, visits)

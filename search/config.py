@@ -10,6 +10,7 @@ import yaml
 from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 from typing_extensions import override
 
+from latency_db.limits import Limits
 from profiling.errors import InputError
 from profiling.specfile import SpecModel
 from profiling.stages import FROM_LIST
@@ -26,6 +27,7 @@ LEARNING_RATE = 0.016
 # What R takes to come down to the target.
 DECIDING_STEPS = 60
 # Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
+SEARCH_FIELDS_SINCE = ("draw_within", "final_phase", "max_memory_mb", "max_size_mb")
 CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -155,6 +157,7 @@ class SearchConfig(TrainingConfig):
             drops subsets there too.
         final_phase: share of the steps at the end in which the network found is trained alone. Searches of versions that did
             not do this have 0 here, and in `draw_within`.
+        max_memory_mb, max_size_mb: what the network found may need at most, in MB of 10^6 bytes; None is no limit.
     """
 
     table: str
@@ -167,6 +170,8 @@ class SearchConfig(TrainingConfig):
     drop_subset: Share = 0.4
     draw_within: Share = 0.0
     final_phase: Share = 0.0
+    max_memory_mb: Positive | None = None
+    max_size_mb: Positive | None = None
 
     @model_validator(mode="after")
     def _one_aim(self) -> Self:
@@ -180,7 +185,11 @@ class SearchConfig(TrainingConfig):
     @override
     def as_before(self) -> set[str]:
         """As `TrainingConfig.as_before`."""
-        return super().as_before | {name for name in ("draw_within", "final_phase") if not getattr(self, name)}
+        return super().as_before | {name for name in SEARCH_FIELDS_SINCE if not getattr(self, name)}
+
+    def limits(self, classes: int) -> Limits:
+        """The limits to what a network for so many classes may need."""
+        return Limits(self.max_memory_mb, self.max_size_mb, classes)
 
 
 class Settings(SpecModel):

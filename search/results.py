@@ -27,6 +27,8 @@ class SearchResult(SpecModel):
         accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
         held_out_images: that it was measured on; None in results of earlier versions.
         chance: the accuracy of always guessing their most frequent class, 0 to 1; None in results of earlier versions.
+        memory_mb, size_mb: of TFLite's arena and of the file in the precision of the table, in MB of 10^6 bytes
+            (`profiling.footprint`); None in results of earlier versions.
         doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
     """
 
@@ -36,6 +38,8 @@ class SearchResult(SpecModel):
     accuracy: Accuracy
     held_out_images: int | None = None
     chance: Accuracy | None = None
+    memory_mb: Positive | None = None
+    size_mb: Positive | None = None
     doubts: Doubts = ()
 
     @property
@@ -104,6 +108,8 @@ class ComparedRow(SpecModel):
     width: Positive = 1.0
     note: str | None = None
     network: str | None = None
+    memory_mb: Positive | None = None
+    size_mb: Positive | None = None
     role: Literal["found", "random", "uniform"] | None = None
     seed: int | None = None
     held_out_images: Annotated[int, Field(ge=1)] | None = None
@@ -121,6 +127,8 @@ class ComparedRow(SpecModel):
             "role": self.role or "",
             "parameters": text(self.parameters, "{:.2f} M", 1e-6),
             "multiply-adds": text(self.multiply_adds, "{:.1f} M", 1e-6),
+            "memory MB": text(self.memory_mb, "{:.2f}"),
+            "file MB": text(self.size_mb, "{:.2f}"),
             "predicted ms": text(self.predicted_ms, "{:.3f}"),
             "measured ms": text(self.measured_ms, "{:.3f}"),
             "low": text(self.low_ms, "{:.3f}"),

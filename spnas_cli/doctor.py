@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,7 +62,9 @@ class Installed:
 
     @property
     def state(self) -> str:
-        """In a word: `ready`, `broken` or `not installed`."""
+        """In a word: `ready`, `broken`, `not installed`, or `unknown` where pip knows nothing of spnas itself."""
+        if not self.packages:
+            return "unknown"
         return "broken" if self.problems else "not installed" if self.missing else "ready"
 
 
@@ -146,8 +149,15 @@ def caches() -> Iterator[Cache]:
     root = platformdirs.user_cache_path("spnas")
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
         if folder.is_dir():
-            size = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
-            yield Cache(folder.name, CACHES.get(folder.name, "other files"), folder, size)
+            yield Cache(folder.name, CACHES.get(folder.name, "other files"), folder, _size(folder))
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # of another run, which is done with it
+            size += file.lstat().st_size if file.is_file() else 0
+    return size
 
 
 def phone_facts() -> dict[str, str]:
@@ -167,6 +177,10 @@ def phone_facts() -> dict[str, str]:
 def advise(installed: Sequence[Installed], devices: Sequence[DeviceSummary]) -> Iterator[Advice]:
     """Everything that is missing or broken, with what to do about it."""
     yield from _advise_on_code()
+    if not any(each.packages for each in installed):
+        yield Advice(
+            "it is not known which packages are needed: spnas runs from a folder", "install it: pip install FOLDER", True
+        )
     for each in installed:
         for name, problem in each.problems.items():
             yield Advice(

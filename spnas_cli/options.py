@@ -23,6 +23,7 @@ NUMBER = "N"
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
 MOST_SECONDS = 10**6
+MOST_MB = 10**6
 
 
 class Count(click.IntRange):
@@ -162,6 +163,26 @@ def target_option(help_text: str) -> Callable[[F], F]:
         metavar="MS|%",
         help=f"{help_text}. 50% is halfway from the table's fastest network to its slowest.",
     )
+
+
+def limit_options(command: F) -> F:
+    """`--max-memory` and `--max-size`, for networks that are searched or drawn."""
+    size = click.option(
+        "--max-size",
+        "max_size",
+        type=Number(0, MOST_MB, above=True),
+        metavar="MB",
+        help="Limit to the TFLite file of a network in the precision of the table, in MB of 10^6 bytes, without metadata and "
+        "class names. [default: none]",
+    )
+    memory = click.option(
+        "--max-memory",
+        "max_memory",
+        type=Number(0, MOST_MB, above=True),
+        metavar="MB",
+        help="Limit to the memory that TFLite plans for input and activations (its arena), in MB of 10^6 bytes. [default: none]",
+    )
+    return memory(size(command))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words; docs/json.md lists the fields.")

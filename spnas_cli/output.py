@@ -23,6 +23,8 @@ from spnas_cli.columns import GAP, NARROWEST, blocks, measured, screen_width
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from latency_db.limits import LimitedSpace
+    from profiling.space import Architecture
     from search.finding.doubts import Doubt
 
 PROGRAM, TYPED = "spnas", "spnas.typed"
@@ -150,6 +152,15 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
         wrapped = textwrap.wrap(value, screen - len(indent), break_long_words=False, break_on_hyphens=False) or [""]
         lines = [f"{name:<{width}}  {wrapped[0]}", *wrapped[1:]] if beside else [name, *wrapped]
         click.echo(f"\n{indent}".join(lines))
+
+
+def footprint_facts(limited: LimitedSpace, architecture: Architecture) -> list[tuple[str, str]]:
+    """What a network needs besides time, in MB of 10^6 bytes, for `print_facts`."""
+    needs, precision = limited.footprint(architecture), limited.precision
+    return [
+        ("memory", f"{needs.memory_mb:.4g} MB for input and activations (TFLite's arena, {precision}, one thread)"),
+        ("file", f"{needs.size_mb:.4g} MB as TFLite {precision}, without metadata and class names"),
+    ]
 
 
 def print_doubts(doubts: Sequence[Doubt], *, err: bool = False) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 import click
 
+from latency_db.limits import UNLIMITED, Limits
 from profiling.extras import needs
 from search.config import DEFAULTS, TrainingOptions
 from search.convnet.named import AS_GIVEN, Name, Size
@@ -141,6 +142,7 @@ def search(
     *,
     target_ms: Target | str | None = None,
     runtime_weight: float | None = None,
+    limits: Limits = UNLIMITED,
     options: TrainingOptions = DEFAULTS,
 ) -> SearchRun:
     """Trains the supernet against a latency table and saves the network it finds in a folder (`search.runs.search`)."""
@@ -148,7 +150,14 @@ def search(
 
     with Shown("search", stoppable=True, folder=folder) as listener:
         run = runs.search(
-            table, data, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=options, listener=listener
+            table,
+            data,
+            folder,
+            target_ms=target_ms,
+            runtime_weight=runtime_weight,
+            limits=limits,
+            options=options,
+            listener=listener,
         )
     return _doubted(run)
 

@@ -38,8 +38,10 @@ OTHER_COMMANDS = {
     "compare mobilenet-v2 --device host": "spnas[convert]",
     "search --table mine --data digits --target-ms 70 -o new": "spnas[search]",
     "data digits": "spnas[search]",
+    "init digits": "spnas[search]",
     "train drawn/uniform-3x3-3.json --data digits -o new": "spnas[search]",
     "evaluate trained --data digits": "spnas[search]",
+    "export trained --to onnx": "spnas[export]",
 }
 PYTHON_CALLS = {
     "spnas.search(spnas.load_table('pixel1'), data='digits', target_ms=70, folder='run')": "spnas[search]",

@@ -15,16 +15,6 @@ from profiling.errors import DeviceLostError, NoDeviceError
 BACK_OFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 # A call that always breaks the link would otherwise be repeated forever.
 LOSSES_PER_CALL = 5
-# Boards often have no serial number. The last of these is made with the first start, and stays.
-_SERIAL = """for each in 'getprop ro.serialno' 'getprop ro.boot.serialno' 'settings get secure android_id'; do
-    found=$($each 2>/dev/null)
-    case $found in ''|unknown|null) ;; *) echo "$found"; break ;; esac
-done"""
-_IDENTITY = {
-    "serial": _SERIAL,
-    "booted": "getprop sys.boot_completed",
-    "boot_id": "cat /proc/sys/kernel/random/boot_id",
-}
 Answer = TypeVar("Answer")
 
 
@@ -81,6 +71,16 @@ class Connection:
     def description(self) -> str:
         """The connection in words, for messages."""
         return self._transport.description
+
+    @property
+    def folder(self) -> str:
+        """Where its shell may write files and execute them."""
+        return self._transport.folder
+
+    @property
+    def properties_command(self) -> str:
+        """Prints its properties as `getprop` does."""
+        return self._transport.properties
 
     def shell(self, command: str, timeout_s: float = TIMEOUT_S) -> Reply:
         """Runs a shell command, again after each loss of the link, so the command must be safe to run twice.
@@ -162,4 +162,4 @@ class Connection:
             self._notify(f"{self.serial}: the phone is back")
 
     def _identify(self) -> dict[str, str]:
-        return {name: reply.text for name, reply in self._transport.batch(_IDENTITY).items()}
+        return {name: reply.text for name, reply in self._transport.batch(self._transport.identity).items()}

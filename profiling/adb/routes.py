@@ -1,4 +1,4 @@
-"""Choosing the route to a phone: USB, TCP or a running adb server."""
+"""Choosing the route to a phone: USB, TCP or a running adb server; or to another Linux machine, by ssh."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from profiling.adb import ssh
 from profiling.adb.server import (
     AdbServer,
     AdbServerError,
@@ -32,7 +33,7 @@ NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or 
 class Route:
     """A route to one phone: over what, the phone's name there, and why this route was chosen."""
 
-    via: Literal["usb", "tcp", "server"]
+    via: Literal["usb", "tcp", "server", "ssh"]
     target: str
     reason: str
 
@@ -100,6 +101,8 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
     """
     if name is None:
         name = _the_only_one(via, seen)
+    if via_of(name) == "ssh":
+        return Route("ssh", name, "the name says so")
     if via == "tcp":
         return Route("tcp", name, "--via asks for it")
     if via == "server":
@@ -107,9 +110,12 @@ def choose_route(name: str | None, via: Via, seen: Seen) -> Route:
     if via == "usb":
         return Route("usb", name, "--via asks for it")
     if device := find_device(name, seen.server or ()):
-        return Route("server", device.name, "a running adb server has this phone")
+        twin = "; another one has the same serial number, so keep their tables apart with --db" if device.shares_serial else ""
+        return Route("server", device.name, f"a running adb server has this phone{twin}")
     if any(name in (phone.serial, phone.port) for phone in seen.usb or ()):
         return Route("usb", name, "it is on USB, and no adb server holds it")
+    if is_service(name):
+        return Route("server", name, "only an adb server reaches phones with Wireless debugging")
     if is_address(name):
         return Route("tcp", name, "the name is an address")
     raise NoDeviceError("no such phone", where=name, hint=f"phones found: {_names(seen)}. {NEXT_STEP}")
@@ -121,6 +127,8 @@ def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -
     Raises:
         NoDeviceError: the phone cannot be reached on it.
     """
+    if route.via == "ssh":
+        return ssh.SshTransport(ssh.Target.parse(route.target.removeprefix(ssh.PREFIX)))
     if route.via == "tcp":
         return Transport(connect_tcp(route.target, notify=notify))
     if route.via == "server":
@@ -129,6 +137,11 @@ def connect(route: Route, server: AdbServer, *, notify: Callable[[str], None]) -
     from profiling.adb import usb
 
     return Transport(usb.connect_usb(route.target, notify=notify))
+
+
+def via_of(address: str) -> Literal["tcp", "ssh"]:
+    """How a device is reached whose address is HOST[:PORT] or ssh:USER@HOST."""
+    return "ssh" if address.startswith(ssh.PREFIX) else "tcp"
 
 
 def is_address(name: str) -> bool:
@@ -161,5 +174,5 @@ def _the_only_one(via: Via, seen: Seen) -> str:
 
 def _names(seen: Seen) -> str:
     served = [f"{shlex.quote(d.name)} ({d.product or d.state}, adb server)" for d in seen.server or ()]
-    plugged = [f"{'unreadable' if phone.problem else phone.name} (USB)" for phone in seen.usb or ()]
+    plugged = [f"{phone.name} ({'USB, unreadable' if phone.problem else 'USB'})" for phone in seen.usb or ()]
     return ", ".join([*served, *plugged]) or "none"

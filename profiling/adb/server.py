@@ -242,6 +242,8 @@ STATES = {
         "unlock it and press Allow; if it does not ask, turn USB debugging off and on in Developer options",
     ),
     "authorizing": ("the phone is asking whether to allow this computer", "unlock it and press Allow"),
+    "connecting": ("the adb server is still connecting to the phone", "wait a few seconds, or plug the phone in again"),
+    "detached": ("the adb server has let go of the phone", "take it back with `adb attach`"),
     "offline": ("the phone is known, but does not answer", "plug it in again, or `adb disconnect` and `adb connect`"),
     "no permissions": ("this user may not open the USB device", "install the udev rules for adb, then plug the phone in again"),
     "recovery": ("the phone is in recovery mode", "reboot it into Android"),
@@ -275,7 +277,8 @@ def _parse_device(line: str) -> ServerDevice:
         state = "no permissions"
     values = dict(re.findall(r"\s(usb|model|transport_id):(\S+)", fields))
     port = f"usb:{values['usb']}" if "usb" in values else ""
-    serial = "" if serial == _NO_SERIAL else serial
+    if serial == _NO_SERIAL or set(serial) == {"?"}:  # as adb before 2017 had it
+        serial = ""
     return ServerDevice(serial, state, values.get("model", ""), port, values.get("transport_id", ""))
 
 

@@ -78,18 +78,28 @@ def run_marked(link: Link, command: str, timeout_s: float, mark: Callable[[], st
         LinkLostError: the link broke, or fell silent, or there is no mark, so that the output is cut off.
     """
     end = mark()
-    # In a subshell, so that an `exit` in the command does not skip the mark; on a new line, so that a comment does not either.
-    stream = link.open(f'shell:(\n{command}\n) 2>&1; code=$?; echo; echo "{end}:$code"', timeout_s)
+    stream = link.open(f"shell:{marked(command, end)}", timeout_s)
     try:
         output = b"".join(_blocks(stream, timeout_s))
     finally:
         stream.close()
     # Before Android 7 the shell runs in a terminal, which puts carriage returns before line ends.
-    output = re.sub(rb"\r+\n", b"\n", output)
-    found = re.search(rb"\n%s:(\d+)\n\Z" % end.encode(), output)
-    if found is None:
+    reply = parse_marked(re.sub(rb"\r+\n", b"\n", output), end)
+    if reply is None:
         raise LinkLostError("the output of a command on the phone is cut off", where=link.description)
-    return Reply(output[: found.start()], b"", int(found[1]))
+    return reply
+
+
+def marked(command: str, mark: str) -> str:
+    """A script that runs a command and prints a mark and the exit code behind all that it prints; see `parse_marked`."""
+    # In a subshell, so that an `exit` in the command does not skip the mark; on a new line, so that a comment does not either.
+    return f'(\n{command}\n) 2>&1; code=$?; echo; echo "{mark}:$code"'
+
+
+def parse_marked(output: bytes, mark: str) -> Reply | None:
+    """What a marked command gave; None where there is no mark at the end, so that the output is cut off."""
+    found = re.search(rb"\n%s:(\d+)\n\Z" % mark.encode(), output)
+    return Reply(output[: found.start()], b"", int(found[1])) if found else None
 
 
 def batch_script(commands: Mapping[str, str], mark: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 from profiling.adb import shell, sync
 from profiling.adb.link import Link, LinkLostError
@@ -13,10 +14,29 @@ from profiling.adb.shell import Reply
 from profiling.adb.sync import PushFile
 
 TIMEOUT_S = 20.0
+# Boards often have no serial number. The last of these is made with the first start, and stays.
+_SERIAL = """for each in 'getprop ro.serialno' 'getprop ro.boot.serialno' 'settings get secure android_id'; do
+    found=$($each 2>/dev/null)
+    case $found in ''|unknown|null) ;; *) echo "$found"; break ;; esac
+done"""
 
 
 class Transport:
-    """One connection to one phone. Every method raises `LinkLostError` when it breaks or falls silent."""
+    """One connection to one phone. Every method raises `LinkLostError` when it breaks or falls silent.
+
+    Attributes:
+        folder: where the shell may write files and execute them.
+        identity: commands for its serial number, for `1` once it has started, and for what changes with every start.
+        properties: a command for its properties, as `getprop` prints them.
+    """
+
+    folder: ClassVar[str] = "/data/local/tmp"
+    identity: ClassVar[Mapping[str, str]] = {
+        "serial": _SERIAL,
+        "booted": "getprop sys.boot_completed",
+        "boot_id": "cat /proc/sys/kernel/random/boot_id",
+    }
+    properties: ClassVar[str] = "getprop"
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -22,6 +22,7 @@ from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import InputError, ToolOutputError
 from profiling.host import benchmark
 from profiling.measurement import DeviceState, Figures
+from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
 
 NAME = "host"
 
@@ -68,7 +69,8 @@ class HostDevice:
         """Runs one benchmark process on a model.
 
         Raises:
-            ToolOutputError: `hang`, `crash`, `failed`, `truncated`, or `fallback` when the delegate did not take the graph.
+            ToolOutputError: `hang`, `crash`, `failed`, `truncated`, `impossible`, or `fallback` when the delegate did not take
+                the graph.
         """
         cores = ",".join(str(core) for core in select_cores(settings.cores))
         command = [
@@ -83,6 +85,7 @@ class HostDevice:
             finished = run_process(command, settings.timeout_s, where=model.key)
             process_s = time.monotonic() - start
             figures = read_figures(finished.stdout, settings, where=model.key)
+            refuse_impossible(model, figures, _most_per_second(settings))
         except ToolOutputError as error:
             error.state = machine_state()
             raise
@@ -225,13 +228,24 @@ def _max_speed(core: int) -> float | None:
 
 def cpu_product() -> str:
     """What the maker calls this processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
+    for line in _cpuinfo().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _most_per_second(settings: RunSettings) -> float:
+    """Multiply-adds that the cores in use can do; see `plausibility.most_per_second`."""
+    speeds = cpu_speeds_mhz()
+    clocks = [speeds.get(core) for core in select_cores(settings.cores) or speeds]
+    return most_per_second(settings, [mhz and mhz * 1000 for mhz in clocks], matrix_unit=has_matrix_unit(_cpuinfo()))
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _temperature() -> float | None:

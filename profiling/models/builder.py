@@ -196,7 +196,11 @@ class TfliteBuilder:
         except (OSError, UnicodeDecodeError):
             return None
         sha256 = hashlib.sha256(content).hexdigest()
-        return BuiltModel(network.key, path, sha256, len(content)) if sha256 == expected else None
+        return _built(network, path, sha256, content) if sha256 == expected else None
+
+
+def _built(network: NetworkSpec, path: Path, sha256: str, content: bytes) -> BuiltModel:
+    return BuiltModel(network.key, path, sha256, len(content), network.multiply_adds)
 
 
 def _has_failed(job: Future[BuiltModel]) -> bool:
@@ -230,4 +234,4 @@ def _convert_into(network: NetworkSpec, precision: Precision, path: Path) -> Bui
     sha256 = hashlib.sha256(content).hexdigest()
     write_text(_hash_file(path), sha256)
     write_bytes(path, content)
-    return BuiltModel(network.key, path, sha256, len(content))
+    return _built(network, path, sha256, content)

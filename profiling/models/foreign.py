@@ -30,12 +30,14 @@ class TfliteFile:
         parameters: weights and biases of its convolutions and fully connected layers; batch norm is folded into these.
         multiply_adds: of the same operators, for one run.
         classes: length of its output.
+        memory_bytes: of the arena that LiteRT plans for it; see `profiling.models.arena`.
     """
 
     model: BuiltModel
     parameters: int
     multiply_adds: int
     classes: int
+    memory_bytes: int
 
     @property
     def key(self) -> str:
@@ -51,6 +53,7 @@ def read_tflite(path: Path) -> TfliteFile:
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    from profiling.models.arena import planned_bytes
     from profiling.models.operators import operators
 
     content = read_bytes(path, TFLITE_BYTES)
@@ -66,13 +69,15 @@ def read_tflite(path: Path) -> TfliteFile:
         raise InputError(f"has {len(given)} inputs and {len(results)} outputs, not one of each", where=str(path))
     shapes = {tensor["index"]: tuple(map(int, tensor["shape"])) for tensor in interpreter.get_tensor_details()}
     try:
-        parameters, multiply_adds = _counts(operators(content), shapes)
+        ops = operators(content)
+        parameters, multiply_adds = _counts(ops, shapes)
+        memory_bytes = planned_bytes(interpreter, ops)
         classes = int(results[0]["shape"][-1])
     except (LookupError, TypeError, ValueError, ArithmeticError, struct.error) as error:
         raise InputError("LiteRT can load it, but its operators cannot be read", where=str(path)) from error
     digest = hashlib.sha256(content).hexdigest()
-    model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content))
-    return TfliteFile(model, parameters, multiply_adds, classes)
+    model = BuiltModel(f"file-{digest[:16]}", path.resolve(), digest, len(content), multiply_adds)
+    return TfliteFile(model, parameters, multiply_adds, classes, memory_bytes)
 
 
 def _counts(ops: Sequence[Operator], shapes: Mapping[int, tuple[int, ...]]) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import ssl
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -20,18 +19,18 @@ from platformdirs import user_cache_path
 from profiling.errors import InputError
 from profiling.files import make_folder, write_text, written_whole
 from profiling.outside import read_bytes
+from profiling.phone.elf import ElfFile
 
 BASE_URL = "https://storage.googleapis.com/litert/binaries"
 DEFAULT_VERSION = "2.2.0"
 SIZE_LIMIT = 200 * 2**20
 
-_PT_LOAD = 1
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?([a-z0-9.+-]*)|nightly|latest")
 _OFFLINE_HINT = "without a network, fetch the file elsewhere and give it with --benchmark-tool FILE"
 
 
 class _Architecture(NamedTuple):
-    """An Android ABI: word size and e_machine in the ELF header of its executables, and the folder of official builds for it."""
+    """An ABI of Android or Linux: word size and e_machine in the ELF header of executables, and the folder of official builds."""
 
     bits: int
     machine: int
@@ -44,6 +43,10 @@ _ARCHITECTURES = {
     "armeabi-v7a": _Architecture(32, 40),
     "armeabi": _Architecture(32, 40),
     "x86": _Architecture(32, 3),
+    # Not of Android, but of a machine that is reached over ssh.
+    "linux_arm64": _Architecture(64, 183, "linux_arm64"),
+    "linux_x86_64": _Architecture(64, 62, "linux_x86_64"),
+    "linux_arm": _Architecture(32, 40),
 }
 _OTHER_FILES = (
     (b"<", "a web page, probably from a failed download"),
@@ -64,11 +67,13 @@ class BenchmarkBinary:
         path: the file on this machine.
         sha256: of its content; part of the conditions of every measurement.
         version: of LiteRT, where it was downloaded by version.
+        loader: the program on the device that starts it; empty where it is static.
     """
 
     path: Path
     sha256: str
     version: str | None = None
+    loader: str = ""
 
 
 def find(
@@ -105,8 +110,8 @@ def find(
                 hint=f"give a file, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it",
             )
         content = read_bytes(path, SIZE_LIMIT)
-        check(content, abis, where=str(path), page_bytes=page_bytes)
-        return BenchmarkBinary(path, _sha256(content))
+        found = check(content, abis, where=str(path), page_bytes=page_bytes)
+        return BenchmarkBinary(path, _sha256(content), loader=found.loader)
     platform = _official_platform(abis)
     kept = (cache or user_cache_path("spnas") / "benchmark_model") / tool / platform / "benchmark_model"
     sha256 = _recorded_hash(kept)
@@ -115,12 +120,12 @@ def find(
         content = _fetch(url, context, timeout_s, progress)
         check(content, abis, where=url)
         sha256 = _keep(content, kept)
-    check(read_bytes(kept, SIZE_LIMIT), abis, where=str(kept), page_bytes=page_bytes)
-    return BenchmarkBinary(kept, sha256, tool)
+    found = check(read_bytes(kept, SIZE_LIMIT), abis, where=str(kept), page_bytes=page_bytes)
+    return BenchmarkBinary(kept, sha256, tool, found.loader)
 
 
-def check(content: bytes, abis: Sequence[str], *, where: str, page_bytes: int | None = None) -> None:
-    """Whether a device with these ABIs, and memory pages of this size, can execute this, by its ELF header.
+def check(content: bytes, abis: Sequence[str], *, where: str, page_bytes: int | None = None) -> ElfFile:
+    """Makes sure that a device with these ABIs, and memory pages of this size, can execute this, by its ELF header.
 
     Raises:
         InputError: says what it is instead.
@@ -128,42 +133,25 @@ def check(content: bytes, abis: Sequence[str], *, where: str, page_bytes: int | 
     hint = (
         f"give the benchmark_model built for the device, or a version such as --benchmark-tool {DEFAULT_VERSION} to download it"
     )
-    head = content[:20]
-    if len(head) < 20 or not head.startswith(b"\x7fELF"):
-        raise InputError(f"the benchmark tool is {_what_else(head)}, not an ELF executable", where=where, hint=hint)
-    bits, order = {1: 32, 2: 64}.get(head[4], 0), "<" if head[5] == 1 else ">"
-    file_type, machine = struct.unpack(f"{order}HH", head[16:20])
-    if file_type not in (2, 3):  # ET_EXEC, and ET_DYN for position-independent ones
+    found = ElfFile.parse(content)
+    if found is None:
+        raise InputError(f"the benchmark tool is {_what_else(content[:20])}, not an ELF executable", where=where, hint=hint)
+    if not found.is_executable:
         raise InputError("the benchmark tool is an ELF file, but not an executable", where=where, hint=hint)
-    fitting = [name for name, (its_bits, its_machine, _) in _ARCHITECTURES.items() if (its_bits, its_machine) == (bits, machine)]
+    fitting = [name for name, each in _ARCHITECTURES.items() if (each.bits, each.machine) == (found.bits, found.machine)]
     if not set(fitting) & set(abis):
-        built_for = fitting[0] if fitting else f"another processor ({bits}-bit, ELF machine {machine})"
+        built_for = fitting[0] if fitting else f"another processor ({found.bits}-bit, ELF machine {found.machine})"
         raise InputError(
             f"the benchmark tool is built for {built_for}, and the device runs {', '.join(abis)}", where=where, hint=hint
         )
-    alignment = _load_alignment(content, bits, order)
-    if page_bytes is not None and alignment is not None and alignment < page_bytes:
+    if page_bytes is not None and found.alignment is not None and found.alignment < page_bytes:
         raise InputError(
-            f"the benchmark tool is linked for memory pages of {alignment / 1024:g} KiB, and the device has pages of "
+            f"the benchmark tool is linked for memory pages of {found.alignment / 1024:g} KiB, and the device has pages of "
             f"{page_bytes / 1024:g} KiB",
             where=where,
             hint=f"use another build, linked with -Wl,-z,max-page-size={page_bytes}; a static one is no remedy by itself",
         )
-
-
-def _load_alignment(content: bytes, bits: int, order: str) -> int | None:
-    """The least `p_align` in bytes of the segments that are loaded; None where the ELF header leads to none."""
-    word, places = ("Q", (32, 54)) if bits == 64 else ("I", (28, 42))
-    try:
-        (table,) = struct.unpack_from(f"{order}{word}", content, places[0])
-        size, count = struct.unpack_from(f"{order}HH", content, places[1])
-        heads = [table + number * size for number in range(count)]
-        loaded = [at for at in heads if struct.unpack_from(f"{order}I", content, at) == (_PT_LOAD,)]
-        alignments = [struct.unpack_from(f"{order}{word}", content, at + (48 if bits == 64 else 28))[0] for at in loaded]
-    except (struct.error, OverflowError):  # cut off, or nonsense
-        return None
-    # 0 and 1 mean none.
-    return min((each for each in alignments if each > 1), default=None)
+    return found
 
 
 def _what_else(head: bytes) -> str:

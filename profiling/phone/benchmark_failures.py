@@ -12,7 +12,7 @@ NEXT_STEPS = {
     "not found": "the tool is no longer on the device; run again to push it again",
     "no taskset": "this system cannot keep a process on some of its cores: use --cores any",
     "page size": "use another build of benchmark_model, linked for pages of 16 KiB; a static one is no remedy by itself",
-    "not executable": "the folder must be on a file system that allows execution: use /data/local/tmp",
+    "not executable": "the device forbids it: a mount without exec, SELinux (see `adb logcat` for avc: denied) or a managed user",
     "wrong architecture": "use the benchmark_model built for the device's ABI",
     "missing library": "use a statically linked benchmark_model, such as the official ones",
     "core mask": "choose other cores with --cores; the requested ones do not exist or are offline",
@@ -64,12 +64,9 @@ _SIGNS = tuple(
         ),
         ("model refused", r"Failed to (?:initialize|construct) (?:the )?interpreter|Failed to allocate tensors"),
         ("fallback", r"Disallowed CPU fallback detected"),
-        (
-            "delegate refused",
-            r"Failed to apply \w+ delegate|Failed to compile model|full delegation and CPU acceleration are incompat",
-        ),
+        ("delegate refused", r"Failed to apply \w+ delegate"),
         ("invocation failed", r"[Ff]ailed to invoke|\bRun failed\b"),
-        ("usage", r"usage: \S+ <flags>|Failed to parse flag|(?i:unknown|unrecognized) (?:command[- ]line )?(?:flag|option)\b"),
+        ("usage", r"usage: \S+ <flags>|Failed to parse flag|Unknown command line flag '|: unrecognized option '--"),
         ("illegal instruction", _SHELL.format("illegal instruction")),
         ("killed", _SHELL.format("killed")),
         ("stopped", _SHELL.format("terminated|hangup|interrupt")),
@@ -87,8 +84,11 @@ _ERROR = re.compile(
 )
 # An abort that a heap in disorder or a lack of memory causes may pass.
 _BAD_HEAP = re.compile(r"(?i)scudo|bad_alloc|corrupt|out of memory|double free")
+_NOT_COMPILED = "Failed to compile model"
 _SUMS_UP = re.compile(r"Benchmarking failed\.")
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*\S)")
+# LiteRT's own tool has XNNPACK in its CPU accelerator, and TFLite's has no such accelerator.
+_NEEDLESS_FLAGS = ("--use_xnnpack=true", "--use_cpu=false")
 _DELEGATE_FLAG = re.compile(r"--use_(?:gpu|nnapi|npu)=true")
 
 _XNNPACK_RAN = re.compile(
@@ -131,9 +131,8 @@ def refuse_failure(text: str, exit_code: int) -> None:
     if exit_code == 127:
         raise failure("not found", "the shell does not find benchmark_model (exit code 127)")
     number = -exit_code if exit_code < 0 else exit_code - 128
-    errors = _errors(text)
-    if number == _ABORT and errors:
-        raise failure("failed", f"benchmark_model failed: {errors[-1]}{_unknown_flags(text)}")
+    if number == _ABORT and (errors := _errors(text)):
+        raise failure("failed", f"benchmark_model failed: {errors[-1]}{_beside_unknown_flags(text)}")
     if 0 < number <= 64:
         raise failure(_SIGNALS.get(number, "crash"), f"benchmark_model was ended by signal {number}")
     if exit_code != 0:
@@ -151,9 +150,9 @@ def _failure_at(reason: str, text: str, found: re.Match[str]) -> ToolOutputError
         reason, line = "failed", errors[-1]
     elif errors and _SUMS_UP.search(line):
         line = errors[-1]
-    elif errors and reason == "delegate refused":
-        line = f"{errors[-1]}; {line}"
-    unknown = _unknown_flags(text)
+        if _NOT_COMPILED in line:  # not a failure by itself: the CPU may take over where an accelerator cannot be used
+            reason, line = "delegate refused", "; ".join(errors[-2:])
+    unknown = _beside_unknown_flags(text)
     if _DELEGATE_FLAG.search(unknown):
         reason = "fallback"
     return failure(reason, f"benchmark_model failed: {line}{unknown}")
@@ -165,9 +164,15 @@ def _errors(text: str) -> list[str]:
     return [] if _BAD_HEAP.search(text) else [each[:200] for each in words]
 
 
-def _unknown_flags(text: str) -> str:
+def unknown_flags(text: str) -> str:
+    """The flags that the tool says it does not know, without those that only ask for what it does anyway."""
     found = _UNKNOWN_FLAGS.search(text)
-    return f" (it does not know {found[1][:200]})" if found else ""
+    return " ".join(flag for flag in found[1].split() if flag not in _NEEDLESS_FLAGS)[:200] if found else ""
+
+
+def _beside_unknown_flags(text: str) -> str:
+    flags = unknown_flags(text)
+    return f" (it does not know {flags})" if flags else ""
 
 
 def _line_start(text: str, found: re.Match[str]) -> int:
@@ -193,4 +198,4 @@ def refuse_other_delegate(text: str, delegate: Delegate) -> None:
         raise failure("fallback", f"the delegate xnnpack did not run the model: {_line_around(text, gave_up)}")
     if (delegate == "xnnpack" and not xnnpack_ran) or (delegate in _WHOLE_GRAPH and not _WHOLE_GRAPH[delegate].search(text)):
         problem = f"nothing in the output shows that the delegate {delegate} ran the whole model"
-        raise failure("fallback", problem + _unknown_flags(text))
+        raise failure("fallback", problem + _beside_unknown_flags(text))

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from profiling.adb.link import LinkLostError
-from profiling.adb.routes import Route, connect, look_around
+from profiling.adb.routes import Route, connect, look_around, via_of
 from profiling.adb.server import AdbServer
 from profiling.adb.transport import Transport
 from profiling.device import DeviceSummary
 from profiling.errors import InputError, NoDeviceError
-from profiling.phone import probes
+from profiling.phone import lock, probes
 from profiling.phone.core_kinds import parse_kinds
 from profiling.phone.cores import name_cores
-from profiling.phone.lock import FOLDER as LOCK
 from profiling.phone.probes import UNKNOWN, PhoneState
 
 # Of all phones of one search; each takes a second at most when it answers.
@@ -28,7 +27,7 @@ def list_phones(
     """The phones of the adb server, on USB, and at these addresses of the network.
 
     Args:
-        addresses: HOST[:PORT].
+        addresses: HOST[:PORT], or ssh:USER@HOST.
         server: the adb server to ask; the usual one by default.
         notify: called when the user must act on a phone, and when USB cannot be searched.
     """
@@ -50,7 +49,7 @@ def _looks(addresses: Sequence[str], server: AdbServer, notify: Callable[[str], 
             yield lambda phone=phone: _unreachable(phone.port, phone.problem)  # type: ignore[misc]
         else:
             routes.append(Route("usb", phone.name, ""))
-    routes += [Route("tcp", address, "") for address in addresses if address not in served]
+    routes += [Route(via_of(address), address, "") for address in addresses if address not in served]
     for route in routes:
         yield lambda route=route: _look_at(route, server, notify)  # type: ignore[misc]
 
@@ -73,7 +72,8 @@ def _unreachable(name: str, error: NoDeviceError | InputError | LinkLostError) -
 
 def _describe(route: Route, transport: Transport) -> DeviceSummary:
     asked = probes.IDENTITY_PROBES | probes.STATE_PROBES | probes.READINESS_PROBES
-    replies = transport.batch({**asked, "zones": probes.ZONE_PROBE, "holder": f"cat {LOCK}/owner"})
+    asked |= {"properties": transport.properties, "zones": probes.ZONE_PROBE, **lock.lock_probes(transport.folder)}
+    replies = transport.batch(asked)
     texts = {name: reply.text for name, reply in replies.items()}
     properties = probes.parse_properties(texts["properties"])
     state = PhoneState.parse(texts)
@@ -81,7 +81,7 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
     status = state.thermal.status
     lacks = {
         "starting": "it has not finished starting" if properties.get("sys.boot_completed") != "1" else None,
-        "in use": "another run is measuring on it" if replies["holder"].exit_code == 0 else None,
+        "in use": f"another run is measuring on it: {user}" if (user := lock.in_use(replies)) else None,
         "hot": f"it throttles (thermal status {status}); let it cool down" if status else None,
         "low battery": _low(battery.level),
         "saving power": "battery saver is on; turn it off" if texts["saver"] == "1" else None,

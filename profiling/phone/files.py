@@ -15,7 +15,6 @@ from profiling.errors import MeasurementError
 from profiling.phone.probes import parse_free_kib
 from profiling.phone.refusals import next_step
 
-PARENT = "/data/local/tmp"
 # At most this much is read into memory and sent before it is checked.
 BATCH_BYTES = 64 * 2**20
 # For the output of the runs.
@@ -45,7 +44,7 @@ class PhoneFiles:
         self._connection = connection
         self._known: set[str] = set()
         owner = hashlib.sha256(f"{_user()}@{socket.gethostname()}".encode()).hexdigest()[:8]
-        self.folder = f"{PARENT}/spnas-{owner}"
+        self.folder = f"{connection.folder}/spnas-{owner}"
         self.look_again()
 
     def path(self, file: LocalFile) -> str:
@@ -131,13 +130,13 @@ class PhoneFiles:
             self._known -= set(old)
         if not old or not self._has_room(needed_bytes):
             raise MeasurementError(
-                f"the phone has no room for {needed_bytes / 2**20:.0f} MiB in {PARENT}",
+                f"the phone has no room for {needed_bytes / 2**20:.0f} MiB in {self._connection.folder}",
                 where=self._connection.serial,
                 hint="free some storage on it",
             )
 
     def _has_room(self, needed_bytes: int) -> bool:
-        free_kib = parse_free_kib(self._connection.shell(f"df -k {PARENT}").text)
+        free_kib = parse_free_kib(self._connection.shell(f"df -k {self._connection.folder}").text)
         # Where `df` cannot be read, the push itself will fail if there is no room.
         return free_kib is None or free_kib * 1024 >= needed_bytes + SPARE_BYTES
 

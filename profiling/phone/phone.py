@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,12 +20,15 @@ from profiling.errors import DeviceLostError, InputError, MeasurementError, NoDe
 from profiling.measurement import DeviceState, Figures
 from profiling.phone import benchmark_binary, benchmark_command, benchmark_output, probes
 from profiling.phone.benchmark_binary import BenchmarkBinary
+from profiling.phone.benchmark_failures import unknown_flags
 from profiling.phone.climate import Climate, wait_for_other_load
 from profiling.phone.cores import PhoneCores, name_cores
 from profiling.phone.files import LocalFile, PhoneFiles
-from profiling.phone.lock import PhoneLock
+from profiling.phone.leftovers import remove_leftovers
+from profiling.phone.lock import PhoneLock, own_boot_id
 from profiling.phone.process import Finished, PhoneProcesses, VanishedError
 from profiling.phone.screen import Wakefulness
+from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
 
 # For giving everything back to a phone that may be gone.
 CLOSE_LIMIT_S = 5.0
@@ -35,7 +39,6 @@ ATTEMPTS = 3
 # `--max_secs` may end the runs early; the minimum of fewer runs than this says little.
 FEWEST_RUNS = 5
 _THREADS = re.compile(r"Num threads: \[(-?\d+)\]")
-_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: (.*)")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def open_phone(
     """The phone of this name, ready to measure.
 
     Args:
-        name: a serial number, HOST[:PORT], or None for the only phone there is.
+        name: a serial number, HOST[:PORT], ssh:USER@HOST, or None for the only phone there is.
         tool: file or version of `benchmark_model`, see `benchmark_binary.find`.
         via: the way to it.
         server: the adb server to ask; the usual one by default.
@@ -101,18 +104,20 @@ class AdbDevice:
         self._connection = Connection(connect, limit_s=limits.reconnect_s, notify=notify, sleep=sleep)
         with contextlib.ExitStack() as undo:
             undo.callback(self._connection.close)
-            identity = self._connection.batch(probes.IDENTITY_PROBES)
+            identity = self._connection.batch({**probes.IDENTITY_PROBES, "properties": self._connection.properties_command})
             self._properties = probes.parse_properties(identity["properties"].text)
             if probes.is_emulator(self._properties):
                 notify(f"{self.name}: an emulator: its figures are those of the computer that it runs on, not of a phone")
             texts = {name: reply.text for name, reply in identity.items()}
             self._cores = PhoneCores(self._connection, texts, notify=notify)
             self._stat, self._told = identity["stat"].text, set[str]()
+            self._matrix_unit = has_matrix_unit(identity["features"].text)
             self._tool = self._find_tool(tool, probes.parse_page_bytes(texts["pages"]))
             self._lock = PhoneLock(self._connection)
             undo.callback(self._lock.release)
             self._files = PhoneFiles(self._connection)
             undo.callback(self._files.remove_all)
+            remove_leftovers(self._connection, own=self._files.folder, notify=notify)
             self._processes = PhoneProcesses(self._connection, self._files.folder, before=self._lock.renewal)
             self._screen = Wakefulness(self._connection)
             undo.callback(self._screen.restore)
@@ -135,8 +140,8 @@ class AdbDevice:
 
     @property
     def shares_cpu(self) -> bool:
-        """Never: a phone has its own CPU."""
-        return False
+        """Never, for a phone has its own CPU; but this machine can be reached over ssh as well."""
+        return self._connection.boot_id == own_boot_id()
 
     def conditions(self, settings: RunSettings) -> Conditions:
         """The conditions that hold for runs with these settings.
@@ -174,10 +179,17 @@ class AdbDevice:
         try:
             finished = self._finish(model, resolved)
             figures, output = self._read(finished, resolved, model.key)
+            refuse_impossible(model, figures, self._most_per_second(resolved))
         except ToolOutputError as error:
             error.state = self._state(resolved.cores, finished)
             raise
         return RunResult(figures, output, self._state(resolved.cores, finished), finished.seconds)
+
+    def _most_per_second(self, settings: RunSettings) -> float:
+        """Multiply-adds that the cores in use can do; see `plausibility.most_per_second`."""
+        speeds = self._cores.speeds
+        cores = list(speeds) if settings.cores == "any" else cores_of(settings.cores)
+        return most_per_second(settings, [speeds.get(core) for core in cores], matrix_unit=self._matrix_unit)
 
     def _finish(self, model: BuiltModel, settings: RunSettings) -> Finished:
         """Runs the tool until it ends without a restart, throttling or disturbance; the climate is then that of this run.
@@ -286,6 +298,12 @@ class AdbDevice:
         if not abis:
             raise InputError("the phone does not report its ABI, so no benchmark tool can be chosen for it", where=self.name)
         found = benchmark_binary.find(tool, abis, page_bytes=page_bytes)
+        if found.loader and self._connection.shell(f"[ -e {shlex.quote(found.loader)} ]").exit_code != 0:
+            raise InputError(
+                f"the benchmark tool is built for another system: its loader {found.loader} is not on the phone",
+                where=str(found.path),
+                hint="use a build for the system of the phone, or a static one",
+            )
         self._notify(f"{self.name}: {found.path} (SHA-256 {found.sha256})")
         return found
 
@@ -331,9 +349,9 @@ class AdbDevice:
                 self._files.look_again()  # missing or damaged files are then pushed again
             error.where = key
             raise
-        if (flags := _UNKNOWN_FLAGS.search(output)) and flags[1] not in self._told:
-            self._told.add(flags[1])
-            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags[1].strip()}")
+        if (flags := unknown_flags(output)) and flags not in self._told:
+            self._told.add(flags)
+            self._notify(f"{self.name}: this benchmark_model does not know the flags {flags}")
         if figures.count < min(settings.runs, FEWEST_RUNS):
             raise ToolOutputError(
                 "too few runs",

@@ -34,6 +34,7 @@ IDENTITY_PROBES = {
     "properties": "getprop",
     "boot_id": "cat /proc/sys/kernel/random/boot_id",
     **CORES_PROBES,
+    "features": "grep -m 1 -E '^(Features|flags)' /proc/cpuinfo",
     "stat": STAT_PROBE,
     "pages": "getconf PAGE_SIZE 2>/dev/null || grep -m 1 KernelPageSize /proc/self/smaps",
     "taskset": "command -v taskset",

@@ -51,7 +51,7 @@ class PhoneProcesses:
     Args:
         connection: to the phone.
         folder: our own on the phone; no other process may have its path among its arguments.
-        before: a shell command that must succeed before each start, to renew the lock.
+        before: a shell command that must succeed before each start and every few seconds of a run, to renew the lock.
         clock: seconds.
     """
 
@@ -105,20 +105,7 @@ class PhoneProcesses:
         Raises:
             MeasurementError: it is not.
         """
-        # The brackets keep the script, whose text the shell has among its own arguments, from finding itself.
-        pattern = f"{self._folder[:-1]}[{self._folder[-1]}]/"
-        find = f"grep -l '{pattern}' /proc/[0-9]*/cmdline 2>/dev/null"
-        script = f"""for try in 1 2 3 4 5 6 7 8; do
-            found=$({find})
-            [ -n "$found" ] || exit 0
-            for file in $found; do pid=${{file#/proc/}}; kill -9 ${{pid%/cmdline}}; done
-            sleep 0.3 || sleep 1
-        done
-        exit 1"""
-        if self._connection.shell(script).exit_code != 0:
-            raise MeasurementError(
-                "a process on the phone cannot be killed", where=self._connection.serial, hint="restart the phone"
-            )
+        kill_in(self._connection, self._folder)
 
     def _commands(self, arguments: Sequence[str], tool: str, identity: str, answer_s: int) -> dict[str, str]:
         here = f"{self._folder}/run"
@@ -142,10 +129,10 @@ class PhoneProcesses:
         # The brackets keep this text, which the shell has among its arguments, from being taken for the process.
         alive = f'read -r pid <pid && grep -q "spnas-run[-]{identity}" /proc/$pid/cmdline'
         return {
-            "start": f"""cd {self._folder} || exit {_FOLDER_GONE}
+            "start": f"""{{ {self._before}; }} || exit {_LOCK_LOST}
+                cd {self._folder} || exit {_FOLDER_GONE}
                 id={identity}
                 if [ "$(cat run/id 2>/dev/null)" != $id ]; then
-                    {{ {self._before}; }} || exit {_LOCK_LOST}
                     rm -rf run && mkdir run && echo $id >run/id && cd run || exit {_NO_ROOM}
                     setsid sh -c {shlex.quote(wrapper)} "spnas-run-$id" </dev/null >/dev/null 2>&1 &
                 fi
@@ -179,6 +166,26 @@ class PhoneProcesses:
                 where=self._connection.serial,
                 hint=next_step(start.text, self._folder),
             )
+
+
+def kill_in(connection: Connection, folder: str) -> None:
+    """Kills whatever runs on the phone with a path in this folder among its arguments, and makes sure that it is gone.
+
+    Raises:
+        MeasurementError: it is not.
+    """
+    # The brackets keep the script, whose text the shell has among its own arguments, from finding itself.
+    pattern = f"{folder[:-1]}[{folder[-1]}]/"
+    find = f"grep -l '{pattern}' /proc/[0-9]*/cmdline 2>/dev/null"
+    script = f"""for try in 1 2 3 4 5 6 7 8; do
+        found=$({find})
+        [ -n "$found" ] || exit 0
+        for file in $found; do pid=${{file#/proc/}}; kill -9 ${{pid%/cmdline}}; done
+        sleep 0.3 || sleep 1
+    done
+    exit 1"""
+    if connection.shell(script).exit_code != 0:
+        raise MeasurementError("a process on the phone cannot be killed", where=connection.serial, hint="restart the phone")
 
 
 def _difference(text: str) -> float | None:

@@ -140,7 +140,7 @@ class Explorer:
             if choices in known:
                 continue
             child = Architecture(space=self.model.space, choices=choices)
-            if at_least_ms <= self.model.predict(child).total_ms <= at_most_ms:
+            if at_least_ms <= self.model.predict(child).total_ms <= at_most_ms and self.model.limited.fits(child):
                 return child
         return None
 

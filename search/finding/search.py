@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from latency_db.limits import rounded_up
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
@@ -29,7 +30,7 @@ from search.images.data import Data
 from search.run_folder import RunFolder
 from search.steps import Phase, SearchStep
 from search.supernet import superkernel
-from search.supernet.decode import hard_architecture, log_likelihoods
+from search.supernet.decode import fastest_within_limits, hard_architecture, log_likelihoods, reachable_ms
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
 from search.supernet.supernet import Supernet, extract
 from search.supernet.thresholds import RuntimeWeight, ThresholdDescent
@@ -90,16 +91,23 @@ def table_digest(table: LatencyTable) -> str:
 
 
 def check_target(model: RuntimeModel, target_ms: float) -> None:
-    """Checks, before any training, that the space has networks of this latency.
+    """Checks, before any training, that the space has networks of this latency, within the limits of the model.
 
     Raises:
-        InputError: it is out of reach; states the range.
+        InputError: it is out of reach, or a limit is; states what can be reached.
     """
     fastest, slowest = model.range_ms()
     if not fastest <= target_ms <= slowest:
         raise InputError(
             f"{target_ms:g} ms cannot be reached: the networks of {model.space.name} take {fastest:.4g} to {slowest:.4g} ms"
             f" according to table {model.table.name}",
+            where="--target-ms",
+        )
+    fastest_ms = model.predict(fastest_within_limits(model)).total_ms
+    if fastest_ms > target_ms:
+        raise InputError(
+            f"{target_ms:g} ms cannot be reached with at most {model.limited.limits.words}: the fastest such network of"
+            f" {model.space.name} takes {rounded_up(fastest_ms)} ms according to table {model.table.name}",
             where="--target-ms",
         )
 
@@ -115,15 +123,19 @@ class Search:
 
     Attributes:
         model, config: as given.
+        aim_ms: see `reachable_ms`; None without a target.
 
     Raises:
-        InputError: the target is out of reach, there are fewer images than one batch holds, or the folder holds a checkpoint of
-            another space or table.
+        InputError: the target or a limit is out of reach, there are fewer images than one batch holds, or the folder holds a
+            checkpoint of another space or table.
     """
 
     def __init__(self, model: RuntimeModel, data: Data, config: SearchConfig, folder: RunFolder) -> None:
+        self.aim_ms = config.target_ms
         if config.target_ms is not None:
             check_target(model, config.target_ms)
+            self.aim_ms = reachable_ms(model, config.target_ms)
+        fastest_within_limits(model)
         self.model, self.config, self._data = model, config, data
         self._engine = engine = Engine[SearchStep](data, config, folder)
         self._dropout_steps = math.floor(config.dropout_phase * engine.steps)
@@ -136,7 +148,7 @@ class Search:
         # The distance of a random walk does not depend on the number of steps.
         rate = config.threshold_learning_rate / math.sqrt(self.deciding_steps)
         self._thresholds = ThresholdDescent(self._supernet.thresholds(), rate)
-        self._runtime_weight = RuntimeWeight(config.runtime_weight, config.target_ms)
+        self._runtime_weight = RuntimeWeight(config.runtime_weight, self.aim_ms)
         parts: dict[str, Stateful] = {
             "supernet": self._supernet,
             "weights": self._weights,
@@ -154,8 +166,8 @@ class Search:
     def _draws(self) -> Draws:
         """Made when the dropout phase needs it: a search that goes on in a later phase, or is explored, draws nothing."""
         config = self.config
-        if config.draw_within and config.target_ms is not None:
-            return NearTarget(self.model, config.target_ms, config.draw_within, config.seed)
+        if config.draw_within and self.aim_ms is not None:
+            return NearTarget(self.model, self.aim_ms, config.draw_within, config.seed)
         return DroppedSubsets(self.model.space, config.drop_subset)
 
     @property
@@ -186,9 +198,9 @@ class Search:
         Raises:
             ValueError: the search has no target.
         """
-        if self.config.target_ms is None:
+        if self.aim_ms is None:
             raise ValueError("without a target there is nothing to rate networks near")
-        terms = rate(self.model, log_likelihoods(self._supernet), self.config.target_ms, self.config.seed)
+        terms = rate(self.model, log_likelihoods(self._supernet), self.aim_ms, self.config.seed)
         return [rating(terms, architecture) for architecture in architectures]
 
     def run(self, on_step: Callable[[SearchStep], None], stop: Callable[[], bool] = lambda: False) -> Found:
@@ -265,7 +277,7 @@ class Search:
             config = self.config
             self._supernet.eval()
             scorer = self.scorer(batches=CANDIDATE_BATCHES, most_images=MOST_IMAGES)
-            self._candidates = select(self.model, self._supernet, config.target_ms, scorer, config.seed, self._chosen_before)
+            self._candidates = select(self.model, self._supernet, self.aim_ms, scorer, config.seed, self._chosen_before)
         return next(candidate.score for candidate in self._candidates if candidate.chosen)
 
     def _found(self) -> Found:

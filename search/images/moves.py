@@ -23,6 +23,7 @@ IN_WORDS: Mapping[Moves, str] = {
     "light": "cropped at random to at least half of their area",
     "light-flip": "cropped at random to at least half of their area and mirrored",
 }
+LIGHTER: Mapping[Moves, Moves] = {"crop": "light", "crop-flip": "light-flip"}
 # The share of the area that a light crop leaves; others leave 8 % and more, as on ImageNet.
 LIGHT = (0.5, 1.0)
 

@@ -24,6 +24,7 @@ class ImageOptions:
         split: the images to measure an accuracy on; None for a training, which needs training images too.
         skip_unreadable: goes on without up to so many images that cannot be read, once all have been decoded.
         left_out: images that were left out when a run was begun, by name.
+        light: if nobody chooses how images are moved and they would be cropped, they are cropped lightly.
         framing: of photos; None for that of the network that they are for.
     """
 
@@ -32,6 +33,7 @@ class ImageOptions:
     skip_unreadable: int = 0
     left_out: tuple[str, ...] = ()
     framing: Framing | None = None
+    light: bool = False
 
 
 AS_THEY_COME = ImageOptions()

@@ -15,7 +15,7 @@ from search.images.division import Division, divide
 from search.images.findings import Seen
 from search.images.folders import ImageFolder
 from search.images.layout import has_class_folders
-from search.images.moves import IN_WORDS, mirrored_classes, sensible_moves
+from search.images.moves import IN_WORDS, LIGHTER, mirrored_classes, sensible_moves
 from search.images.names import listed, shown
 from search.images.options import AS_THEY_COME, ImageOptions, Moves
 from search.images.reading import Source
@@ -108,7 +108,7 @@ def prepare(
         notes.append(f"Left out as they cannot be read: {listed(sorted(left_out.values()), MOST_NAMED)}.")
     moves: Moves = "none"
     if options.split is None:
-        moves, why = moves_for(options.moves, trained, tops, collection.classes)
+        moves, why = moves_for(options.moves, trained, tops, collection.classes, light=options.light)
         notes.append(f"Training images are {IN_WORDS[moves]} (--augment {moves}{why}).")
     return Prepared(
         classes=collection.classes,
@@ -167,7 +167,9 @@ class UnreadableError(InputError):
         self.lines = [f"{names[each.source]}: {each.look.reason}" for each in bad] if others else []
 
 
-def moves_for(given: Moves | None, train: Sequence[Seen], tops: Mapping[str, float], classes: Sequence[str]) -> tuple[Moves, str]:
+def moves_for(
+    given: Moves | None, train: Sequence[Seen], tops: Mapping[str, float], classes: Sequence[str], *, light: bool = False
+) -> tuple[Moves, str]:
     """How the training images are moved, and why, if nobody has chosen it.
 
     Raises:
@@ -181,7 +183,7 @@ def moves_for(given: Moves | None, train: Sequence[Seen], tops: Mapping[str, flo
     if moves == "crop-flip" and (pair := mirrored_classes([(each.source, each.label) for each in train], tops)) is not None:
         one, other = (shown(classes[label]) for label in pair)
         moves, why = "crop", f", not mirrored, as mirrored images of {one} look like {other}"
-    return moves, why
+    return (LIGHTER.get(moves, moves) if light else moves), why
 
 
 def division_note(images: ImageFolder | ShardSet, division: Division, seed: int) -> str:

@@ -190,7 +190,9 @@ def _finished(section: RunSection, folder: RunFolder) -> RunSection:
             found = folder.read_result(SearchResult)
             table = folder.read_table()
             architecture = load_architecture(str(folder.architecture)) if table is not None else None
-            return replace(section, result=found, facts=found.facts, architecture=architecture, table=table)
+            needs = (("memory", found.memory_mb), ("file", found.size_mb))
+            facts = found.facts + [(name, f"{mb:.4g} MB") for name, mb in needs if mb is not None]
+            return replace(section, result=found, facts=facts, architecture=architecture, table=table)
         case _:
             trained = folder.read_result(TrainResult)
             facts = [("network", trained.network), *trained.facts, ("epochs", str(trained.epochs))]

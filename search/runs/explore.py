@@ -63,7 +63,7 @@ def explore(
 def _explored(run: SearchRun, way: Way, networks: int, listener: Listener) -> ExploreResult:
     search, found = (run.search, run.found) if run.search and run.found else _again(run)
     model, config = search.model, search.config
-    band = model.range_ms() if config.target_ms is None else near(config.target_ms)
+    band = model.range_ms() if search.aim_ms is None else near(search.aim_ms)
     scorer = search.scorer(batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
     weights = hashlib.sha256(config.decisive.encode()).hexdigest()[:16]
     explorer = Explorer(way, model, scorer, band, config.seed, run.folder.explored, weights)
@@ -122,9 +122,10 @@ def _search_run(run: SearchRun | str | os.PathLike[str]) -> SearchRun:
 
 def _again(run: SearchRun) -> tuple[Search, Found]:
     """The supernet from the checkpoint of a finished search."""
-    config, model = run.config, RuntimeModel(run.table)
+    config, table = run.config, run.table
     using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
-    images = load_data(config.data, model.space, config.seed, None, using).framed(config.framing)
+    images = load_data(config.data, table.space, config.seed, None, using).framed(config.framing)
+    model = RuntimeModel(table, config.limits(len(images.classes)))
     search = Search(model, images, config, run.folder)
     if search.resumed_at < search.steps:
         raise InputError("its checkpoint is missing, or not from the end of the search", where=str(run.folder.checkpoint))

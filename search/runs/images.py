@@ -12,16 +12,17 @@ from search.images.prepared import UnreadableError
 from search.listener import Listener
 
 
-def image_options(data: str, options: TrainingOptions, begun: TrainingConfig | None) -> ImageOptions:
+def image_options(data: str, options: TrainingOptions, begun: TrainingConfig | None, *, light: bool = False) -> ImageOptions:
     """How a run uses its images.
 
     Args:
         data: name of the data set.
         options: of the run.
         begun: the settings that it was begun with, None if it is new.
+        light: whether crops are light unless the options say how images are moved.
     """
     if begun is None:
-        return ImageOptions(options.augment, skip_unreadable=options.skip_unreadable, framing=options.framing)
+        return ImageOptions(options.augment, skip_unreadable=options.skip_unreadable, framing=options.framing, light=light)
     moves, framing = options.augment or begun.augment or moves_before(data), options.framing or begun.framing
     return ImageOptions(moves, left_out=begun.left_out, framing=framing)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
+from latency_db.limits import UNLIMITED, Limits
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from latency_db.table_files import write_table
@@ -45,6 +47,7 @@ def search(
     *,
     target_ms: Target | str | None = None,
     runtime_weight: float | None = None,
+    limits: Limits = UNLIMITED,
     options: TrainingOptions = DEFAULTS,
     listener: Listener = SILENT,
 ) -> SearchRun:
@@ -56,11 +59,12 @@ def search(
         folder: of the run; a run already in it is continued, unless the options say otherwise.
         target_ms: latency that the network found must not exceed, in ms, or as a share of the table's range, `50%`. Give this or
         runtime_weight: λ of Eq. 9, fixed; exactly one of the two.
+        limits: to the memory and the file of the network found.
         options: of the training.
         listener: follows the progress, and may stop it.
 
     Raises:
-        InputError: the target is out of reach, the images cannot be used, or the folder contains something else.
+        InputError: the target or a limit is out of reach, the images cannot be used, or the folder contains something else.
         TableError: the table is incomplete.
         TrainingError: the loss is no longer finite, or there is not enough memory.
         KeyboardInterrupt: the listener stopped it; the next call continues from there.
@@ -77,7 +81,11 @@ def search(
     using = image_options(data, options, begun)
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
     images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
-    config = _config(model, data, images, {"target_ms": aim_ms, "runtime_weight": runtime_weight}, options, begun)
+    # A file is that of the network with the classes of the images.
+    model = RuntimeModel(table, replace(limits, classes=len(images.classes)))
+    aim = {"target_ms": aim_ms, "runtime_weight": runtime_weight}
+    aim |= {"max_memory_mb": limits.memory_mb, "max_size_mb": limits.size_mb}
+    config = _config(model, data, images, aim, options, begun)
     with processes.on_main(run.held()):
         processes.from_main(lambda: run.prepare(options.resume))
         return _searched(model, images, config, run, listener)
@@ -87,13 +95,15 @@ def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunF
     if len(images.classes) != model.space.classes:
         have, head = len(images.classes), model.space.classes
         listener.note(
-            f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head}."
+            f"The data has {have} classes and the table a head of {head}: the network gets {have}, its latency is that of {head} "
+            f"(spnas profile --classes {have} makes a table for {have})."
         )
     work = Search(model, images, config, run)
     processes.from_main(lambda: run.write_config(config.to_yaml()))
     for line in images.notes:
         listener.note(line)
     found = _train(work, images, listener)
+    needs = model.limited.footprint(found.architecture)
     result = SearchResult(
         architecture=found.architecture.choices,
         predicted_ms=found.predicted_ms,
@@ -101,6 +111,8 @@ def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunF
         accuracy=found.accuracy,
         held_out_images=len(found.chosen.score.right),
         chance=chance(images),
+        memory_mb=needs.memory_mb,
+        size_mb=needs.size_mb,
         doubts=_doubts(found, work, images),
     )
     if processes.index() == 0:
@@ -145,12 +157,14 @@ def _config(
 def _train(begun: Search, images: Data, listener: Listener) -> Found:
     config = begun.config
     aim = f"λ = {config.runtime_weight:g}" if config.target_ms is None else f"{config.target_ms:g} ms"
+    if config.target_ms is not None and begun.aim_ms != config.target_ms:
+        aim = f"{begun.aim_ms:.4g} ms, the slowest below {aim} with at most {begun.model.limited.limits.words}"
     listener.note(
         f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
         f"{begun.steps} steps of {config.batch_size}, aiming at {aim}"
         + (f"; from step {begun.resumed_at}" if begun.resumed_at else "")
     )
-    watch = CollapseWatch(begun.model, config.target_ms, begun.deciding_steps)
+    watch = CollapseWatch(begun.model, begun.aim_ms, begun.deciding_steps)
 
     def on_step(step: SearchStep) -> None:
         listener.step(step)
@@ -175,7 +189,7 @@ def _doubts(found: Found, search: Search, images: Data) -> tuple[Doubt, ...]:
     last = deciding[-1]
     decided = next((each for each in found.candidates if each.origin == "decided"), found.chosen).score.architecture
     decisions = DecisionFacts(
-        search.model.space, deciding[0].choices, last.choices, decided.choices, last.runtime_ms, config.target_ms
+        search.model.space, deciding[0].choices, last.choices, decided.choices, last.runtime_ms, search.aim_ms
     )
     return (*training_doubts(facts), *decision_doubts(decisions, facts))
 

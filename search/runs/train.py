@@ -16,6 +16,7 @@ from search.config import DEFAULTS, TrainingOptions, configured
 from search.convnet.inputs import load_images
 from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
 from search.convnet.saved import SavedNetwork, load_network
+from search.convnet.torchvision_weights import TORCHVISION, downloaded, from_torchvision, state_in
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
@@ -38,9 +39,10 @@ class Plan:
 
     Attributes:
         recipe: name of a recipe that ships with spnas, or a YAML file; None for `finetune` where the training starts from the
-            weights that the network comes with, and `mnasnet` otherwise.
-        init: a trained network, or its run, whose weights the training starts from; `random`; or None for the weights that the
-            network comes with, random ones where it has none.
+            weights that the network comes with or torchvision's, and `mnasnet` otherwise.
+        init: a trained network, or its run, whose weights the training starts from; `torchvision` for those that it downloads
+            for this network of the zoo, or a file of them; `random`; or None for the weights that the network comes with, random
+            ones where it has none.
         teacher: a trained network, or its run, that the network learns from besides the labels; None for none.
     """
 
@@ -50,6 +52,23 @@ class Plan:
 
 
 FROM_WHAT_THERE_IS = Plan()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        layers: of the network.
+        recipe: the default one from there.
+        source: file of the initial weights, or `torchvision`; None for random ones.
+        initial: the network with these weights.
+    """
+
+    layers: Layers
+    recipe: str
+    source: str | None = None
+    initial: SavedNetwork | None = None
 
 
 def train(
@@ -82,18 +101,19 @@ def train(
     data, run = os.fspath(data), RunFolder(folder)
     processes.from_main(lambda: require_folder(run.path))
     _, named = resolve(network, WITH_LAYERS)
-    layers = find_layers(named, size)
     begun = processes.from_main(lambda: run.read_config(TrainConfig)) if options.resume else None
-    source = _source(named, layers, plan, begun)
-    chosen = load_recipe(plan.recipe or (RECIPE if plan.init is not None or source is None else RECIPE_FROM_OWN_WEIGHTS))
+    start = _start_of(named, size, plan, begun, listener)
+    layers, initial = start.layers, start.initial
+    chosen = load_recipe(plan.recipe or start.recipe)
     teaching = None if plan.teacher is None else _file_of(plan.teacher)
-    initial, teacher = (None if file is None else load_network(file) for file in (source, teaching))
-    change, using = augmentation(chosen.augmentation), image_options(data, options, begun)
+    teacher = None if teaching is None else load_network(teaching)
+    light = chosen.augmentation.light
+    change, using = augmentation(chosen.augmentation), image_options(data, options, begun, light=light)
     load = partial(load_images, layers, data, options.seed, change, using, listener.look)
     images = told(listener, lambda: processes.one_first(load)).framed(using.framing or (initial.framing if initial else "crop"))
     files = {
         "network": named,
-        "init": source and str(source),
+        "init": start.source,
         "teacher": teaching and str(teaching),
         "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
         "data": data,
@@ -117,17 +137,33 @@ def _config(recipe: Recipe, images: Data, options: TrainingOptions, others: Mapp
     return configured(TrainConfig, {**dict(adapted), **settings, **others})
 
 
-def _source(network: str, layers: Layers, plan: Plan, begun: TrainConfig | None) -> Path | None:
-    """The file of the initial weights, None for random ones."""
+def _source(network: str, layers: Layers, plan: Plan, begun: TrainConfig | None) -> str | None:
+    """The file of the initial weights, or `torchvision`; None for random ones."""
     if plan.init == RANDOM:
         return None
     if plan.init is not None:
-        return _file_of(plan.init)
+        return TORCHVISION if plan.init == TORCHVISION else str(_file_of(plan.init))
     if begun is not None and begun.init is None:
         # What was begun goes on as it was: earlier versions started from random weights.
         return None
     # Its weights are of the size that it is given in.
-    return own_weights(network) if find_layers(network) == layers else None
+    own = own_weights(network) if find_layers(network) == layers else None
+    return None if own is None else str(own)
+
+
+def _start_of(network: str, size: Size, plan: Plan, begun: TrainConfig | None, listener: Listener) -> Start:
+    layers = find_layers(network, size)
+    source = _source(network, layers, plan, begun)
+    if source is None:
+        return Start(layers, RECIPE)
+    if source == TORCHVISION:
+        listener.note(f"Weights of torchvision's {network}, downloaded if they are not in its cache …")
+    weights = downloaded(network, size.width) if source == TORCHVISION else state_in(Path(source))
+    if weights is None:
+        recipe = RECIPE if plan.init is not None else RECIPE_FROM_OWN_WEIGHTS
+        return Start(layers, recipe, source, load_network(Path(source)))
+    initial = from_torchvision(network, size, weights)
+    return Start(initial.layers, RECIPE_FROM_OWN_WEIGHTS, source, initial)
 
 
 def _file_of(name: Name) -> Path:
@@ -152,7 +188,7 @@ def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
     return TrainResult(
         network=config.network,
         origin=trained.saved.origin,
-        epochs=config.epochs,
+        epochs=last.epoch,
         top1=last.top1,
         top5=last.top5,
         last_top1=last.last_top1,
@@ -188,4 +224,7 @@ def _train(training: Training, images: Data, config: TrainConfig, listener: List
     listener.begin(training.resumed_at, training.steps)
     trained = training.run(on_step, listener.stop)
     listener.end()
+    if (last := trained.evaluations[-1]).step < training.steps:
+        better = f"for {config.patience} evaluations none was better on the held-out images"
+        listener.note(f"Ended after epoch {last.epoch} of {config.epochs}: {better}, which were looked at for this.")
     return trained

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count, islice
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from latency_db.limits import Choices
 from latency_db.runtime_model import RuntimeModel
+from profiling.errors import InputError
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
 from search.supernet import superkernel
+from search.supernet.knapsack import Costs, fill_knapsack
 from search.supernet.supernet import Decisions, Supernet
 
-# Number of steps in the budget; rounding adds at most one step per layer, 0.05 % of the budget for 20 layers.
-GRID = 40_000
 TOLERANCE = 0.01
 ROUNDING = 1e-9
 SMALLEST = 1e-30
@@ -58,88 +60,124 @@ def _log_likelihood(
     return math.log(max(p, SMALLEST))
 
 
-@dataclass(frozen=True)
-class Knapsack:
-    """The best network of every latency on a grid, whose places are latencies in steps.
-
-    Attributes:
-        step_ms: between two places.
-        shifts: for each layer the steps that each of its choices takes.
-        best: (places,) the highest total score of each place, −∞ where no network is.
-        taken: for each layer (places,), which of its choices leads to the best of each place.
-    """
-
-    step_ms: float
-    shifts: Sequence[Mapping[str, int]]
-    best: NDArray[np.float64]
-    taken: Sequence[NDArray[np.intp]]
-
-    def choices(self, place: int) -> tuple[str, ...]:
-        """Traces back the best network of a place, from its last layer to its first."""
-        names = []
-        for shifts, taken in zip(reversed(self.shifts), reversed(self.taken), strict=True):
-            names.append(list(shifts)[taken[place]])
-            place -= shifts[names[-1]]
-        return tuple(reversed(names))
-
-
-def fill_knapsack(
-    costs: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, float]], budget_ms: float, steps: int = GRID
-) -> Knapsack:
-    """Additive scores on additive costs are a multiple-choice knapsack, solved exactly, up to the grid, layer by layer.
-
-    Args:
-        costs: for each layer the latency of each choice in ms.
-        scores: for each layer the score of each choice, higher is better.
-        budget_ms: for all layers together.
-        steps: into which the budget is cut.
-    """
-    step_ms = max(budget_ms, 1e-9) / steps
-    shifts = [{name: round(ms / step_ms) for name, ms in layer.items()} for layer in costs]
-    places = steps + len(shifts)  # with room for what was rounded up
-    best = np.full(places, -np.inf)
-    best[0] = 0.0
-    taken = []
-    for layer_shifts, layer_scores in zip(shifts, scores, strict=True):
-        reached = np.full((len(layer_shifts), places), -np.inf)
-        for row, (name, shift) in zip(reached, layer_shifts.items(), strict=True):
-            if shift < places:
-                row[shift:] = best[: places - shift] + layer_scores[name]
-        best = reached.max(axis=0)
-        taken.append(reached.argmax(axis=0))
-    return Knapsack(step_ms, shifts, best, taken)
-
-
-def within_budget(model: RuntimeModel, scores: Sequence[Mapping[str, float]], target_ms: float) -> Iterator[Architecture]:
+def within_budget(model: RuntimeModel, scores: Costs, target_ms: float) -> Iterator[Architecture]:
     """The architectures whose predicted latency lies within 1 % below the target, the highest total score first.
 
     Of those with the same latency, up to the grid, only the best comes. Where the space has no network in that band, the slowest
-    one below the target comes alone.
+    one below the target comes alone, and without one of these, the fastest. All keep to the limits of the model.
 
     Args:
-        model: gives the costs, with its calibration.
+        model: gives the costs, with its calibration, and the limits.
         scores: for each searchable layer the score of each choice, higher is better.
         target_ms: at least the latency of the fastest network.
+
+    Raises:
+        InputError: no network keeps to the limits.
     """
-    line = model.calibration
-    least_ms, most_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
-    budget_ms, least_sum_ms = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in (target_ms, least_ms))
-    knapsack = fill_knapsack(model.costs, scores, budget_ms)
-
-    def traced(places: NDArray[np.intp]) -> Iterator[tuple[Architecture, float]]:
-        for place in places.tolist():
-            architecture = Architecture(space=model.space, choices=knapsack.choices(place))
-            yield architecture, model.predict(architecture).total_ms
-
-    reachable = np.flatnonzero(np.isfinite(knapsack.best))[::-1]
-    in_band = reachable[reachable >= least_sum_ms / knapsack.step_ms - len(knapsack.shifts)]
-    by_score = in_band[np.argsort(-knapsack.best[in_band], kind="stable")]
-    # At the edges of the band the sum before rounding may lie outside.
+    band_ms = target_ms * (1 - TOLERANCE), target_ms * (1 + ROUNDING)
     none_yet = True
-    for architecture, ms in traced(by_score):
-        if least_ms <= ms <= most_ms:
-            none_yet = False
-            yield architecture
+    for architecture in _fitting(model, partial(_ranked, model, scores, band_ms)):
+        none_yet = False
+        yield architecture
     if none_yet:
-        below = (architecture for architecture, ms in traced(reachable) if ms <= most_ms)
-        yield next(below, model.extremes()[0])
+        slowest = _fitting(model, partial(_ranked, model, scores, (0.0, band_ms[1]), slowest_first=True))
+        yield next(slowest, None) or fastest_within_limits(model)
+
+
+def fastest_within_limits(model: RuntimeModel) -> Architecture:
+    """The fastest architecture that keeps to the limits of the model.
+
+    Raises:
+        InputError: there is none.
+    """
+    fastest, slowest = model.extremes()
+    if model.limited.fits(fastest):
+        return fastest
+    model.limited.require_reachable()
+    quickness = [{name: -ms for name, ms in layer.items()} for layer in model.costs]
+    any_ms = 0.0, model.predict(slowest).total_ms
+    found = next(_fitting(model, partial(_ranked, model, quickness, any_ms)), None)
+    if found is None:
+        raise InputError(f"no network of {model.space.name} keeps to {model.limited.limits.words} at once")
+    return found
+
+
+def reachable_ms(model: RuntimeModel, target_ms: float) -> float:
+    """The target, or the latency of the slowest network below it where the limits of the model leave none within 1 %.
+
+    Raises:
+        InputError: no network keeps to the limits.
+    """
+    if not model.limited.limits.words:  # spares the time
+        return target_ms
+    alike = [dict.fromkeys(layer, 0.0) for layer in model.costs]
+    ms = model.predict(next(within_budget(model, alike, target_ms))).total_ms
+    return target_ms if ms >= target_ms * (1 - TOLERANCE) else ms
+
+
+Ranking = Callable[[Choices], Iterator[tuple[float, Architecture]]]
+"""The architectures with these choices, each with what it is ranked by, the highest first."""
+
+
+def _fitting(model: RuntimeModel, ranked: Ranking) -> Iterator[Architecture]:
+    """In the order of their rank the architectures that need no more memory than the limit.
+
+    Memory is not a sum over layers. Where a network needs too much, what is in conflict is taken out, which leaves a few parts of
+    the space that have no network in common; the best of each part stands in the queue.
+    """
+    queue: list[tuple[float, int, Architecture, Iterator[tuple[float, Architecture]], Choices]] = []
+    numbers = count()
+
+    def enqueue(networks: Iterator[tuple[float, Architecture]], choices: Choices) -> None:
+        for rank, architecture in islice(networks, 1):
+            heappush(queue, (-rank, next(numbers), architecture, networks, choices))
+
+    enqueue(ranked(model.limited.choices), model.limited.choices)
+    while queue:
+        _, _, architecture, networks, choices = heappop(queue)
+        if model.limited.fits(architecture):
+            yield architecture
+            enqueue(networks, choices)
+        else:
+            for part in _without(choices, model.limited.conflict(architecture)):
+                enqueue(ranked(part), part)
+
+
+def _without(choices: Choices, box: Choices) -> Iterator[Choices]:
+    """Parts that together hold every combination of these choices but those of the box, none twice."""
+    for index, (names, conflicting) in enumerate(zip(choices, box, strict=True)):
+        inside = tuple(tuple(set(those) & set(own)) for those, own in zip(choices, box, strict=True))
+        outside = tuple(name for name in names if name not in conflicting)
+        if outside:
+            yield (*inside[:index], outside, *choices[index + 1 :])
+
+
+def _ranked(
+    model: RuntimeModel, scores: Costs, bounds_ms: tuple[float, float], choices: Choices, *, slowest_first: bool = False
+) -> Iterator[tuple[float, Architecture]]:
+    """Of each latency on the grid between two bounds the best network, each with its rank: its score, or else its latency."""
+    limited, line, (least_ms, most_ms) = model.limited, model.calibration, bounds_ms
+    if not all(choices):
+        return
+
+    def those(layers: Costs) -> list[Mapping[str, float]]:
+        return [{name: layer[name] for name in names} for layer, names in zip(layers, choices, strict=True)]
+
+    sizes = those(limited.layer_bytes)
+    count_bytes = sum(max(layer.values()) for layer in sizes) > limited.bytes_left
+    least_sum_ms, most_sum_ms = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in bounds_ms)
+    knapsack = fill_knapsack(those(model.costs), those(scores), most_sum_ms, sizes if count_bytes else None, limited.bytes_left)
+    places, cells = (each[::-1] for each in np.nonzero(np.isfinite(knapsack.best)))
+    if not slowest_first:
+        in_band = places >= least_sum_ms / knapsack.step_ms - len(choices)
+        places, cells = places[in_band], cells[in_band]
+        order = np.argsort(-knapsack.best[places, cells], kind="stable")
+        places, cells = places[order], cells[order]
+    done = set()
+    # At the edges of the band, and of the bytes, the sum before rounding may lie outside.
+    for place, cell in zip(places.tolist(), cells.tolist(), strict=True):
+        architecture = Architecture(space=model.space, choices=knapsack.choices(place, cell))
+        ms = model.predict(architecture).total_ms
+        if place not in done and least_ms <= ms <= most_ms and limited.fits_size(architecture):
+            done.add(place)
+            yield (ms if slowest_first else float(knapsack.best[place, cell])), architecture

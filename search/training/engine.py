@@ -156,13 +156,20 @@ class Engine(Generic[M]):
         self._parameters = [parameter for network in networks for parameter in network.parameters()]
         self._dropouts = [module for network in networks for module in network.modules() if isinstance(module, BatchDropout)]
 
-    def run(self, train_step: Callable[[Tensor, Tensor], M], on_step: Callable[[M], None], stop: Callable[[], bool]) -> None:
+    def run(
+        self,
+        train_step: Callable[[Tensor, Tensor], M],
+        on_step: Callable[[M], None],
+        stop: Callable[[], bool],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Trains from the current step to the end.
 
         Args:
             train_step: from images (batch, channels, height, width) and labels (batch,) to metrics; changes weights.
             on_step: called with every step.
             stop: called after every step; returns whether to stop here.
+            enough: called before the first and after every step; returns whether this is the end, in all processes alike.
 
         Raises:
             TrainingError: the loss is no longer finite, or there is not enough memory.
@@ -173,6 +180,8 @@ class Engine(Generic[M]):
         self._start_tracking()
         self._write_metrics()  # a run that was killed right after a checkpoint lacks the last ones
         saved = time.monotonic()
+        if enough():
+            return
         try:
             for images, labels in on_device(batches, self.device):
                 metrics = train_step(images, labels)
@@ -185,11 +194,14 @@ class Engine(Generic[M]):
 
                 stopping = processes.any_of(stop())
                 due = time.monotonic() - saved > config.checkpoint_seconds
-                if processes.index() == 0 and (due or stopping or self.step == self.steps):
+                done = self.step == self.steps or enough()
+                if processes.index() == 0 and (due or stopping or done):
                     self._save()
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt
+                if done:
+                    break
         except torch.OutOfMemoryError as error:
             hint = "try a smaller --batch-size, or split it with --accumulate"
             raise processes.own_error("the GPU does not have enough memory", None, hint) from error

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from profiling.errors import InputError
 from profiling.specfile import SpecModel, parse_spec, read_spec
+from profiling.stages import since
 from search.config import Positive, Share, TrainingConfig
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -24,12 +25,14 @@ class Augmentation(SpecModel):
     Attributes:
         operations: RandAugment operations on each image; magnitude: their strength, 0 to 30.
         erasing: probability that a random rectangle is made grey.
+        light: photos are cropped to at least half of their area; others, and `--augment`, are as without it.
         mixup, cutmix: α of the Beta distribution that two images are mixed by, 0 mixes none; with both, each batch gets either.
     """
 
     operations: Annotated[int, Field(ge=0, le=14)] = 0
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     erasing: Share = 0.0
+    light: bool = since(False)
     mixup: NotNegative = 0.0
     cutmix: NotNegative = 0.0
 
@@ -61,6 +64,8 @@ class Recipe(SpecModel):
         weight_decay: of convolutions and the classifier; batch norm and biases do not decay.
         label_smoothing, dropout: the usual; dropout is before the classifier.
         average_decay: of the moving average of the weights, per step; the average is the result of the training.
+        freeze: share of the steps at the beginning in which the classifier alone learns, for weights of another task.
+        patience: the training ends after so many evaluations without a better one; 0 for never.
         augmentation: of the images.
         distillation: from a teacher, where one is given.
     """
@@ -78,6 +83,8 @@ class Recipe(SpecModel):
     label_smoothing: Share = 0.0
     dropout: Share = 0.0
     average_decay: Share = 0.0
+    freeze: Share = since(0.0)
+    patience: Annotated[int, Field(ge=0)] = since(0)
     augmentation: Augmentation = Augmentation()
     distillation: Distillation = Distillation()
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from profiling.errors import InputError
 from profiling.layers import LayerSpec
 from search import checkpoint, processes
 from search.config import sensible_schedule
@@ -38,6 +39,7 @@ EVALUATIONS = 100
 # epochs of a search.
 SMALL_DATA = 100_000
 SEARCHES = 5
+CLASSIFIER = ".classifier."  # in the names of its weights
 
 
 class Evaluations(list[Evaluation]):
@@ -107,8 +109,12 @@ class Training:
         self._engine = engine = Engine[TrainStep](data, config, folder)
         torch.manual_seed(config.seed)
         self._network = Network(layers, len(data.classes))
+        self._frozen_steps = round(config.freeze * engine.steps)
         if initial is not None:
             self._start_from(initial)
+        elif self._frozen_steps:
+            hint = "--init torchvision, RUN or FILE.pt; or another --recipe"
+            raise InputError("its first steps train the classifier alone, so it needs weights", where=config.recipe, hint=hint)
         self._network.to(engine.device)
         for module in self._network.modules():
             if isinstance(module, BatchDropout):
@@ -147,7 +153,7 @@ class Training:
 
     def run(self, on_step: Callable[[TrainStep], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from the current step to the end. Arguments and errors as for `Engine.run`."""
-        self._engine.run(self._train_step, on_step, stop)
+        self._engine.run(self._train_step, on_step, stop, self._is_enough)
         self._write_accuracy()
         saved = SavedNetwork(
             name=self._config.network,
@@ -178,6 +184,19 @@ class Training:
         epoch, remainder = divmod(step, self._engine.steps_per_epoch)
         return remainder == 0 and (epoch % self._evaluate_every == 0 or step == self._engine.steps)
 
+    def _is_enough(self) -> bool:
+        """Whether so many evaluations in a row were no better than an earlier one; none counts while weights are frozen."""
+        patience = self._config.patience
+        counted = [each.top1 for each in self._evaluations if each.step > self._frozen_steps]
+        return 0 < patience < len(counted) and max(counted[-patience:]) <= max(counted[:-patience])
+
+    def _freeze(self, frozen: bool) -> None:
+        """Lets all weights learn, or the classifier alone; then batch norm keeps what it is too."""
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(not frozen or CLASSIFIER in name)
+        for norm in self._norms:
+            norm.train(not frozen)
+
     def _train_step(self, images: Tensor, labels: Tensor) -> TrainStep:
         engine = self._engine
         rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
@@ -185,6 +204,8 @@ class Training:
             group["lr"] = rate
 
         self._network.train()
+        if self._frozen_steps:
+            self._freeze(engine.step < self._frozen_steps)
         for norm in self._norms:
             # The statistics of a short run would otherwise be those of its initial weights.
             norm.momentum = 1 - average_decay(1 - BN_MOMENTUM, engine.step)
@@ -221,7 +242,7 @@ class Training:
     def _start_from(self, initial: SavedNetwork) -> None:
         require_layers(initial, [layer for layer in self._layers if layer is not None], Path(self._config.init or initial.name))
         same_classes = initial.classes == self._data.classes
-        state = {name: weights for name, weights in initial.state.items() if same_classes or ".classifier." not in name}
+        state = {name: weights for name, weights in initial.state.items() if same_classes or CLASSIFIER not in name}
         self._network.load_state_dict(state, strict=same_classes)
 
     def _ask(self, teacher: SavedNetwork) -> Teacher:
@@ -233,7 +254,7 @@ class Training:
     def _origin(self) -> str:
         """Where the network's weights come from, in words."""
         config = self._config
-        text = f"trained for {config.epochs} epochs on {config.data} by the recipe {config.recipe}"
+        text = f"trained for {self._evaluations[-1].epoch} epochs on {config.data} by the recipe {config.recipe}"
         if config.teacher is not None:
             text += f" with the teacher {config.teacher}"
         return f"{text}, starting from: {self._initial.origin}" if self._initial else text

@@ -9,7 +9,13 @@ from spnas_cli.output import note, print_json, print_table
 
 
 @click.command()
-@click.option("--address", "addresses", multiple=True, metavar="HOST[:PORT]", help="Also look for a phone at this address.")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Also look for a phone at this address, or for a Linux machine at ssh:USER@HOST.",
+)
 @json_option
 def devices(addresses: tuple[str, ...], as_json: bool) -> None:
     """List the devices to measure on, and what each still needs.
@@ -20,6 +26,7 @@ def devices(addresses: tuple[str, ...], as_json: bool) -> None:
     Examples:
       spnas devices
       spnas devices --address 192.168.0.17:5555
+      spnas devices --address ssh:pi@raspberrypi
     """
     from profiling.devices import list_devices
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spnas_cli.checkup import show_checkup
 from spnas_cli.options import db_option, json_option
 from spnas_cli.output import print_facts, print_json, print_table, printable, progress
 
@@ -18,18 +19,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    help="Look at this phone instead, for half a minute: does it have what spnas relies on? Prints nothing personal.",
+)
 @db_option
 @json_option
-def doctor(db: Path, as_json: bool) -> None:
+def doctor(device: str | None, db: Path, as_json: bool) -> None:
     """Print versions, devices, caches and what is missing.
 
     Imports every installed package once, which takes some seconds. Ends with what is missing for which commands, and the command
     that installs it. The exit code is 1 if something that is installed does not work.
 
     \b
-    Example:
+    Examples:
       spnas doctor
+      spnas doctor --device 8A2X0L1PQ
     """
+    if device is not None:
+        show_checkup(device, as_json=as_json)
+        return
     from profiling.devices import list_devices
     from spnas_cli import doctor as examination
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from profiling.extras import needs
 from spnas_cli.options import Count, Number, Seed, json_option
 from spnas_cli.output import note, print_facts, print_json
 from spnas_cli.outputs import force_option, require_output
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=Seed(), default=0, show_default=True, help="Seed for the split of --data, as in training.")
 @workers_option
 @json_option
+@needs("export")
 def export(
     network: Path,
     to: Literal["tflite", "onnx"],

@@ -105,9 +105,23 @@ def _show(proposal: Proposal, file: Path, commands: list[str]) -> None:
             ("layers", f"{len(space.searchable)} to search, {len(space.layers)} different ones to measure"),
         ]
     )
-    for line in images.notes:
+    for line in [*images.notes, *_advice(proposal, file)]:
         click.echo(f"- {printable(line)}")
     click.echo("\nNext, one after the other:")
     for command in commands:
         click.echo(f"  {whole(command)}")
     note("\nFor a phone, give its serial number instead of host (spnas devices).")
+
+
+def _advice(proposal: Proposal, file: Path) -> list[str]:
+    """What else there is to know of such images, a line each."""
+    from search.config import FEW_IMAGES
+
+    lines = []
+    if proposal.space.image_channels == 1:
+        lines.append(f"The images are grey. MediaPipe runs models of colour images only: image_channels: 3 in {file} makes one.")
+    if (count := sum(proposal.classes.values())) < FEW_IMAGES:
+        lines.append(
+            f"{count} images are few. Weights of ImageNet may do more than a search: docs/own-images.md, A few hundred images."
+        )
+    return lines

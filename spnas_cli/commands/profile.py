@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     multiple=True,
     default=("host",),
     show_default=True,
-    help="Device to measure on: host, a phone's serial number, or HOST[:PORT]. Repeat it to measure on several at once.",
+    help="Device to measure on: host, a phone's serial number, HOST[:PORT], or ssh:USER@HOST for another Linux machine. Repeat "
+    "it to measure on several at once.",
 )
 @click.option(
     "--space",
@@ -117,8 +118,7 @@ def profile(
     else:
         for again, table, outcome in profiled:
             _show(table, outcome, db)
-            run = f"{space.name if len(profiled) == 1 else table.name}-run"
-            _show_next(table, again, run, db)
+            _show_next(table, space.data, f"{space.name if len(profiled) == 1 else table.name}-run", again, db)
     for error in errors[1:]:
         print_error(error)
     if errors:
@@ -141,12 +141,13 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     print_facts(rows)
 
 
-def _show_next(table: LatencyTable, again: str, run: str, db: Path) -> None:
+def _show_next(table: LatencyTable, data: str | None, run: str, again: str, db: Path) -> None:
+    """The command that comes next; `data` is in the file of the space, and in no table."""
     validate = f"spnas validate --table {table.name} {again}{_db_hint(db)}"
-    if table.space.data is None:
+    if data is None:
         note_next(validate)
         return
-    note_next(search_command(table.name, table.space.data, run, db))
+    note_next(search_command(table.name, data, run, db))
     note(f"How far the table can be trusted: {validate}")
 
 

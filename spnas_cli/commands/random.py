@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from spnas_cli.options import Count, Latency, Seed, db_option, json_option, table_option, target_option
+from spnas_cli.options import Count, Latency, Seed, db_option, json_option, limit_options, table_option, target_option
 from spnas_cli.output import note, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     help="Range of predicted latency, in ms, or as shares of the range of the table's networks: 40% 60%.",
 )
 @target_option("Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it")
+@limit_options
 @click.option("--uniform", is_flag=True, help="Write the uniform networks of --target-ms instead: one for each kernel and ratio.")
 @click.option("--networks", type=Count(1, 10**6), default=10, show_default=True, help="How many networks to draw.")
 @click.option(
@@ -51,6 +52,8 @@ def random(
     table: str | None,
     between: tuple[Target, Target] | None,
     target_ms: Target | None,
+    max_memory: float | None,
+    max_size: float | None,
     uniform: bool,
     networks: int,
     seed: int,
@@ -73,9 +76,11 @@ def random(
     Examples:
       spnas random --table pixel1 --between 75 80 --networks 10 -o baseline
       spnas random --table digits-host --target-ms 50% --seed 1 -o more --json
+      spnas random --table pixel1 --target-ms 80 --max-memory 5 --max-size 15 -o small
       spnas random --table pixel1 --uniform --target-ms 80 -o uniform
     """
     _check(between, target_ms, uniform)
+    from latency_db.limits import Limits
     from latency_db.runtime_model import RuntimeModel
     from latency_db.sampling import just_below
     from latency_db.table_files import load_table
@@ -83,7 +88,7 @@ def random(
     from profiling.files import require_folder
 
     require_folder(folder)
-    model = RuntimeModel(load_table(table, db))
+    model = RuntimeModel(load_table(table, db), Limits(max_memory, max_size))
     ms = None if target_ms is None else in_ms(target_ms, model, note)
     if uniform and ms is not None:
         drawn = _uniform(model, ms)
@@ -142,7 +147,7 @@ def _random(model: RuntimeModel, bounds: tuple[float, float], networks: int, see
 
 
 def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
-    """By file name; notes which choices are too slow."""
+    """By file name; notes which choices are too slow or too large."""
     from latency_db.uniform import uniform_networks
     from profiling.errors import InputError
     from profiling.space import SKIP
@@ -158,7 +163,14 @@ def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
         )
     if too_slow:
         note(f"Left out, as slower than {target_ms:g} ms with every layer skipped that can be: {', '.join(too_slow)}")
-    return {f"uniform-{choice}.json": architecture for choice, architecture in by_choice.items()}
+    kept = {choice: architecture for choice, architecture in by_choice.items() if model.limited.fits(architecture)}
+    words = model.limited.limits.words
+    if not kept:
+        problem = f"no uniform network of {model.space.name} within {target_ms:g} ms makes do with {words}"
+        raise InputError(problem, where="--uniform", hint="draw random networks instead, or allow more")
+    if len(kept) < len(by_choice):
+        note(f"Left out, as they need more than {words}: {', '.join(choice for choice in by_choice if choice not in kept)}")
+    return {f"uniform-{choice}.json": architecture for choice, architecture in kept.items()}
 
 
 def _write(drawn: Mapping[str, Architecture], folder: Path, *, force: bool) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.next_steps import next_commands, note_next
-from spnas_cli.options import Count, Number, db_option, json_option, table_option, target_option
-from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
+from spnas_cli.options import Count, Number, db_option, json_option, limit_options, table_option, target_option
+from spnas_cli.output import footprint_facts, is_main_process, print_doubts, print_facts, print_json, printable
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
     from latency_db.targets import Target
-    from search.config import TrainingOptions
+    from search.config import SearchConfig, TrainingOptions
     from search.finding.explore import Way
     from search.finding.search import Found
     from search.runs.run import SearchRun
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     metavar="λ",
     help="Fixed weight of the runtime term, as in the paper (Eq. 9), instead of a target.",
 )
+@limit_options
 @folder_option
 @click.option("--space", metavar="NAME|FILE", help="Check that the table is for this search space. [default: not checked]")
 @training_options(epochs="8, more on small data", learning_rate="0.016; 0.032 in a search of fewer than 1,000 steps")
@@ -49,6 +50,8 @@ def search(
     data_name: str,
     target_ms: Target | None,
     runtime_weight: float | None,
+    max_memory: float | None,
+    max_size: float | None,
     folder: Path,
     space: str | None,
     training: TrainingOptions,
@@ -61,7 +64,8 @@ def search(
 
     Trains the supernet against a latency table, chooses the network, and trains that alone for the rest of the run, so that
     network.pt is ready to use. The network found is never slower than --target-ms, and within 1 % below it if the space has such
-    a network. With --runtime-weight, the weight λ of the runtime term is fixed, as in the paper.
+    a network. With --runtime-weight, the weight λ of the runtime term is fixed, as in the paper. --max-memory and --max-size
+    apply to the network found and to those that --explore scores; they may leave no network as slow as the target.
 
     The run's folder contains the architecture, its weights, the settings, the metrics, a checkpoint and figures; candidates.csv
     has the best of the other networks near the target.
@@ -73,10 +77,12 @@ def search(
     Examples:
       spnas search --table digits-host --data digits --target-ms 50% -o run
       spnas search --table pixel1 --data path/to/imagenet --target-ms 80 --workers 8 --mixed-precision bf16 -o run
+      spnas search --table digits-host --data digits --target-ms 50% --max-memory 0.3 --max-size 0.5 -o small
       spnas search --table digits-host --data digits --target-ms 50% --resume --explore evolution -o run
     """
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
+    from latency_db.limits import Limits
     from latency_db.table_files import load_table
     from profiling.space import load_space
     from search.runs.explore import require_one_process
@@ -87,7 +93,15 @@ def search(
     latency_table = load_table(table, db)
     if space is not None:
         latency_table.require_space(load_space(space))
-    run = showing.search(latency_table, data_name, folder, target_ms=target_ms, runtime_weight=runtime_weight, options=training)
+    run = showing.search(
+        latency_table,
+        data_name,
+        folder,
+        target_ms=target_ms,
+        runtime_weight=runtime_weight,
+        limits=Limits(max_memory, max_size),
+        options=training,
+    )
     if explore is not None:
         showing.explore(run, explore, explore_networks)
     if not is_main_process():
@@ -101,13 +115,15 @@ def search(
 def _show(run: SearchRun) -> None:
     found, config, folder = run.found, run.config, run.folder
     assert found is not None
+    assert run.search is not None
     network, predicted, (name, accuracy) = run.result.facts
     figures = (folder.figure(name) for name in ("progress", "decisions", "network", "kernels"))
     rows = [
         network,
         predicted,
         (name, f"{accuracy}, with the weights in {folder.network.name}"),
-        ("chosen", _why(found, config.target_ms)),
+        *footprint_facts(run.search.model.limited, run.architecture),
+        ("chosen", _why(found, config, run.search.aim_ms)),
         ("thresholds that moved", f"{found.moved:.0%}"),
         ("figures", ", ".join(map(str, figures))),
     ]
@@ -117,9 +133,12 @@ def _show(run: SearchRun) -> None:
     note_next(*next_commands(run))
 
 
-def _why(found: Found, target_ms: float | None) -> str:
+def _why(found: Found, config: SearchConfig, aim_ms: float | None) -> str:
     """Why this network and none of the others near it, and how far it is what the indicators decided."""
-    best = f"the best rated within 1 % below {'the latency that was decided' if target_ms is None else 'the target'}"
+    latency = "the latency that was decided" if aim_ms is None else "the target"
+    if aim_ms != config.target_ms:
+        latency = f"{aim_ms:.4g} ms, which the slowest network within the limits takes"
+    best = f"the best rated within 1 % below {latency}"
     decided = next((each for each in found.candidates if each.origin == "decided"), None)
     if decided is None:
         return f"{best}, and the one that the indicators decided"

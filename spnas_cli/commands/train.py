@@ -39,13 +39,14 @@ SUPERNET = "supernet:"
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="finetune, mnasnet, modern, or a YAML file. [default: finetune if the training starts from NETWORK's own weights, "
-    "otherwise mnasnet]",
+    help="finetune, few-images, mnasnet, modern, or a YAML file. [default: finetune if the training starts from NETWORK's own "
+    "weights or torchvision's, otherwise mnasnet]",
 )
 @click.option(
     "--init",
-    metavar="random|NETWORK",
-    help="Initial weights: random, or those of a search or of a trained network. [default: NETWORK's own, random if it has none]",
+    metavar="random|torchvision|NETWORK|FILE",
+    help="Initial weights: random, those of a search or of a trained network, or torchvision's for mobilenet-v2 and mnasnet: "
+    "downloaded (torchvision), or in a file of its own (.pth). [default: NETWORK's own, random if it has none]",
 )
 @click.option(
     "--teacher",
@@ -79,12 +80,14 @@ def train(
     saved in network.pt. Its accuracy is measured on held-out images: those in `val`, or 20 % chosen by --seed. The run's folder
     also contains the settings, metrics.csv, accuracy.csv, a checkpoint and a figure.
 
-    --epochs shortens or stretches the recipe's whole schedule.
+    --epochs shortens or stretches the recipe's whole schedule. The recipe few-images is for a few hundred images and weights of
+    another task: the classifier learns alone at first, crops are light, and the training ends when it no longer helps.
 
     \b
     Examples:
       spnas train run --data digits -o trained
       spnas train run --data path/to/images --init random --epochs 30 -o from-scratch
+      spnas train mobilenet-v2 --init torchvision --recipe few-images --data path/to/images -o photos
       spnas train run --data path/to/images --teacher larger-run -o distilled
       spnas train mobilenet-v2 --data path/to/imagenet --recipe modern --workers 8 --mixed-precision bf16 -o trained
     """

@@ -195,6 +195,10 @@ class Phone:
         """Has a shell script run on the phone at the `start` or `end` of the timed runs; $PID is the process."""
         self.set(f"on_{moment}", f"{'# once' if once else '# always'}\n{script}")
 
+    def heats(self, slowdown: float, seconds: float) -> None:
+        """Has it slow down with heat, by that share once it is hot; work and rest change that within so many seconds."""
+        self.set("heat", f"{slowdown} {seconds}")
+
     def starts(self) -> int:
         """How often benchmark_model was started on the phone, by its own count."""
         return len(self.get("starts"))

@@ -18,6 +18,7 @@ from profiling.phone.phone import AdbDevice, open_phone
 from .machine import Phone
 
 QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0, timeout_s=120)
+LOCK = "/data/local/tmp/spnas-lock"
 NO_SERVER = AdbServer(("127.0.0.1", 9))
 Open = Callable[..., AdbDevice]
 
@@ -41,8 +42,8 @@ def open_device(phone: Phone, notes: list[str]) -> Iterator[Open]:
     opened: list[AdbDevice] = []
 
     def open_it(**options: object) -> AdbDevice:
-        options = {"notify": notes.append} | options
-        opened.append(open_phone(phone.address, tool=str(phone.tool), server=NO_SERVER, **options))  # type: ignore[arg-type]
+        options = {"notify": notes.append, "tool": str(phone.tool)} | options
+        opened.append(open_phone(phone.address, server=NO_SERVER, **options))  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_it

@@ -142,6 +142,15 @@ def test_a_failure_that_will_come_again_is_not_tried_again():
     assert device.runs["model-0"] == 1
 
 
+@pytest.mark.parametrize(("recurs", "tries"), [(True, 1), (False, ATTEMPTS)])
+def test_a_canary_that_fails_ends_the_session_with_the_next_step(recurs: bool, tries: int):
+    broken = ToolOutputError("failed", "it broke", recurs=recurs, hint="mend it")
+    device = ScriptedDevice(lambda key, count: broken)
+    with pytest.raises(MeasurementError, match="the canary could not be measured: it broke") as caught:
+        list(session(device, canary=CANARY).measure(plan(2)))
+    assert (caught.value.hint, device.runs[CANARY]) == ("mend it", tries)
+
+
 def test_each_measurement_has_the_state_that_its_own_run_met():
     def script(key, count):
         error = ToolOutputError("crash", "crashed")

@@ -11,6 +11,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row
 from latency_db.table_files import write_table
 from profiling.device import RunSettings
+from profiling.footprint import footprint
 from profiling.host.host import HostDevice
 from profiling.models.builder import TfliteBuilder
 from profiling.models.foreign import read_tflite
@@ -82,13 +83,17 @@ def test_every_kind_of_network_side_by_side_and_again(folder):
     contract = ["name", "parameters", "multiply_adds", "predicted_ms", "measured_ms", "low_ms", "high_ms", "top1"]
     assert [key for key in rows["net.pt"] if key in contract] == contract
     chamnet = rows.pop("chamnet-b")
-    assert (chamnet["measured_ms"], chamnet["parameters"]) == (None, None)
+    assert (chamnet["measured_ms"], chamnet["parameters"], chamnet["memory_mb"]) == (None, None, None)
     assert "does not give the architecture" in chamnet["note"]
     for row in rows.values():
         assert 0 < row["low_ms"] <= row["measured_ms"] <= row["high_ms"], row["name"]
     assert rows["arch.json@0.5"]["measured_ms"] == rows["single-path-nas@0.5"]["measured_ms"], "one model under two names"
     assert rows["model.tflite"]["multiply_adds"] == MOBILENET.multiply_adds
     assert rows["net.pt"]["parameters"] == MOBILENET.parameters
+    needs = footprint(MOBILENET, "fp32")
+    assert rows["net.pt"]["size_mb"] == needs.size_mb
+    assert rows["model.tflite"]["size_mb"] == (path / "model.tflite").stat().st_size / 1e6
+    assert rows["net.pt"]["memory_mb"] == rows["model.tflite"]["memory_mb"] == needs.memory_mb
 
     total_ms = RuntimeModel(table).predict(architecture).total_ms
     predicted = {name: row["predicted_ms"] for name, row in rows.items() if row["predicted_ms"] is not None}

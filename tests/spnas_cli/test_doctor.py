@@ -81,7 +81,7 @@ def test_doctor_says_what_is_missing_what_is_broken_and_what_to_do(installed, tm
     assert "Traceback" not in done.stderr
     said = " ".join(done.stdout.split())
     for words in (
-        "search broken data, search, train, evaluate",
+        "search broken data, init, search, train, evaluate",
         "fails: RuntimeError: operator nms does not exist install it again: pip install --force-reinstall 'fails'",
         "crashes: importing it ends the process (SIGABRT)",
         "old: version 1.5 is installed, >=2 is needed install it again: pip install --force-reinstall 'old>=2'",
@@ -113,14 +113,18 @@ def test_a_package_of_the_same_name_in_the_way_is_reported(installed, tmp_path):
     assert f"the package search of spnas is hidden by another one, {tmp_path / 'search'}" in " ".join(done.stdout.split())
 
 
-def test_a_cache_that_cannot_be_written_is_broken(tmp_path):
+def test_a_cache_that_cannot_be_written_is_broken(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    (advice,) = _cache_advice(tmp_path / "file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    core = doctor.Installed("core", "everything", [Package("click", ">=8", "8.1")], {})
+    (advice,) = doctor.advise([core], [])
     assert advice.broken
     assert "XDG_CACHE_HOME" in advice.advice
 
 
-def _cache_advice(place: Path) -> list[doctor.Advice]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place))
-        return list(doctor.advise([], []))
+def test_without_metadata_nothing_is_called_ready(monkeypatch):
+    monkeypatch.setattr(extras, "DISTRIBUTION", "spnas-as-nobody-installed-it")
+    extras.require("search")  # it may be there
+    core = doctor.Installed("core", "everything", extras.packages("core"), {})
+    assert core.state == "unknown"
+    assert "spnas runs from a folder" in next(doctor.advise([core], [])).problem

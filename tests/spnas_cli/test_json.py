@@ -117,12 +117,12 @@ def test_every_command_that_prints_json_is_on_the_page_and_no_other():
         for path, command in all_commands()
         if any(isinstance(each, click.Option) and "--json" in each.opts for each in command.params)
     }
-    assert set(SCHEMAS) == printing
+    assert {name.partition(" --")[0] for name in SCHEMAS} == printing
 
 
 def test_the_page_itself_is_strict():
     """A field that it lacks, one too many and one of another type are all found."""
-    whole = {"total_ms": 1.0, "low_ms": None, "high_ms": None, "layers": []}
+    whole = {"total_ms": 1.0, "low_ms": None, "high_ms": None, "memory_mb": 1.0, "size_mb": 1.0, "layers": []}
     check("predict", whole)
     for change in ({"total_ms": "1"}, {"more": 1}, {"low_ms": "none"}, {"layers": [{"position": 1}]}):
         with pytest.raises(ValidationError):

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,6 +178,36 @@ def test_phones_side_by_side_get_a_table_each_and_one_that_fails_stops_no_other(
     every = {layer.key for layer in space.layers}
     assert desk.tables() == {"FIRST": every, "SECOND": every}
     assert [summary["table"] for summary in json.loads(stdout)] == ["tiny-FIRST", "tiny-SECOND"]
+
+
+def test_of_four_phones_two_restart_at_random_moments_and_nothing_is_lost_or_made_twice(
+    desk: Desk, make_phone: Callable[..., Phone], space: SearchSpace
+) -> None:
+    phones = [make_phone(serial=f"PHONE{number}") for number in range(4)]
+    process = desk.profile(*phones)
+
+    def restart_three_times(phone: Phone, moments: random.Random) -> None:
+        for _ in range(3):
+            started = phone.starts()
+            until_it(lambda: phone.starts() > started, process)  # noqa: B023
+            time.sleep(moments.uniform(0.0, 0.9))
+            phone.reboot()
+
+    with ThreadPoolExecutor() as pool:
+        restarting = [pool.submit(restart_three_times, phone, random.Random(seed)) for seed, phone in enumerate(phones[1:3])]
+    for one in restarting:
+        one.result()
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    for phone in phones:
+        restarts = stderr.count(f"{phone.serial}: the phone has restarted; continuing")
+        # Two restarts may be met by one reconnection.
+        assert restarts >= 2 if phone in phones[1:3] else restarts == 0
+        assert phone.run("ls -A /data/local/tmp") == ""
+    visits = desk.visits()
+    assert set(visits.values()) == {1}
+    assert sum(summary["measured"] for summary in json.loads(stdout)) == len(visits) >= 4 * 2 * LAYERS
+    assert desk.tables() == {phone.serial: {layer.key for layer in space.layers} for phone in phones}
 
 
 def test_ctrl_c_gives_the_phone_back_as_it_was(desk: Desk, phone: Phone) -> None:

@@ -5,6 +5,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from profiling.footprint import footprint
+from profiling.space import load_architecture
 from spnas_cli.main import cli
 
 PIXEL1 = ("--table", "pixel1")
@@ -27,12 +29,22 @@ def test_the_network_of_the_paper_takes_80_44_ms_on_the_published_table():
     assert "no calibration networks" in result.stdout, "a prediction without an interval must say so"
 
 
+def test_it_says_what_memory_and_file_the_network_needs():
+    """In the precision of the table; the bytes are compared with real files in tests/profiling/test_footprint.py."""
+    values = json.loads(spnas("predict", "single-path-nas", *PIXEL1, "--json").stdout)
+    needs = footprint(load_architecture("single-path-nas").network, "fp32")
+    assert (values["memory_mb"], values["size_mb"]) == (needs.memory_bytes / 1e6, needs.size_bytes / 1e6)
+    shown = spnas("predict", "single-path-nas", *PIXEL1).stdout
+    assert "4.616 MB for input and activations" in shown
+    assert "17.63 MB as TFLite fp32" in shown
+
+
 @pytest.mark.parametrize(
     ("choice", "total_ms"), [("3x3-3", 65.6914), ("3x3-6", 110.6524), ("5x5-3", 76.3622), ("5x5-6", 131.4578)]
 )
 def test_json_holds_the_total_the_interval_and_every_layer(choice, total_ms):
     values = json.loads(spnas("predict", choice, *PIXEL1, "--json").stdout)
-    assert list(values) == ["total_ms", "low_ms", "high_ms", "layers"]
+    assert list(values) == ["total_ms", "low_ms", "high_ms", "memory_mb", "size_mb", "layers"]
     assert values["total_ms"] == pytest.approx(total_ms, abs=1e-4)
     assert (values["low_ms"], values["high_ms"]) == (None, None)
     assert sum(layer["ms"] for layer in values["layers"]) == pytest.approx(total_ms, abs=1e-4)

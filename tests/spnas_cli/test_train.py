@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
+from pictures import write
 from PIL import Image
 from terminal import Terminal
 
+import search.images.vision  # noqa: F401 (makes torchvision importable beside any build of PyTorch)
+from search.convnet.saved import load_network
 from spnas_cli.main import cli
 
 SPACE = {
@@ -199,3 +203,33 @@ def test_classes_that_differ_and_broken_images_are_named(trained, arch, tmp_path
     refused(spnas("-q", "train", arch, "--data", tmp_path / "a", *settings, "-o", tmp_path / "run2"), "3.png", "cannot be read")
     assert not (tmp_path / "run2" / "network.pt").exists()
     refused(spnas("evaluate", arch, "--data", "digits"), "this is an architecture file", "accepted: a trained network (.pt)")
+
+
+def test_weights_of_torchvision_s_own_from_a_file(tmp_path, monkeypatch):
+    """Of other classes, at another resolution; a resumed run goes on, and without a connection it is said what to do."""
+    from torchvision import models
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+    write(Path("photos"), count=8)
+    torch.manual_seed(0)
+    torch.save(models.mobilenet_v2(num_classes=7, width_mult=0.35).state_dict(), "theirs.pth")
+    command = ["mobilenet-v2", "--width", "0.35", "--resolution", "32", "--init", "theirs.pth", "--data", "photos"]
+    settings = ["--batch-size", "4", "--epochs", "2"]
+    result = spnas("train", *command, *settings, "--recipe", "few-images", "-o", "run")
+    assert result.exit_code == 0, result.output
+    assert "Starting from the weights in theirs.pth, by the recipe few-images; the data has other classes" in result.stderr
+    saved = load_network(Path("run/network.pt"))
+    assert saved.classes == ("disc", "square")
+    assert "starting from: theirs.pth, trained by torchvision" in saved.origin
+    again = spnas("train", *command, *settings, "--recipe", "few-images", "-o", "run", "--resume")
+    assert again.exit_code == 0, again.output
+    refused = spnas("train", *command[:1], *command[3:], "-o", "other")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "theirs.pth: these are not torchvision's weights of mobilenet-v2 at width 1: " in refused.stderr
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    offline = spnas("train", "mnasnet", "--init", "torchvision", "--data", "photos", "-o", "other")
+    assert (offline.exit_code, offline.stdout) == (2, "")
+    assert "mnasnet1_0: torchvision's weights cannot be downloaded" in offline.stderr
+    assert "give the file: --init FILE.pth" in offline.stderr

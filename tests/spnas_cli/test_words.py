@@ -15,7 +15,7 @@ from spnas_cli.main import cli
 WORDS = {
     "NETWORK", "TABLE", "DEVICE", "RUN", "FILE", "FOLDER", "NAME", "VERSION", "TITLE", "HOST", "PORT", "MASK",
     # Quantities; N is a count of what the option is named after, or a seed.
-    "N", "MS", "SECONDS", "PIXELS", "IMAGES", "PERCENT", "%", "POINTS", "FACTOR", "SHARE", "RATE", "°C", "λ",
+    "N", "MS", "SECONDS", "PIXELS", "IMAGES", "PERCENT", "%", "POINTS", "MB", "FACTOR", "SHARE", "RATE", "°C", "λ",
     # Two of a kind.
     "FIRST_TABLE", "SECOND_TABLE", "NEW_NAME", "LOW_MS", "HIGH_MS",
     "COMMAND", "ARGS",
@@ -35,7 +35,7 @@ def metavar(command: str, parameter: click.Parameter) -> str:
 @pytest.mark.parametrize(("command", "parameter"), PARAMETERS, ids=lambda value: getattr(value, "name", value))
 def test_every_argument_is_one_of_a_few_words(command, parameter):
     shown = metavar(command, parameter)
-    for word in re.findall(r"[^\W\d]+|°C|%", shown.replace("random|", "")):
+    for word in re.findall(r"[^\W\d]+|°C|%", re.sub("random|torchvision", "", shown)):
         assert word in WORDS, f"{command} {parameter.opts}: {shown}"
 
 

@@ -341,6 +341,8 @@ class TestServer:
         [
             ("0A1B unauthorized usb:1-1 transport_id:1", "does not allow this computer"),
             ("0A1B offline", "does not answer"),
+            ("0A1B connecting", "still connecting"),
+            ("0A1B detached usb:1-1 transport_id:1", "has let go"),
             ("0A1B no permissions (user in plugdev group; are your udev rules wrong?); see [http://x]", "may not open"),
             ("0A1B recovery product:x model:y device:z", "recovery mode"),
             ("0A1B sideload", "sideload mode"),

@@ -33,6 +33,7 @@ HELP = "no permissions (missing udev rules? user is in the plugdev group); see [
         (f"{SERVICE} offline transport_id:5", ServerDevice(SERVICE, "offline", "", "", "5")),
         (f"(no serial number)     {HELP} usb:1-3 transport_id:2", ServerDevice("", "no permissions", "", "usb:1-3", "2")),
         (f"0A1B                   {HELP} usb:1-3 transport_id:2", ServerDevice("0A1B", "no permissions", "", "usb:1-3", "2")),
+        ("????????????           no permissions usb:1-3", ServerDevice("", "no permissions", "", "usb:1-3", "")),
         ("0A1B  no permissions", ServerDevice("0A1B", "no permissions", "")),
         (
             "(no serial number)     device usb:3-1.4 product:rk3588_s model:ROCK_5B device:rk3588_s transport_id:1",
@@ -98,11 +99,24 @@ def test_names_with_blanks_are_listed_as_a_shell_takes_them():
     assert f"'{SERVICE}' (Pixel_6, adb server)" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", [SERVICE, SERVICE.replace(" (2)", ""), "usb:1-3", "transport_id:2"])
-def test_what_only_adb_or_usb_can_know_is_no_address(name: str):
+@pytest.mark.parametrize("name", ["usb:1-3", "transport_id:2"])
+def test_where_a_phone_is_plugged_in_is_no_address(name: str):
     assert not is_address(name)
     with pytest.raises(NoDeviceError, match="no such phone"):
         choose_route(name, "auto", Seen([], [], ()))
+
+
+@pytest.mark.parametrize("name", [SERVICE, SERVICE.replace(" (2)", "")])
+def test_a_phone_with_wireless_debugging_that_is_not_there_is_asked_of_the_adb_server(name: str):
+    assert not is_address(name)
+    assert choose_route(name, "auto", Seen(None, [], ())).via == "server"
+    with pytest.raises(NoDeviceError, match="no adb server is running"):
+        connect_server(name, AdbServer(("127.0.0.1", 9)))
+
+
+def test_phones_of_one_serial_number_are_said_to_share_their_tables():
+    assert "keep their tables apart with --db" in choose_route("usb:1-3", "auto", SEEN).reason
+    assert "tables" not in choose_route("OTHER", "auto", SEEN).reason
 
 
 def test_two_services_of_one_phone_are_told_apart_by_their_whole_names():

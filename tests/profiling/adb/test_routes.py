@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from phone.adb import adb
 from phone.machine import Phone, running
+from phone.opening import LOCK
 from phone.stand_in import listening, offer_tls
 
 from profiling.adb import routes
@@ -17,7 +18,6 @@ from profiling.adb.routes import Route, Seen, choose_route, connect, look_around
 from profiling.adb.server import AdbServer, ServerDevice
 from profiling.errors import NoDeviceError
 from profiling.phone.discovery import list_phones
-from profiling.phone.lock import FOLDER as LOCK
 
 if TYPE_CHECKING:
     from profiling.adb.usb import UsbPhone

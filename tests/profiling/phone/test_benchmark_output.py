@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from profiling.device import RunSettings
 from profiling.errors import ToolOutputError
 from profiling.phone.benchmark_command import command
-from profiling.phone.benchmark_failures import NEXT_STEPS
+from profiling.phone.benchmark_failures import NEXT_STEPS, unknown_flags
 from profiling.phone.benchmark_output import ToolResult, figures, read_result
 
 FOLDER = Path(__file__).parent / "benchmark_logs"
@@ -278,6 +278,62 @@ def test_the_recorded_tools_know_every_flag(tool: str):
     help_text = next(log.stderr for log in LOGS if log.name == tool)
     for argument in command("tool", "net", RunSettings())[1:]:
         assert f"{argument.partition('=')[0]}=" in help_text
+
+
+@pytest.mark.parametrize(
+    ("said", "flags"),
+    [
+        ("WARN: Unconsumed cmdline flags: --use_xnnpack=true", ""),  # LiteRT's own tool, whose CPU accelerator it is
+        ("WARN: Unconsumed cmdline flags: --use_xnnpack=true --brand_new=1\r", "--brand_new=1"),
+        ("WARN: Unconsumed cmdline flags: --use_xnnpack=false", "--use_xnnpack=false"),
+        ("INFO: STARTING!", ""),
+    ],
+)
+def test_flags_that_ask_for_what_the_tool_does_anyway_are_not_missed(said: str, flags: str):
+    assert unknown_flags(f"INFO: STARTING!\n{said}\nINFO: Graph: [x]\n") == flags
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (
+            "litert2_abort_unknown_delegate",
+            "Requesting full delegation and CPU acceleration are incompatible. "
+            "(it does not know --use_xnnpack=false --use_nnapi=true --disable_nnapi_cpu=true)",
+        ),
+        ("litert2_abort_with_error", "Signature nonsense is not in the model."),
+        ("logcat_abort_with_error", "Signature nonsense is not in the model."),
+        (
+            "litert2_compile_failed",
+            "Failed to initialize NPU accelerator: No usable Dispatch runtime found; Failed to compile model.",
+        ),
+    ],
+)
+def test_the_error_above_is_shown_where_the_last_line_says_little(log: str, words: str):
+    found = next(each for each in LOGS if each.name == log)
+    with pytest.raises(ToolOutputError) as caught:
+        read_result(found.stdout, found.stderr, found.exit_code)
+    assert caught.value.problem == f"benchmark_model failed: {words}"
+    assert caught.value.recurs
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: [litert/compiler/plugin/compiler_plugin.cc:80] Failed to compile model",  # for the NPU, which nobody asked for
+        "I/Adreno: Unknown option -cl-fast",
+        "ERROR: Unknown flag 0x40 of a driver",
+    ],
+)
+def test_errors_that_a_good_run_may_print_do_not_fail_it(line: str):
+    log = next(each for each in LOGS if each.name == "litert2_no_warmup")
+    assert attempt(log.stdout, f"{line}\n{log.stderr}") == log.expected
+
+
+def test_an_abort_that_only_the_exit_code_shows_is_told_by_its_error():
+    with pytest.raises(ToolOutputError, match=r"failed: No such signature\.") as caught:
+        read_result("INFO: STARTING!\n", "ERROR: No such signature.\n", 134)
+    assert (caught.value.reason, caught.value.recurs) == ("failed", True)
 
 
 def test_the_page_explains_every_reason():

@@ -7,11 +7,10 @@ import socket
 
 import pytest
 from phone.machine import Phone
-from phone.opening import QUICK, Open
+from phone.opening import LOCK, QUICK, Open
 
 from profiling.device import BuiltModel
 from profiling.errors import NoDeviceError
-from profiling.phone.lock import FOLDER as LOCK
 from profiling.phone.lock import STALE_S
 
 

@@ -157,6 +157,18 @@ class TestFaultsOfTheTool:
             device.run(models[0], replace(QUICK, threads=2))
         assert (caught.value.reason, caught.value.recurs) == ("threads", True)
 
+    def test_more_work_a_second_than_the_cores_can_do_is_refused(
+        self, open_device: Open, phone: Phone, models: list[BuiltModel]
+    ) -> None:
+        device = open_device()
+        phone.fault("equal 20")
+        assert device.run(models[0], QUICK).figures.mean_ms == 0.02
+        with pytest.raises(
+            ToolOutputError, match=r"300 million multiply-adds in 0.02 ms would be 15,000 billion a sec"
+        ) as caught:
+            device.run(replace(models[0], multiply_adds=300_000_000), replace(QUICK, cores="1"))
+        assert (caught.value.reason, caught.value.where) == ("impossible", models[0].key)
+
     def test_megabytes_on_stderr_do_not_block(self, open_device: Open, phone: Phone, models: list[BuiltModel]) -> None:
         phone.fault("noise 3000000", times=1)
         result = open_device().run(models[0], QUICK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -67,6 +68,23 @@ class TestClock:
         )
         state = device.run(models[0], replace(QUICK, cores="1")).state
         assert state.clock_mhz == pytest.approx((10 * 300 + 30 * 2850) / 40)
+
+
+class TestHeat:
+    def test_the_clock_and_the_figures_follow_work_and_rest(
+        self, open_device: Open, phone: Phone, models: list[BuiltModel]
+    ) -> None:
+        """On a phone that slows by half within seconds, and reports no thermal status."""
+        phone.heats(0.5, 1)
+        device, brief = open_device(), replace(QUICK, min_seconds=0.2, cores="1")
+        cool, hot = device.run(models[0], brief), device.run(models[0], replace(brief, min_seconds=3))
+        time.sleep(3)
+        runs = cool, hot, device.run(models[0], brief)
+        assert (cool.state.clock_mhz or 0) > 1.1 * (hot.state.clock_mhz or 0)
+        cool_ms, hot_ms, rested_ms = (run.figures.median_ms or 0 for run in runs)
+        assert hot_ms > 1.2 * max(cool_ms, rested_ms)
+        assert min(cool_ms, rested_ms) >= 1
+        assert {(run.state.thermal_status, run.state.throttled) for run in runs} == {(0, False)}
 
 
 class TestScreen:

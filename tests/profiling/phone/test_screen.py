@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from phone.machine import Phone
-from phone.opening import Open, over_tcp
+from phone.opening import LOCK, Open, over_tcp
 
-from profiling.phone.lock import FOLDER as LOCK
 from profiling.phone.phone import AdbDevice
 from profiling.phone.screen import JOURNAL
 

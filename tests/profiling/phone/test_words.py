@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from phone.machine import Phone
@@ -18,6 +20,15 @@ def test_a_tool_for_small_pages_is_refused_before_anything_is_sent(open_device: 
     with pytest.raises(InputError, match="linked for memory pages of 4 KiB, and the device has pages of 16 KiB") as caught:
         open_device()
     assert "use another build" in str(caught.value.hint)
+    assert phone.run("ls /data/local/tmp") == ""
+
+
+def test_a_tool_for_another_system_is_refused_before_anything_is_sent(open_device: Open, phone: Phone, tmp_path: Path) -> None:
+    """On the phone, it would be "not found"."""
+    other = tmp_path / "benchmark_model"
+    other.write_bytes(Path(sys.executable).read_bytes().replace(b"/ld-linux-", b"/ld-other-"))
+    with pytest.raises(InputError, match=r"built for another system: its loader /lib\S*/ld-other-\S+ is not on the phone"):
+        open_device(tool=str(other))
     assert phone.run("ls /data/local/tmp") == ""
 
 

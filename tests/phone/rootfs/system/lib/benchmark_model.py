@@ -4,6 +4,7 @@ Called as `benchmark_model.py NAME --flag=value...`, NAME being what the launche
 """
 
 import io
+import math
 import os
 import resource
 import signal
@@ -31,6 +32,8 @@ FLAGS = {
     "help": (False, "Help"),
 }
 FAULT, GO = Path("/phone/fault"), Path("/phone/go")
+HEAT = Path("/phone/heat")
+POLICIES = Path("/sys/devices/system/cpu/cpufreq")
 STARTS, MODELS = Path("/phone/starts"), Path("/phone/models")
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy only fills the input; its threads would be noise
 
@@ -45,6 +48,45 @@ class Fault:
             FAULT.write_text(f"{' '.join(words)} x{left}\n") if left else FAULT.unlink()
         self.kind = words[0] if words else ""
         self.argument = " ".join(words[1:])
+
+
+class Heat:
+    """A phone that slows down while it works and recovers while it rests, as `/phone/heat` says: SLOWDOWN SECONDS [LEVEL SINCE].
+
+    Work moves the level towards 1, rest towards 0, with that time constant; at 1, the clock is lower by the slowdown. Nothing
+    reports it but the clock itself. So that what a run takes is that of this phone and not of the machine below it, every run
+    takes COOL_S on the cool phone.
+    """
+
+    COOL_S = 0.001
+
+    def __init__(self) -> None:
+        words = [float(word) for word in HEAT.read_text().split()] if HEAT.exists() else [0.0, 1.0]
+        self.slowdown, self.seconds, level, since = [*words, 0.0, time.time()][:4]
+        self.level = level * math.exp(-max(0.0, time.time() - since) / self.seconds)
+        self.worked_until, self.shown, self.owed = time.monotonic(), 0.0, 0.0
+
+    def took(self, seconds: float) -> float:
+        """What a run takes that took so many seconds on the machine."""
+        if not self.slowdown:
+            return seconds
+        slower = self.COOL_S / (1 - self.slowdown * self.level)
+        self.owed += slower - seconds
+        if self.owed > 0.005:  # no shorter sleep keeps its time
+            time.sleep(self.owed)
+            self.owed = 0.0
+        passed, self.worked_until = time.monotonic() - self.worked_until, time.monotonic()
+        self.level = 1 - (1 - self.level) * math.exp(-passed / self.seconds)
+        if time.monotonic() - self.shown > 0.02:
+            self.show()
+        return slower
+
+    def show(self) -> None:
+        self.shown = time.monotonic()
+        for policy in POLICIES.glob("policy*"):
+            highest = int((policy / "cpuinfo_max_freq").read_text())
+            (policy / "scaling_cur_freq").write_text(f"{highest * (1 - self.slowdown * self.level):.0f}\n")
+        HEAT.write_text(f"{self.slowdown} {self.seconds} {self.level} {time.time()}\n")
 
 
 def say(text: str) -> None:
@@ -100,12 +142,13 @@ def act(moment: str) -> None:
             script.unlink()
 
 
-def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float) -> list[int]:
+def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float, delay: float, fault: Fault) -> list[int]:
     say(
         f"INFO: Running benchmark for at least {runs} iterations and at least {min_seconds:g} seconds "
         f"but terminate if exceeding {max_seconds:g} seconds."
     )
     times: list[int] = []
+    heat = Heat()
     begin = time.perf_counter()
     while True:
         elapsed = time.perf_counter() - begin
@@ -113,9 +156,12 @@ def invoke_repeatedly(invoke, runs: int, min_seconds: float, max_seconds: float,
             break
         start = time.perf_counter_ns()
         invoke()
-        times.append((time.perf_counter_ns() - start) // 1000)
+        took = heat.took((time.perf_counter_ns() - start) / 1e9)
+        times.append(int(fault.argument) if fault.kind == "equal" else int(took * 1e6))
         if delay > 0:
             time.sleep(delay)
+    if heat.slowdown:
+        heat.show()
     say(f"INFO: {stats(times)}\n")
     return times
 
@@ -209,11 +255,13 @@ def fail_once_loaded(fault: Fault) -> None:
         time.sleep(0.02)
 
 
-def measure(interpreter, initialised: int, values: dict[str, object]) -> None:
+def measure(interpreter, initialised: int, values: dict[str, object], fault: Fault) -> None:
     longest, delay = float(values["max_secs"]), float(values["run_delay"])
-    warmup = invoke_repeatedly(interpreter.invoke, int(values["warmup_runs"]), float(values["warmup_min_secs"]), longest, -1)
+    warmup = invoke_repeatedly(
+        interpreter.invoke, int(values["warmup_runs"]), float(values["warmup_min_secs"]), longest, -1, fault
+    )
     act("start")
-    timed = invoke_repeatedly(interpreter.invoke, int(values["num_runs"]), float(values["min_secs"]), longest, delay)
+    timed = invoke_repeatedly(interpreter.invoke, int(values["num_runs"]), float(values["min_secs"]), longest, delay, fault)
     act("end")
     say(
         f"INFO: Inference timings in us: Init: {initialised}, First inference: {warmup[0]}, "
@@ -243,7 +291,7 @@ def main(tool: str, arguments: list[str]) -> None:
     before = megabytes()
     interpreter, initialised = load(graph, values)
     fail_once_loaded(fault)
-    measure(interpreter, initialised, values)
+    measure(interpreter, initialised, values, fault)
     say(
         "INFO: Note: as the benchmark tool itself affects memory footprint, the following is only APPROXIMATE to the actual "
         "memory footprint of the model at runtime. Take the information at your discretion."

@@ -68,7 +68,7 @@ class RunFolder(os.PathLike[str]):
     @property
     def begun(self) -> Kind | None:
         """The kind of the run that was begun in this folder and is not finished; None if there is none."""
-        config = None if self.kind else self.read_config(Settings)
+        config = None if self.kind or os.path.lexists(self.result) else self.read_config(Settings)
         if config is None:
             return None
         return "search" if "space_digest" in config.model_dump() else "training"

@@ -30,7 +30,7 @@ FENCE = re.compile(r"(\s*)```(\w*)")
 IN_TEXT = re.compile(r"`(spnas [a-z]+ [^`]*-[^`]*)`")
 ONCE = {"skip, ": "skip", "same as ": "same_as", "before: ": "before"}
 TO_REPLACE = re.compile(r"\b[A-Z]{3,}\b")
-LIMIT_S = 600
+LIMIT_S = 400
 # What makes the photos and weights that a reader has.
 SCRIPTS = ("photos.py", "weights.py")
 

@@ -22,10 +22,10 @@ from scipy.stats import theilslopes
 
 from latency_db.published import published_table
 from search.config import TrainingOptions
-from search.finding.search import SearchStep
 from search.listener import Listener
 from search.run_folder import RunFolder
 from search.runs.search import search
+from search.steps import SearchStep
 
 STEPS_AN_EPOCH = 25
 CLASSES = 10

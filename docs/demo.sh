@@ -15,7 +15,9 @@ run spnas devices
 run spnas profile --device host --space digits --calibrate 12 --name digits-host
 run spnas search --table digits-host --data digits --target-ms 50% --resume -o run
 run spnas predict run/architecture.json --table digits-host
-run spnas validate --table digits-host --device host --networks 20 --architecture run/architecture.json
+run spnas validate --table digits-host --device host --networks 20 --also run/architecture.json
+run spnas report run -o report.html
 
-printf '\nThe table is in %s/spnas.db, the network in %s/run/architecture.json, the figures are:\n' "$folder" "$folder"
+printf '\nThe table is in %s/spnas.db, the network in %s/run/architecture.json, the report in %s/report.html, the figures are:\n' \
+    "$folder" "$folder" "$folder"
 find . -name '*.png' | sort | sed "s|^\.|  $folder|"

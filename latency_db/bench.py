@@ -13,7 +13,7 @@ from latency_db import comparison, profile, validate
 from latency_db.campaign import Outcome, Rig
 from latency_db.comparison import Comparison, Entrant
 from latency_db.store import Store
-from latency_db.table import LatencyTable
+from latency_db.table import MEASURED, LatencyTable
 from latency_db.table_files import load_table
 from latency_db.validate import Validation
 from profiling.device import Device, RunSettings
@@ -48,6 +48,7 @@ class Bench:
         device: as given.
         db: path of the database.
         outcome: what the last method did: measurements made and reused, seconds.
+        source: what tables that are made here say where they come from, for people.
 
     Raises:
         InputError: fewer than two rounds.
@@ -69,6 +70,7 @@ class Bench:
             raise InputError(f"at least {FEWEST_ROUNDS} rounds are needed, not {rounds}: a single one does not show the noise")
         self.device, self.db = device, Path(db)
         self.outcome = Outcome()
+        self.source = MEASURED
         self._rounds, self._seed = rounds, seed
         self._settings, self._phone = settings or RunSettings(), phone or PhoneOptions()
         self._watch, self._builder = watch, builder
@@ -123,7 +125,9 @@ class Bench:
                 wanted, rig.device.name, rig.settings,
                 resolution=resolution, width_multiplier=width_multiplier, classes=classes,
             )  # fmt: skip
-            table, self.outcome = profile.profile(rig, wanted, name=name, calibrate=calibrate, sustained=sustained)
+            table, self.outcome = profile.profile(
+                rig, wanted, name=name, calibrate=calibrate, sustained=sustained, source=self.source
+            )
         return table
 
     def validate(

@@ -198,11 +198,16 @@ def _row(
         family=entrant.family,
         width=entrant.width,
         note="; ".join(filter(None, (entrant.note, why_not))) or None,
-        network=None if model is None else hashlib.sha256(model.key.encode()).hexdigest()[:16],
+        network=None if model is None else network_digest(model),
         memory_mb=None if needs is None else needs.memory_mb,
         size_mb=None if needs is None else needs.size_mb,
         contender=entrant.contender,
     )
+
+
+def network_digest(model: NetworkSpec | TfliteFile) -> str:
+    """The same for trainings of one network, and for no other: `ComparedNetwork.network`."""
+    return hashlib.sha256(model.key.encode()).hexdigest()[:16]
 
 
 def _needs(entrant: Entrant, conditions: Conditions) -> Footprint | None:

@@ -14,6 +14,7 @@ from latency_db.validate import Validation
 from profiling.files import written_whole
 
 VALIDATION = "spnas validate"
+MOST_COLOURS = 10
 
 
 def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> None:
@@ -35,7 +36,7 @@ def draw_validation(validation: Validation, table: LatencyTable, path: Path) -> 
         label=f"{len(measured)} random networks",
     )
     for other in validation.others:
-        axes.plot(other.measured_ms, other.prediction.total_ms, "*", markersize=14, label=Path(other.name).stem)
+        axes.plot(other.measured_ms, other.prediction.total_ms, "*", markersize=14, label=other.name)
     report = validation.report
     axes.set_title(
         f"{table.name}: mean error {report.mean_error_pct:.2f} %, RMSE {report.rmse_ms:.3g} ms\n"
@@ -56,21 +57,25 @@ def is_validation(path: Path) -> bool:
 
 
 def draw_accuracy(comparison: Comparison, path: Path) -> None:
-    """Draws top-1 accuracy over measured latency, with the Pareto front, into a PNG file; networks of a family are joined."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    """Draws top-1 accuracy over measured latency, with the Pareto front if it has two networks or more, into a PNG file.
+
+    Networks of a family are joined.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.add_subplot()
     known = [row for row in comparison.rows if row.top1 is not None and row.measured_ms is not None]
     points = [(row.measured_ms or 0.0, (row.top1 or 0.0) * 100) for row in known]
     front = [points[index] for index in pareto_front(points)]
-    axes.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=1, label="Pareto front", zorder=0)
-    for family, rows in _by_family(known).items():
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", color="0.6", linewidth=1, label="Pareto front", zorder=0)
+    for family, rows in _in_groups(known).items():
         top1 = [(row.top1 or 0.0) * 100 for row in rows]
         _plot(axes, [row.measured_ms or 0.0 for row in rows], top1, rows, family, horizontal=True)
     sources = sorted({row.top1_from for row in known if row.top1_from})
     axes.set_title(f"{comparison.conditions.device}; accuracy: {', '.join(sources)}", fontsize=10)
     axes.set_xlabel("measured latency (ms)")
     axes.set_ylabel("top-1 (%)")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path)
 
 
@@ -94,6 +99,15 @@ def save_figure(figure: Figure, path: Path, mark: str = "spnas") -> None:
         figure.savefig(new, dpi=150, metadata={"Software": mark})
 
 
+def _in_groups(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
+    """By family, or by role where that would take more colours than the eye tells apart."""
+    families = _by_family(rows)
+    if len(families) <= MOST_COLOURS:
+        return families
+    roles = [row.contender.role or "other" for row in rows]
+    return {role: [row for row, its in zip(rows, roles, strict=True) if its == role] for role in dict.fromkeys(roles)}
+
+
 def _by_family(rows: list[ComparedNetwork]) -> dict[str, list[ComparedNetwork]]:
     families = {row.family: [other for other in rows if other.family == row.family] for row in rows}
     return {family: sorted(members, key=lambda row: row.width) for family, members in families.items()}
@@ -106,4 +120,5 @@ def _plot(axes: Axes, x: list[float], y: list[float], rows: list[ComparedNetwork
     above = [(row.p95_ms or ms) - ms for ms, row in zip(measured, rows, strict=True)]
     errors = [below, above]
     along, across = (errors, None) if horizontal else (None, errors)
-    axes.errorbar(x, y, xerr=along, yerr=across, fmt="o-", markersize=5, linewidth=1, elinewidth=0.8, capsize=2, label=label)
+    joined = "o-" if len({row.family for row in rows}) == 1 else "o"
+    axes.errorbar(x, y, xerr=along, yerr=across, fmt=joined, markersize=5, linewidth=1, elinewidth=0.8, capsize=2, label=label)

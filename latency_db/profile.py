@@ -9,7 +9,7 @@ from itertools import islice
 
 from latency_db.campaign import Outcome, Rig
 from latency_db.runtime_model import FEWEST_NETWORKS, RuntimeModel
-from latency_db.table import CalibrationNetwork, LatencyTable, Row
+from latency_db.table import MEASURED, CalibrationNetwork, LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.device import RunSettings
 from profiling.errors import InputError
@@ -64,7 +64,9 @@ def default_name(
     return "-".join(word for word, wanted in words.items() if wanted)
 
 
-def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustained: bool = False) -> tuple[LatencyTable, Outcome]:
+def profile(
+    rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustained: bool = False, source: str = MEASURED
+) -> tuple[LatencyTable, Outcome]:
     """Measures each distinct layer of a space and some random whole networks, all in the same shuffled rounds, into a table.
 
     Args:
@@ -73,6 +75,7 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustaine
         name: of the table.
         calibrate: number of random networks for calibration; 0 for none.
         sustained: also measure how much slower the device is once it is warm, which takes some minutes; the table is unchanged.
+        source: what a new table says where it comes from: the command, for people.
 
     Raises:
         MeasurementError: some layers or networks could not be measured; those that could are kept, and the same call tries again.
@@ -86,10 +89,10 @@ def profile(rig: Rig, space: SearchSpace, *, name: str, calibrate: int, sustaine
     visits, outcome = rig.measure(campaign, wanted)
     if sustained:
         outcome = replace(outcome, sustained=rig.sustained(space, visits))
-    table = _table(name, space, campaign.conditions, networks, visits)
+    table = _table(name, space, campaign.conditions, networks, visits).model_copy(update={"source": source})
     # An unchanged table keeps its date, by which its validations are found.
     before = rig.store.table(name)
-    if before is not None and before.model_copy(update={"created_at": table.created_at}) == table:
+    if before is not None and before.model_copy(update={"created_at": table.created_at, "source": source}) == table:
         return before, outcome
     rig.store.save_table(table, campaign)
     return table, outcome
@@ -104,7 +107,7 @@ def _table(
         conditions=conditions,
         rows={layer.key: _row(visits, layer.key) for layer in space.layers},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        source="spnas profile",
+        source=MEASURED,
     )
     sums = RuntimeModel(table)
     calibration = tuple(

@@ -19,6 +19,8 @@ from profiling.specfile import FieldError, SpecModel
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
 # No slash, so that a name is not a path; neither white space nor control characters.
+# The source of a table that Python code measured; otherwise it is the command.
+MEASURED = "spnas profile"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$"
 
 
@@ -36,6 +38,11 @@ class Row(SpecModel):
     spread_ms: Annotated[float, Field(ge=0)] | None = None
     visits: Annotated[int, Field(ge=1)] = 1
     flag: Annotated[str, Field(pattern=r"^\P{C}+$")] | None = None
+
+    @property
+    def text(self) -> str:
+        """The ms, with a star if it is flagged."""
+        return f"{self.ms:#.4g}{'*' if self.flag else ''}"
 
 
 class CalibrationNetwork(SpecModel):

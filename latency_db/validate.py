@@ -56,6 +56,16 @@ class Validation:
     others: tuple[MeasuredNetwork, ...]
     drift_pct: float | None
 
+    @property
+    def drift_facts(self) -> list[tuple[str, str]]:
+        """The drift and what it does to the stored calibration, in words; nothing where it is not known."""
+        if self.drift_pct is None:
+            return []
+        return [
+            ("drift since profiling", f"{self.drift_pct:+.2f} %, from the calibration networks measured again"),
+            ("stored calibration", f"{self.as_stored.mean_error_pct:.2f} % mean error, including the drift"),
+        ]
+
 
 def require_even(rounds: int) -> None:
     """Checks that the visits to a network can be split into two equal halves.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 # For everybody who may measure on this machine, in a folder that all of them can write.
 SHARED = 0o666
+MOST_WORDS = 200
 
 _held: set[int] = set()
 
@@ -52,11 +56,23 @@ def lock(file: Path, in_use: Callable[[str], Exception], *, mode: int | None = N
         release(descriptor)
 
 
+def holder(file: Path) -> str | None:
+    """Who holds a lock, in its own words; None where nobody does. It only looks, and so keeps nobody from taking the lock."""
+    try:
+        words = file.read_text(encoding="utf-8", errors="replace")[:MOST_WORDS]
+    except OSError:
+        return None
+    found = re.match(r"process (\d+) on (\S+)", words)
+    if found and found[2] == socket.gethostname() and not psutil.pid_exists(int(found[1])):
+        return None
+    return words or "another process"
+
+
 def _open(file: Path, in_use: Callable[[str], Exception], mode: int | None) -> int:
     while True:
         descriptor = _made_or_found(file, mode)
         if not try_lock(descriptor):
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace")
+            holder = os.pread(descriptor, MOST_WORDS, 0).decode(errors="replace")
             release(descriptor)
             raise in_use(holder or "another process")
         if is_file_of(descriptor, file):

@@ -14,6 +14,7 @@ from search.finding.doubts import Doubt
 Accuracy = Annotated[float, Field(ge=0, le=1)]
 Doubts = Annotated[tuple[Doubt, ...], FROM_LIST]
 Count = Annotated[int, Field(ge=0)]
+NO_TOP5 = "n/a (five classes or fewer)"
 
 
 class SearchResult(SpecModel):
@@ -24,6 +25,8 @@ class SearchResult(SpecModel):
         predicted_ms: its latency predicted from the table.
         target_ms: the latency it must not exceed; None with a fixed runtime weight.
         accuracy: of the network with its weights, on held-out images that took no part in choosing it, 0 to 1.
+        held_out_images: that it was measured on; None in results of earlier versions.
+        chance: the accuracy of always guessing their most frequent class, 0 to 1; None in results of earlier versions.
         memory_mb, size_mb: of TFLite's arena and of the file in the precision of the table, in MB of 10^6 bytes
             (`profiling.footprint`); None in results of earlier versions.
         doubts: why not to rely on it; empty where all is well, and in results of earlier versions.
@@ -33,9 +36,24 @@ class SearchResult(SpecModel):
     predicted_ms: Positive
     target_ms: Positive | None
     accuracy: Accuracy
+    held_out_images: int | None = None
+    chance: Accuracy | None = None
     memory_mb: Positive | None = None
     size_mb: Positive | None = None
     doubts: Doubts = ()
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """The network in words, with its latency and its accuracy."""
+        target = (
+            "" if self.target_ms is None else f" (target {self.target_ms:g} ms, {self.predicted_ms / self.target_ms - 1:+.2%})"
+        )
+        images = "" if self.held_out_images is None else f"{self.held_out_images} "
+        return [
+            ("network", " ".join(self.architecture)),
+            ("predicted", f"{self.predicted_ms:.4g} ms{target}"),
+            ("accuracy", f"{self.accuracy:.2%} on {images}held-out images"),
+        ]
 
 
 class TrainResult(SpecModel):
@@ -47,7 +65,7 @@ class TrainResult(SpecModel):
         epochs: passes over the training images.
         top1, top5: of the averaged weights, which the file holds; top-5 is None for five classes or fewer.
         last_top1, last_top5: of the weights of the last step.
-        held_out_images: that they were measured on; None in results of earlier versions.
+        held_out_images, chance: as for `SearchResult`.
         doubts: as for `SearchResult`.
     """
 
@@ -59,7 +77,18 @@ class TrainResult(SpecModel):
     last_top1: Accuracy
     last_top5: Accuracy | None
     held_out_images: int | None = None
+    chance: Accuracy | None = None
     doubts: Doubts = ()
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Its accuracy in words, and where its weights come from."""
+        images = "" if self.held_out_images is None else f"{self.held_out_images} "
+        return [
+            ("top-1", f"{self.top1:.2%} on {images}held-out images ({self.last_top1:.2%} without weight averaging)"),
+            ("top-5", NO_TOP5 if self.top5 is None else f"{self.top5:.2%}"),
+            ("origin", self.origin),
+        ]
 
 
 class ComparedRow(SpecModel):
@@ -85,6 +114,27 @@ class ComparedRow(SpecModel):
     seed: int | None = None
     held_out_images: Annotated[int, Field(ge=1)] | None = None
     settings: dict[str, JsonValue] | None = None
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What a table of networks shows of it, by column; empty where it is not known."""
+
+        def text(value: float | None, form: str, factor: float = 1.0) -> str:
+            return "" if value is None else form.format(value * factor)
+
+        return {
+            "network": self.name,
+            "role": self.role or "",
+            "parameters": text(self.parameters, "{:.2f} M", 1e-6),
+            "multiply-adds": text(self.multiply_adds, "{:.1f} M", 1e-6),
+            "memory MB": text(self.memory_mb, "{:.2f}"),
+            "file MB": text(self.size_mb, "{:.2f}"),
+            "predicted ms": text(self.predicted_ms, "{:.3f}"),
+            "measured ms": text(self.measured_ms, "{:.3f}"),
+            "low": text(self.low_ms, "{:.3f}"),
+            "high": text(self.high_ms, "{:.3f}"),
+            "top-1": " ".join(filter(None, (text(self.top1, "{:.2f} %", 100), (self.top1_from or "").partition(":")[0]))),
+        }
 
 
 class ComparedRows(RootModel[tuple[ComparedRow, ...]]):

@@ -20,8 +20,9 @@ from latency_db.table import LatencyTable
 from latency_db.table_files import read_table
 from profiling.errors import InputError
 from profiling.files import clear_unfinished, make_folder, write_text, writing
-from profiling.locks import lock
+from profiling.locks import holder, lock
 from profiling.specfile import read_spec, read_text
+from search.config import Settings
 
 Spec = TypeVar("Spec", bound=BaseModel)
 Kind = Literal["search", "training", "comparison"]
@@ -64,6 +65,19 @@ class RunFolder(os.PathLike[str]):
             return None
         return "search" if self.architecture.is_file() else "training"
 
+    @property
+    def begun(self) -> Kind | None:
+        """The kind of the run that was begun in this folder and is not finished; None if there is none."""
+        config = None if self.kind else self.read_config(Settings)
+        if config is None:
+            return None
+        return "search" if "space_digest" in config.model_dump() else "training"
+
+    @property
+    def holder(self) -> str | None:
+        """The process that is writing here, in words; None if there is none."""
+        return holder(self._lock)
+
     # Of a search or training while it runs.
 
     @property
@@ -73,7 +87,7 @@ class RunFolder(os.PathLike[str]):
 
     @property
     def command(self) -> Path:
-        """The command as it was typed, one line; missing if Python code made the run."""
+        """The command as it was typed, and those that continued the run, one line each; missing if Python code made the run."""
         return self.path / "command.txt"
 
     @property
@@ -233,6 +247,17 @@ class RunFolder(os.PathLike[str]):
         """
         write_text(self.command, shlex.join(words) + "\n")
 
+    def add_command(self, words: Sequence[str]) -> None:
+        """Saves a command that makes or continues the run, after those before it.
+
+        Raises:
+            InputError, DiskFullError: it cannot be written.
+        """
+        before = [] if (known := self.read_command()) is None else known.splitlines()
+        command = shlex.join(words)
+        if before[-1:] != [command]:
+            write_text(self.command, "\n".join([*before, command]) + "\n")
+
     def write_result(self, result: Mapping[str, object]) -> None:
         """Saves the result.
 
@@ -250,7 +275,7 @@ class RunFolder(os.PathLike[str]):
         return read_spec(self.config, kind) if os.path.lexists(self.config) else None
 
     def read_command(self) -> str | None:
-        """The command that made the run, None where it is not known.
+        """The commands that made the run, a line each, None where they are not known.
 
         Raises:
             InputError: the file cannot be read.

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from typing_extensions import override
 
 from profiling.errors import (
     DeviceLostError,
@@ -18,7 +19,8 @@ from profiling.errors import (
     TableError,
 )
 from spnas_cli import __version__
-from spnas_cli.output import is_main_process, print_error, printable
+from spnas_cli.help import Group
+from spnas_cli.output import PROGRAM, TYPED, is_main_process, print_error, printable
 
 COMMANDS = (
     "devices", "init", "profile", "table", "predict", "data", "search", "random", "train", "evaluate", "validate", "export",
@@ -36,20 +38,27 @@ FAILED = 1
 INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when the command is asked for, and translates what it raises."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of the work, not of the alphabet."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    @override
+    def find(self, name: str) -> click.Command | None:
         """The command that `spnas_cli.commands.NAME` defines under the same name."""
-        if cmd_name not in COMMANDS:
+        if name not in COMMANDS:
             return None
-        command = getattr(import_module(f"spnas_cli.commands.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"spnas_cli.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps the words of the command line, for those who show later what was typed."""
+        ctx.meta[TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command.
@@ -59,6 +68,8 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.exceptions.NoArgsIsHelpError:
+            raise
         except click.ClickException as error:
             error.message = printable(error.message)  # type: ignore[misc]
             if is_main_process():
@@ -113,4 +124,4 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup has it ignored
             signal.signal(number, signal.default_int_handler)
-    cli()
+    cli(prog_name=PROGRAM)

@@ -140,6 +140,7 @@ def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ..
         click.option(
             "--timeout",
             type=Number(1, MOST_SECONDS),
+            metavar="SECONDS",
             default=DEFAULT_TIMEOUT_S,
             show_default=True,
             help="Time limit of one process, in seconds.",
@@ -158,6 +159,7 @@ def _options(rounds: int, seed: int) -> tuple[Callable[[Function], Function], ..
         click.option(
             "--reconnect",
             type=Number(0, MOST_SECONDS),
+            metavar="SECONDS",
             default=DEFAULT_RECONNECT_S,
             show_default=True,
             help="How long a phone may stay disconnected before the run ends, in seconds; run the command again to continue.",

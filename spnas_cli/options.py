@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 from typing_extensions import override
 
 from latency_db.targets import Percent, Target
-from profiling.errors import InputError
+from profiling.errors import InputError, SpnasError
 from profiling.outside import require_file_or_nothing
+from spnas_cli.next_steps import DATABASE
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NUMBER = "N"
 MOST_PIXELS, MOST_CLASSES, MOST_WIDTH = 65536, 10**6, 16
 MOST_MS = 10**6
 MOST_SECONDS = 10**6
@@ -29,12 +32,24 @@ class Count(click.IntRange):
     def __init__(self, least: int, most: int) -> None:
         super().__init__(least, most)
 
+    @override
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return NUMBER
+
+    @override
+    def _describe_range(self) -> str:
+        return f"{self.min} to {self.max}"
+
 
 class Number(click.FloatRange):
     """A finite number within bounds; `above` leaves out the lower one."""
 
     def __init__(self, least: float, most: float, *, above: bool = False) -> None:
         super().__init__(least, most, min_open=above)
+
+    @override
+    def _describe_range(self) -> str:
+        return f"above {self.min:g}, at most {self.max:.15g}" if self.min_open else f"{self.min:g} to {self.max:.15g}"
 
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -70,6 +85,10 @@ class Seed(click.types.IntParamType):
             self.fail("a seed is a whole number of 64 bits", param, ctx)
         return seed
 
+    @override
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return NUMBER
+
 
 class Database(click.Path):
     """A file that can be a database, or is not there yet."""
@@ -87,10 +106,38 @@ class Database(click.Path):
         return path
 
 
+def complete_tables(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Tables whose names begin so, for the shell; files where there are none."""
+    from latency_db.published import published_names
+    from latency_db.table_files import table_summaries
+
+    try:
+        stored = [item.name for item in table_summaries(Path(ctx.params.get("db") or DATABASE))]
+    except SpnasError:
+        stored = []
+    names = sorted({*stored, *published_names()})
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [CompletionItem(incomplete, type="file")]
+
+
+class Renamed(click.Option):
+    """An option that scripts may still give by its former names; `--help` shows the new one."""
+
+    def __init__(self, *args: Any, formerly: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.formerly = tuple(formerly)
+
+    @override
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        names, self.opts = self.opts, [*self.opts, *self.formerly]
+        super().add_to_parser(parser, ctx)
+        self.opts = names
+
+
 db_option = click.option(
     "--db",
     type=Database(),
-    default=Path("spnas.db"),
+    metavar="FILE",
+    default=DATABASE,
     show_default=True,
     envvar="SPNAS_DB",
     show_envvar=True,
@@ -100,9 +147,12 @@ db_option = click.option(
 table_option = click.option(
     "--table",
     metavar="TABLE",
+    shell_complete=complete_tables,
     help="Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
     "`raspi4`. [default: the only one in the database]",
 )
+
+table_argument = click.argument("name", metavar="[TABLE]", required=False, shell_complete=complete_tables)
 
 
 def target_option(help_text: str) -> Callable[[F], F]:
@@ -135,4 +185,4 @@ def limit_options(command: F) -> F:
     return memory(size(command))
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words; docs/json.md lists the fields.")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from profiling.errors import SpnasError, describe
+from spnas_cli.columns import GAP, NARROWEST, blocks, measured, screen_width
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from profiling.space import Architecture
     from search.finding.doubts import Doubt
 
+PROGRAM, TYPED = "spnas", "spnas.typed"
 PLAIN_PROGRESS_SECONDS = 15.0
 MOST_CHARACTERS = 400
 MOST_OF_A_FACT = 10_000
@@ -38,6 +43,19 @@ def verbosity() -> int:
     """-1 after `--quiet`, 1 after `--verbose`, else 0; also where no command runs, as in a notebook."""
     context = click.get_current_context(silent=True)
     return context.find_root().obj or 0 if context else 0
+
+
+def typed_words() -> list[str] | None:
+    """The command as it was typed, in words; None when called from Python code."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else [PROGRAM, *context.meta.get(TYPED, ())]
+
+
+def shown_command(words: Sequence[str]) -> str:
+    """A command as a shell takes it, without the name of the user's folder, for files that are passed on."""
+    home = f"{Path.home()}{os.sep}"
+    parts = (f"~/{shlex.quote(word.removeprefix(home))}" if word.startswith(home) else shlex.quote(word) for word in words)
+    return " ".join(parts)
 
 
 def printable(value: object, most: int = MOST_CHARACTERS) -> str:
@@ -77,7 +95,11 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Text]], *, left: int = 1) -> None:
-    """A table on stdout; the first `left` columns hold words and the others numbers. Square brackets in words are no mark-up."""
+    """A table on stdout; the first `left` columns hold words and the others numbers. Square brackets in words are no mark-up.
+
+    A column without a word in it is left out. In a terminal that the table is too wide for, words wrap, and columns that still
+    find no room follow below, beside the first column again.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -85,23 +107,51 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str 
     def plain(cell: str | Text, style: str = "") -> Text:
         return cell if isinstance(cell, Text) else Text(printable(cell, MOST_OF_A_FACT), style)
 
-    heading = Text("\n" * title.startswith("\n")) + plain(title, "table.title")
-    table = Table(title=heading, title_justify="left", header_style="bold", pad_edge=False, box=None)
-    for index, column in enumerate(columns):
-        table.add_column(plain(column), justify="left" if index < left else "right", no_wrap=True)
-    # As one row of tall cells, which looks the same and is laid out five times as fast.
-    if rows:
-        table.add_row(*(Text("\n").join(map(plain, cells)) for cells in zip(*rows, strict=True)))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False).print(table)
+    headers = [plain(column) for column in columns]
+    cells = [[plain(cell) for cell in column] for column in zip(*rows, strict=True)] or [[] for _ in headers]
+    needs = {
+        index: measured(headers[index], column, words=index < left)
+        for index, column in enumerate(cells)
+        if not index or not column or any(column)
+    }
+    width = screen_width() or sum(column.natural + GAP for column in needs.values())
+    console = Console(width=width, highlight=False)
+    console.print(Text("\n" * title.startswith("\n")) + plain(title, "table.title"), soft_wrap=True)
+    for number, widths in enumerate(blocks(needs, width)):
+        if number:
+            click.echo()
+        table = Table(header_style="bold", pad_edge=False, box=None)
+        for index, wide in widths.items():
+            table.add_column(headers[index], justify="left" if index < left else "right", overflow="fold", width=wide)
+        shown = [cells[index] for index in widths]
+        if any(cell.cell_len > widths[index] for index in widths for cell in cells[index]):
+            for row in zip(*shown, strict=True):
+                table.add_row(*row)
+        elif shown[0]:
+            # As one row of tall cells, which looks the same and is laid out five times as fast.
+            table.add_row(*(Text("\n").join(column) for column in shown))
+        console.print(table)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    """Names and values on stdout, one pair a line, none cut short but what nobody can have meant."""
+    """Names and values on stdout, one pair a line, none cut short but what nobody can have meant.
+
+    In a terminal a long value goes on below itself; a word that is longer than the line, such as a path, stays in one piece.
+    """
     shown = [(printable(name), printable(value, MOST_OF_A_FACT)) for name, value in facts]
     width = max(len(name) for name, _ in shown)
+    screen = screen_width()
+    if screen is None:
+        for name, value in shown:
+            click.echo(f"{name:<{width}}  {value}")
+        return
+    # Where names leave no room, values stand below them.
+    beside = screen - width - GAP >= NARROWEST
+    indent = " " * (width + GAP if beside else 2 * GAP)
     for name, value in shown:
-        click.echo(f"{name:<{width}}  {value}")
+        wrapped = textwrap.wrap(value, screen - len(indent), break_long_words=False, break_on_hyphens=False) or [""]
+        lines = [f"{name:<{width}}  {wrapped[0]}", *wrapped[1:]] if beside else [name, *wrapped]
+        click.echo(f"\n{indent}".join(lines))
 
 
 def footprint_facts(limited: LimitedSpace, architecture: Architecture) -> list[tuple[str, str]]:
@@ -165,13 +215,10 @@ def progress(*labels: str) -> Iterator[list[ProgressLine]]:
         every_s = {-1: math.inf, 0: PLAIN_PROGRESS_SECONDS, 1: 0.0}[verbosity()]
         yield [ProgressLine(label, None, every_s) for label in labels]
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from spnas_cli.bars import Bars
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
-    texts = (TextColumn("{task.fields[remaining]}"), TextColumn("{task.fields[text]}", style="dim", markup=False))
-    with Progress(*columns, *texts, console=Console(stderr=True), transient=True) as bar:
-        yield [ProgressLine(label, bar) for label in labels]
+    with Bars() as bars:
+        yield [ProgressLine(label, bars) for label in labels]
 
 
 def _shows_bars() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +13,13 @@ import click
 from search.images.framing import FRAMINGS
 from search.images.options import MOVES
 from spnas_cli.options import Count, Number, Seed
-from spnas_cli.output import is_main_process
+from spnas_cli.output import is_main_process, typed_words
 
 if TYPE_CHECKING:
     from search.images.framing import Framing
     from search.paired import Paired
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-NO_TOP5 = "n/a (five classes or fewer)"
 
 data_option = click.option(
     "--data",
@@ -46,12 +43,18 @@ skip_option = click.option(
     type=Count(0, 10**6),
     default=0,
     show_default=True,
-    metavar="N",
-    help="Leave out up to N images that cannot be read. All images are decoded once to find them.",
+    metavar="IMAGES",
+    help="Leave out up to so many images that cannot be read. All images are decoded once to find them.",
 )
 
 folder_option = click.option(
-    "-o", "--output", "folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the run."
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    required=True,
+    help="Folder for the run.",
 )
 
 workers_option = click.option(
@@ -86,7 +89,9 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
     """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
         click.option("--epochs", type=Count(1, 10**6), help=f"Passes over the images. [default: {epochs}]"),
-        click.option("--batch-size", type=Count(2, 2**20), help="Images per step. [default: 1024, fewer on small data]"),
+        click.option(
+            "--batch-size", type=Count(2, 2**20), metavar="IMAGES", help="Images per step. [default: 1024, fewer on small data]"
+        ),
         click.option(
             "--accumulate",
             type=Count(1, 2**20),
@@ -98,6 +103,7 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         click.option(
             "--learning-rate",
             type=Number(0, 1000, above=True),
+            metavar="RATE",
             help=f"Learning rate for 256 images per step; scaled with the batch size. [default: {learning_rate}]",
         ),
         click.option(
@@ -162,9 +168,16 @@ def framing_json(framing: Framing, framings: Paired | None) -> dict[str, Any]:
     return {"framing": framing, "top1_by_framing": by_framing, "framing_images": framings and framings.images}
 
 
-def write_command(folder: str | os.PathLike[str]) -> None:
-    """Saves the command as it was typed beside its results, for `spnas report`; does nothing when called from Python code."""
+def write_command(folder: str | os.PathLike[str], *, again: bool = False) -> None:
+    """Saves the command as it was typed beside its results, for `spnas report`; does nothing when called from Python code.
+
+    Args:
+        folder: of the results.
+        again: whether it may continue what earlier commands did there, which are kept then.
+    """
     from search.run_folder import RunFolder
 
-    if click.get_current_context(silent=True) is not None and is_main_process():
-        RunFolder(folder).write_command(["spnas", *sys.argv[1:]])
+    words = typed_words()
+    if words is not None and is_main_process():
+        run = RunFolder(folder)
+        (run.add_command if again else run.write_command)(words)

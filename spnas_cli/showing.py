@@ -77,7 +77,7 @@ class Shown(Listener):
     def begin(self, done: int, total: int) -> None:
         """Draws the bar."""
         if self._folder is not None:
-            write_command(self._folder)
+            write_command(self._folder, again=True)
         [self._line] = self._stack.enter_context(progress(self._label))
         if self._stoppable:
             self._asked = self._stack.enter_context(stopping_between_steps())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Sequence
 
 SPNAS = (sys.executable, "-m", "spnas_cli")
@@ -60,9 +63,35 @@ class Terminal:
         return self.process.wait()
 
     def _read(self) -> bool:
-        try:
-            block = os.read(self._screen, 65536)
-        except OSError:  # nobody is at the other end any more
-            return False
+        block = _read(self._screen)
         self.shown += _CONTROL.sub("", block.decode(errors="replace"))
         return bool(block)
+
+
+class Screen:
+    """All that a command shows in a terminal of this many columns; stdout and stderr are the terminal.
+
+    Attributes:
+        text: without colours, every line that a progress bar was redrawn in included.
+    """
+
+    def __init__(self, width: int, *arguments: str, launcher: Sequence[str] = SPNAS[1:]) -> None:
+        screen, end = pty.openpty()
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+        words = [sys.executable, *launcher, *arguments]
+        with subprocess.Popen(words, env=environment, stdin=end, stdout=end, stderr=end) as process:
+            os.close(end)
+            shown = b""
+            while block := _read(screen):
+                shown += block
+        os.close(screen)
+        assert process.returncode == 0, shown
+        self.text = _CONTROL.sub("", re.sub(r"\r\n?", "\n", shown.decode(errors="replace")))
+
+
+def _read(screen: int) -> bytes:
+    try:
+        return os.read(screen, 65536)
+    except OSError:  # nobody is at the other end any more
+        return b""

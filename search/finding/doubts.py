@@ -113,12 +113,17 @@ def decision_doubts(decisions: DecisionFacts, facts: TrainingFacts) -> Iterator[
     yield Doubt(kind="undecided", words=words, advice=_longer(facts))
 
 
+def chance(data: Data) -> float:
+    """The accuracy of always guessing the most frequent class of the held-out images, 0 to 1."""
+    return min(1.0, max(_shares(data.held_out_counts, len(data.classes))))
+
+
 def _accuracy_doubt(facts: TrainingFacts, learned: bool) -> Doubt | None:
     """Tests against always guessing the most frequent class of the held-out images, by a one-sided binomial test."""
     from scipy.stats import binomtest
 
     shares = _shares(facts.data.held_out_counts, len(facts.data.classes))
-    test = binomtest(round(facts.accuracy * facts.images), facts.images, min(1.0, max(shares)), alternative="greater")
+    test = binomtest(round(facts.accuracy * facts.images), facts.images, chance(facts.data), alternative="greater")
     if test.pvalue <= UNLIKELY:
         return None
     words = (

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from search.finding.scoring import Score, Scorer
 from search.finding.selection import Candidate, select
 from search.images.data import Data
 from search.run_folder import RunFolder
+from search.steps import Phase, SearchStep
 from search.supernet import superkernel
 from search.supernet.decode import fastest_within_limits, hard_architecture, log_likelihoods, reachable_ms
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
@@ -40,31 +41,6 @@ BATCH_NORM_BATCHES = 50
 # For candidates, whose accuracies with shared weights are there to be looked at and decide nothing.
 CANDIDATE_BATCHES = 10
 MOST_IMAGES = 10_000
-
-Phase = Literal["dropout", "search", "final"]
-
-
-@dataclass(frozen=True)
-class SearchStep:
-    """One step as it is reported and kept in `metrics.csv`.
-
-    Attributes:
-        step, steps: from 1, and of how many.
-        phase: `dropout` while subsets are dropped and the runtime term is out, then `search`, then `final` while the network
-            found learns alone.
-        cross_entropy: of this batch, in nats.
-        runtime_ms: R of the decisions (Eq. 10).
-        runtime_weight: λ.
-        choices: the decisions, one per searchable layer.
-    """
-
-    step: int
-    steps: int
-    phase: Phase
-    cross_entropy: float
-    runtime_ms: float
-    runtime_weight: float
-    choices: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from search.run_folder import RunFolder
 def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     """Writes the rows as JSON and CSV, what found networks are better by, the conditions, and the figures there are data for.
 
-    These are accuracy over latency, where accuracies are known, and latency over width, where widths differ.
+    These are accuracy over latency, where two accuracies or more are known, and latency over width, where widths differ.
 
     Raises:
         InputError, DiskFullError: the folder cannot be written.
@@ -34,7 +34,7 @@ def write_comparison(comparison: Comparison, folder: RunFolder) -> None:
     folder.write_config(yaml.safe_dump(comparison.conditions.model_dump(mode="json"), sort_keys=False))
     measured = [row for row in comparison.rows if row.measured_ms is not None]
     figures = {
-        folder.figure("compare"): (draw_accuracy, any(row.top1 is not None for row in measured)),
+        folder.figure("compare"): (draw_accuracy, sum(row.top1 is not None for row in measured) > 1),
         folder.figure("width"): (draw_widths, len({row.width for row in measured}) > 1),
     }
     for file, (draw, has_data) in figures.items():

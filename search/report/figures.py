@@ -1,22 +1,19 @@
-"""The figures of a search: its progress, the network found and what became of the superkernels (paper, Fig. 4, 5 and 6).
+"""The figures of a search: its progress and the network found (paper, Fig. 4 and 5); none of them needs PyTorch.
 
 Beyond those of the paper: the decisions over time, and the front that an exploration found.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
@@ -24,19 +21,16 @@ from latency_db.figures import save_figure
 from latency_db.runtime_model import LayerLatency, RuntimeModel
 from profiling.layers import Bottleneck, Head, LayerSpec, Stem
 from profiling.space import SKIP, Architecture, Choice, SearchSpace
-from search.supernet.superkernel import shell_masks
-from search.supernet.supernet import Supernet
 
 if TYPE_CHECKING:
     from search.finding.explore import Explored
     from search.finding.scoring import Score
-    from search.finding.search import SearchStep
+    from search.steps import SearchStep
 
 Colour = tuple[float, float, float, float]
 
 PHASES = {"dropout": "dropout", "search": "decisions", "final": "the network found, alone"}
 GREY = "0.75"
-KERNELS_A_ROW = 7
 
 
 def draw_progress(steps: Sequence[SearchStep], target_ms: float | None, path: Path) -> None:
@@ -236,51 +230,3 @@ def draw_front(networks: Sequence[Explored], best: Sequence[Explored], found: Sc
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, path)
-
-
-def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> None:
-    """Draws the standard deviation of each superkernel over its channels, in log scale, into a PNG file (Fig. 6).
-
-    Blue frames are the kernels that the network kept, dotted ones the borders of the others. Below each kernel stands what is
-    outside its innermost core relative to that; where the network kept the core alone, it should be the less.
-    """
-    space, slots = architecture.space, architecture.space.searchable
-    deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.searchable]
-    columns = min(KERNELS_A_ROW, len(slots))
-    rows = math.ceil(len(slots) / columns)
-    figure = Figure(figsize=(1.35 * columns + 1.3, 1.75 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flatten()
-    flat = torch.cat([deviation.flatten() for deviation in deviations])
-    least, most = float(flat.min()), float(flat.max())
-    norm = LogNorm(least, most)
-    for axes, slot, deviation, name in zip(grid, slots, deviations, architecture.choices, strict=False):
-        axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
-        axes.set_title(f"{slot.position}: {name}", fontsize=8)
-        kept = space.choices_by_name[name].kernel
-        for kernel in space.kernels:
-            if kernel != kept:
-                axes.add_patch(_frame(deviation, kernel, edgecolor="0.25", linestyle=":", linewidth=1))
-        if kept:
-            axes.add_patch(_frame(deviation, kept, edgecolor="C0", linewidth=2))
-        axes.text(0.5, -0.04, _shell_to_core(deviation, space), transform=axes.transAxes, ha="center", va="top", fontsize=7)
-    for axes in grid:
-        axes.axis("off")
-    bar = figure.colorbar(ScalarMappable(norm, "YlOrRd"), ax=list(grid), label="standard deviation over channels", shrink=0.9)
-    ticks = np.geomspace(least, most, 5).tolist()
-    bar.set_ticks(ticks, labels=[f"{tick:.2g}" for tick in ticks])
-    bar.minorticks_off()
-    save_figure(figure, path)
-
-
-def _frame(deviation: torch.Tensor, kernel: int, **style: Any) -> Rectangle:
-    """Around the kernel of this size in the middle of the superkernel."""
-    corner = (len(deviation) - kernel) / 2 - 0.5
-    return Rectangle((corner, corner), kernel, kernel, fill=False, **style)
-
-
-def _shell_to_core(deviation: torch.Tensor, space: SearchSpace) -> str:
-    """The mean outside the innermost core as a share of that inside; nothing where there is only one kernel."""
-    core = shell_masks(space.kernels)[0].bool()
-    if bool(core.all()):
-        return ""
-    return f"shell / core {float(deviation[~core].mean() / deviation[core].mean()):.2f}"

@@ -26,16 +26,18 @@ from search.config import (
 )
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
-from search.finding.doubts import DecisionFacts, Doubt, TrainingFacts, decision_doubts, training_doubts
-from search.finding.search import Found, Search, SearchStep, check_target, table_digest
+from search.finding.doubts import DecisionFacts, Doubt, TrainingFacts, chance, decision_doubts, training_doubts
+from search.finding.search import Found, Search, check_target, table_digest
 from search.finding.selection import write_candidates
 from search.images.data import Data, load_data
 from search.listener import SILENT, Listener
-from search.report.figures import draw_decisions, draw_kernels, draw_network, draw_progress
+from search.report.figures import draw_decisions, draw_network, draw_progress
+from search.report.kernel_figure import draw_kernels
 from search.results import SearchResult
 from search.run_folder import RunFolder
 from search.runs.images import image_options, image_settings, told
 from search.runs.run import SearchRun
+from search.steps import SearchStep
 
 
 def search(
@@ -107,6 +109,8 @@ def _searched(model: RuntimeModel, images: Data, config: SearchConfig, run: RunF
         predicted_ms=found.predicted_ms,
         target_ms=config.target_ms,
         accuracy=found.accuracy,
+        held_out_images=len(found.chosen.score.right),
+        chance=chance(images),
         memory_mb=needs.memory_mb,
         size_mb=needs.size_mb,
         doubts=_doubts(found, work, images),

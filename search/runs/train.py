@@ -17,7 +17,7 @@ from search.convnet.inputs import load_images
 from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
 from search.convnet.saved import SavedNetwork, load_network
 from search.convnet.torchvision_weights import TORCHVISION, downloaded, from_torchvision, state_in
-from search.finding.doubts import TrainingFacts, training_doubts
+from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
@@ -25,8 +25,9 @@ from search.results import TrainResult
 from search.run_folder import RunFolder
 from search.runs.images import image_options, image_settings, told
 from search.runs.run import TrainRun
+from search.steps import TrainStep
 from search.training.recipe import Recipe, TrainConfig, load_recipe
-from search.training.train import Trained, Training, TrainStep, augmentation, sensible_training
+from search.training.train import Trained, Training, augmentation, sensible_training
 
 RANDOM = "random"
 RECIPE, RECIPE_FROM_OWN_WEIGHTS = "mnasnet", "finetune"
@@ -193,6 +194,7 @@ def _result(trained: Trained, config: TrainConfig, images: Data) -> TrainResult:
         last_top1=last.last_top1,
         last_top5=last.last_top5,
         held_out_images=images.held_out_images,
+        chance=chance(images),
         doubts=tuple(training_doubts(facts)),
     )
 

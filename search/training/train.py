@@ -25,6 +25,7 @@ from search.images.batches import channels_last, held_out_batches, on_device
 from search.images.data import Data
 from search.images.vision import transforms
 from search.run_folder import RunFolder
+from search.steps import Evaluation, TrainStep
 from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
 from search.training.distillation import Teacher
@@ -39,40 +40,6 @@ EVALUATIONS = 100
 SMALL_DATA = 100_000
 SEARCHES = 5
 CLASSIFIER = ".classifier."  # in the names of its weights
-
-
-@dataclass(frozen=True)
-class TrainStep:
-    """One step as it is reported and kept in `metrics.csv`.
-
-    Attributes:
-        step, steps: from 1, and of how many.
-        loss: of this batch, in nats: cross-entropy with smoothed (and mixed) labels, and what a teacher adds to it.
-        learning_rate: of this step.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Accuracy on the held-out images after an epoch, as it is kept in `accuracy.csv`; shares from 0 to 1.
-
-    Attributes:
-        epoch, step: that it comes after, from 1.
-        top1, top5: of the averaged weights, the result of the training; top-5 is None for five classes or fewer.
-        last_top1, last_top5: of the weights of the step itself.
-    """
-
-    epoch: int
-    step: int
-    top1: float
-    top5: float | None
-    last_top1: float
-    last_top5: float | None
 
 
 class Evaluations(list[Evaluation]):
@@ -187,8 +154,7 @@ class Training:
     def run(self, on_step: Callable[[TrainStep], None], stop: Callable[[], bool] = lambda: False) -> Trained:
         """Trains from the current step to the end. Arguments and errors as for `Engine.run`."""
         self._engine.run(self._train_step, on_step, stop, self._is_enough)
-        if processes.index() == 0:
-            write_metrics(self._evaluations, self._folder.accuracy)
+        self._write_accuracy()
         saved = SavedNetwork(
             name=self._config.network,
             layers=self._layers,
@@ -250,7 +216,13 @@ class Training:
         step = engine.step + 1
         if self._is_evaluated(step):
             self._evaluations.append(self._evaluate(step // engine.steps_per_epoch, step))
+            if self._folder.metrics.exists():  # as of the first checkpoint, for those who follow the run
+                self._write_accuracy()
         return TrainStep(step, engine.steps, loss, rate)
+
+    def _write_accuracy(self) -> None:
+        if processes.index() == 0:
+            write_metrics(self._evaluations, self._folder.accuracy)
 
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options
-from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, db_option, json_option
+from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, complete_tables, db_option, json_option
 from spnas_cli.output import duration, note, print_facts, print_json, print_table, printable
 from spnas_cli.runs import write_command
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
-    from latency_db.comparison import ComparedNetwork, Comparison
+    from latency_db.comparison import Comparison
     from search.run_folder import RunFolder
 
 
@@ -46,18 +46,23 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 
 
 @click.command()
-@click.argument("networks", nargs=-1, metavar="[NAME|ARCH.json|MODEL.tflite|NETWORK.pt]...")
+@click.argument("networks", nargs=-1, metavar="[NETWORK]...")
 @click.option(
     "--zoo",
     is_flag=True,
     help="Add all networks of the zoo: those of Table 1, mobilenet-v3-large, mobilenet-v4-conv-small, efficientnet-lite0.",
 )
-@click.option("--table", metavar="TABLE", help="Latency table to predict from, as for spnas predict. [default: no predictions]")
-@click.option("--device", "device_name", metavar="NAME", default="host", show_default=True, help="Device to measure on.")
+@click.option(
+    "--table",
+    metavar="TABLE",
+    shell_complete=complete_tables,
+    help="Latency table to predict from, as for spnas predict. [default: no predictions]",
+)
+@click.option("--device", "device_name", metavar="DEVICE", default="host", show_default=True, help="Device to measure on.")
 @click.option(
     "--width",
     "widths",
-    metavar="FACTORS",
+    metavar="FACTOR[,FACTOR]...",
     default="1.0",
     show_default=True,
     callback=_widths,
@@ -79,7 +84,7 @@ def _accuracies(context: click.Context, parameter: click.Parameter, words: tuple
 @click.option(
     "--top1",
     multiple=True,
-    metavar="NAME=VALUE",
+    metavar="NAME=SHARE",
     callback=_accuracies,
     help="Known top-1 accuracy of a network, from 0 to 1; may be repeated.",
 )
@@ -113,7 +118,8 @@ def compare(
 ) -> None:
     """Measure networks side by side, as in the paper's Table 1.
 
-    Without a network, measures those of Table 1: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
+    NETWORK is a network of the zoo, an architecture file, the folder of a search or a training, its network.pt, or a .tflite
+    file. Without a network, measures those of Table 1: mobilenet-v1, mobilenet-v2, mnasnet, proxylessnas-mobile, fbnet-b and
     single-path-nas. All networks are measured in the same shuffled rounds. Every measurement is saved: an interrupted command
     continues when you run it again, and a finished one shows the same figures; a different --seed measures again.
 
@@ -171,23 +177,13 @@ def _folder_of(output: Path | None) -> Iterator[RunFolder | None]:
 
 def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None:
     from search.report.advantage import advantages
+    from search.results import ComparedRow
 
     conditions = comparison.conditions
-    columns = (
-        "network",
-        "role",
-        "parameters",
-        "multiply-adds",
-        "memory MB",
-        "file MB",
-        "predicted ms",
-        "measured ms",
-        "low",
-        "high",
-        "top-1",
-    )
-    print_table(f"Networks on {conditions.device}", columns, [_cells(row) for row in comparison.rows], left=2)
-    better = advantages([row.to_json() for row in comparison.rows])
+    rows = [row.to_json() for row in comparison.rows]
+    cells = [ComparedRow.model_validate(row).cells for row in rows]
+    print_table(f"Networks on {conditions.device}", list(cells[0]), [list(each.values()) for each in cells], left=2)
+    better = advantages(rows)
     if better:
         click.echo()
         for advantage in better:
@@ -206,18 +202,3 @@ def _show(comparison: Comparison, outcome: Outcome, output: Path | None) -> None
     )
     if output is not None:
         note(f"\n{output} contains compare.csv, compare.json, advantages.json and the figures.")
-
-
-def _cells(row: ComparedNetwork) -> tuple[str, ...]:
-    def text(value: float | None, form: str, factor: float = 1.0) -> str:
-        return "" if value is None else form.format(value * factor)
-
-    return (
-        row.name,
-        row.contender.role or "",
-        text(row.parameters, "{:.2f} M", 1e-6),
-        text(row.multiply_adds, "{:.1f} M", 1e-6),
-        *(text(mb, "{:.2f}") for mb in (row.memory_mb, row.size_mb)),
-        *(text(ms, "{:.3f}") for ms in (row.predicted_ms, row.measured_ms, row.p5_ms, row.p95_ms)),
-        text(row.top1, "{:.2f} % ", 100) + (row.top1_from or "").partition(":")[0],
-    )

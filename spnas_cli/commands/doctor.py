@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--device",
-    metavar="NAME",
+    metavar="DEVICE",
     help="Look at this phone instead, for half a minute: does it have what spnas relies on? Prints nothing personal.",
 )
 @db_option

@@ -10,7 +10,6 @@ import click
 from spnas_cli.options import Count, json_option
 from spnas_cli.output import print_facts, print_json
 from spnas_cli.runs import (
-    NO_TOP5,
     data_option,
     framing_facts,
     framing_json,
@@ -37,7 +36,7 @@ HARDEST = 3
     help="Measure on the images of this part instead; `all` takes every image of a folder without parts. "
     "[default: the images that training holds out]",
 )
-@click.option("--batch-size", type=Count(1, 2**20), default=256, show_default=True, help="Images per batch.")
+@click.option("--batch-size", type=Count(1, 2**20), metavar="IMAGES", default=256, show_default=True, help="Images per batch.")
 @framing_option("as the network was trained")
 @workers_option
 @skip_option
@@ -88,6 +87,8 @@ def evaluate(
 
 
 def _show(found: Evaluated) -> None:
+    from search.results import NO_TOP5
+
     seen = [(share, name) for name, share in found.top1_by_class.items() if share is not None]
     hardest = ", ".join(f"{name} {share:.2%}" for share, name in sorted(seen)[:HARDEST])
     print_facts(

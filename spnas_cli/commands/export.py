@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--representative-images",
     type=Count(1, 10**6),
+    metavar="IMAGES",
     default=200,
     show_default=True,
     help="Number of training images to estimate int8 ranges on, spread evenly over the classes.",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--check-images",
     type=Count(1, 10**6),
+    metavar="IMAGES",
     default=1000,
     show_default=True,
     help="Largest number of held-out images to compare the file with the network on.",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     "--output",
     "target",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help="The file to write. [default: beside NETWORK, with its name and .tflite, -fp16.tflite, -int8.tflite or .onnx]",
 )
 @force_option

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("arch", metavar="ARCH")
+@click.argument("network", metavar="NETWORK")
 @table_option
 @db_option
 @json_option
-def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
+def predict(network: str, table: str | None, db: Path, as_json: bool) -> None:
     """Predict the latency of a network from a table, in ms, and the memory and the file that it needs.
 
-    No device is needed. ARCH is an architecture file, the folder of a search, the name of a network that ships with spnas
+    No device is needed. NETWORK is an architecture file, the folder of a search, the name of a network that ships with spnas
     (single-path-nas), or a choice such as 3x3-6: the network of the table's space with that choice in every layer.
 
     \b
@@ -38,7 +38,7 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
     from search.convnet.named import find_architecture
 
     model = RuntimeModel(load_table(table, db))
-    architecture = find_architecture(arch, model.space)
+    architecture = find_architecture(network, model.space)
     prediction, needs = model.predict(architecture), model.limited.footprint(architecture)
     if as_json:
         print_json(
@@ -52,31 +52,17 @@ def predict(arch: str, table: str | None, db: Path, as_json: bool) -> None:
             }
         )
     else:
-        _show(arch, model, architecture)
+        _show(network, model, architecture)
 
 
-def _show(arch: str, model: RuntimeModel, architecture: Architecture) -> None:
+def _show(network: str, model: RuntimeModel, architecture: Architecture) -> None:
+    from latency_db.facts import prediction_facts
+
     prediction = model.predict(architecture)
     rows = [
         (str(layer.position), layer.choice, layer.key, f"{layer.ms:#.5g}", f"{layer.ms / prediction.sum_ms * 100:.1f} %")
         for layer in prediction.layers
     ]
-    print_table(f"{arch} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
-    calibration = model.calibration
-    if calibration.interval is None:
-        line, interval = "none: the prediction is the sum of the layers", "none (no calibration networks)"
-    else:
-        line = f"{calibration.scale:.4f} · sum {calibration.offset_ms:+.4f} ms, on {calibration.interval.networks} networks"
-        if calibration.left_out:
-            line += f", {len(calibration.left_out)} outliers left out"
-        interval = f"{prediction.interval_low_ms:.4f} to {prediction.interval_high_ms:.4f} ms"
+    print_table(f"{network} by the table {model.table.name}", ("place", "choice", "layer", "ms", "share"), rows, left=3)
     click.echo()
-    print_facts(
-        [
-            ("sum of layers", f"{prediction.sum_ms:.4f} ms"),
-            ("calibration", line),
-            ("predicted", f"{prediction.total_ms:.4f} ms"),
-            ("95 % interval", interval),
-            *footprint_facts(model.limited, architecture),
-        ]
-    )
+    print_facts([*prediction_facts(model, prediction), *footprint_facts(model.limited, architecture)])

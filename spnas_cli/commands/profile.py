@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, on_each_device, outcome_facts
 from spnas_cli.next_steps import db_words, note_next, search_command
 from spnas_cli.options import MOST_CLASSES, MOST_PIXELS, MOST_WIDTH, Count, Number, db_option, json_option
-from spnas_cli.output import duration, note, print_error, print_facts, print_json
+from spnas_cli.output import duration, note, print_error, print_facts, print_json, shown_command, typed_words
 
 if TYPE_CHECKING:
     from latency_db.campaign import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     "device_names",
-    metavar="NAME",
+    metavar="DEVICE",
     multiple=True,
     default=("host",),
     show_default=True,
@@ -99,15 +99,15 @@ def profile(
         raise click.BadParameter("works with a single --device only", param_hint="--name")
     require_enough(calibrate)
     space = load_space(space_name)
-    layers = len(space.with_parameters(resolution=resolution, width_multiplier=width, classes=classes).layers)
+    size: dict[str, Any] = {"resolution": resolution, "width_multiplier": width, "classes": classes}
+    layers = len(space.with_parameters(**size).layers)
     note(f"{layers} layers and {calibrate} networks of {space.name}, {measuring.rounds} rounds, on {', '.join(device_names)}")
+    command = shown_command(typed_words() or ())
 
     def work(device_name: str, watch: Watch) -> tuple[str, LatencyTable, Outcome]:
         with measuring.bench(device_name, db, watch=watch, builder=builder) as bench:
-            table = bench.profile(
-                space, name=name, calibrate=calibrate, sustained=sustained, resolution=resolution, width_multiplier=width,
-                classes=classes,
-            )  # fmt: skip
+            bench.source = command
+            table = bench.profile(space, name=name, calibrate=calibrate, sustained=sustained, **size)
         return f"--device {shlex.quote(device_name)}{_tool_hint(measuring.benchmark_tool)}", table, bench.outcome
 
     with TfliteBuilder() as builder:
@@ -126,24 +126,15 @@ def profile(
 
 
 def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
+    from latency_db.facts import table_facts
     from latency_db.runtime_model import RuntimeModel
 
     model = RuntimeModel(table)
-    fastest, slowest = model.range_ms()
-    noise = table.noise_pct
-    line, networks = model.calibration, table.calibration
-    half = line.half_width_ms(sum(network.sum_ms for network in networks) / max(1, len(networks)))
-    calibration = (
-        f"{line.scale:.4f} · sum {line.offset_ms:+.4f} ms, on {len(networks)} networks, ±{half:.2g} ms" if half else "none"
-    )
     rows = [
-        ("layers", f"{len(table.rows)}"),
-        ("networks of the space", f"{fastest:.3f} to {slowest:.3f} ms"),
-        ("noise of a layer (median, worst)", "unknown" if noise is None else "{:.2f} %, {:.2f} %".format(*noise)),
-        ("calibration", calibration),
+        *table_facts(model),
         ("flagged", ", ".join(_flagged(table, key) for key in outcome.flagged) or "none"),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
-        *_sustained(outcome, fastest, slowest),
+        *_sustained(outcome, *model.range_ms()),
         *outcome_facts(outcome),
     ]
     click.echo(f"Latency table {table.name} in {db}")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--between",
     nargs=2,
     type=Latency(),
-    metavar="LOW HIGH",
+    metavar="MS|% MS|%",
     help="Range of predicted latency, in ms, or as shares of the range of the table's networks: 40% 60%.",
 )
 @target_option("Latency that no network exceeds, in ms, instead of a range: random networks are within 1 % below it")
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     "--output",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
     required=True,
     help="Folder for the architecture files.",
 )

@@ -116,18 +116,12 @@ def _show(run: SearchRun) -> None:
     found, config, folder = run.found, run.config, run.folder
     assert found is not None
     assert run.search is not None
-    target = (
-        "" if config.target_ms is None else f" (target {config.target_ms:g} ms, {run.predicted_ms / config.target_ms - 1:+.2%})"
-    )
-    images = len(found.chosen.score.right)
+    network, predicted, (name, accuracy) = run.result.facts
     figures = (folder.figure(name) for name in ("progress", "decisions", "network", "kernels"))
     rows = [
-        ("network", " ".join(run.architecture.choices)),
-        ("predicted", f"{run.predicted_ms:.4g} ms{target}"),
-        (
-            "accuracy",
-            f"{run.accuracy:.2%} on {images} held-out images, with the weights in {folder.network.name}",
-        ),
+        network,
+        predicted,
+        (name, f"{accuracy}, with the weights in {folder.network.name}"),
         *footprint_facts(run.search.model.limited, run.architecture),
         ("chosen", _why(found, config, run.search.aim_ms)),
         ("thresholds that moved", f"{found.moved:.0%}"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from spnas_cli.options import db_option, json_option
+from spnas_cli.help import Group
+from spnas_cli.options import complete_tables, db_option, json_option, table_argument
 from spnas_cli.output import note, print_facts, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
 
 # From the fastest to the slowest of a table's layers.
 COLOURS = ("#1a9850", "#66bd63", "#a6d96a", "#fee08b", "#fdae61", "#f46d43", "#d73027")
-TABLE_METAVAR = "[TABLE]"
 
 
-@click.group()
+@click.group(cls=Group)
 def table() -> None:
     """List, show, compare, merge, import and export latency tables.
 
@@ -67,7 +67,7 @@ def list_tables(db: Path, as_json: bool) -> None:
 
 
 @table.command()
-@click.argument("name", metavar=TABLE_METAVAR, required=False)
+@table_argument
 @db_option
 @json_option
 def show(name: str | None, db: Path, as_json: bool) -> None:
@@ -139,11 +139,11 @@ def _cell(row: Row, least_ms: float, most_ms: float) -> Text:
     from rich.text import Text
 
     share = log(row.ms / least_ms) / log(most_ms / least_ms) if most_ms > least_ms else 0.0
-    return Text(f"{row.ms:#.4g}{'*' if row.flag else ''}", COLOURS[round(share * (len(COLOURS) - 1))])
+    return Text(row.text, COLOURS[round(share * (len(COLOURS) - 1))])
 
 
 @table.command()
-@click.argument("name", metavar=TABLE_METAVAR, required=False)
+@table_argument
 @click.option(
     "-o",
     "--output",
@@ -170,7 +170,7 @@ def export(name: str | None, output: Path, force: bool, db: Path) -> None:
 
 
 @table.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--name", metavar="NAME", help="Name of the table in the database. [default: the name in the file]")
 @db_option
 def import_table(file: Path, name: str | None, db: Path) -> None:
@@ -189,8 +189,8 @@ def import_table(file: Path, name: str | None, db: Path) -> None:
 
 
 @table.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", metavar="FIRST_TABLE", shell_complete=complete_tables)
+@click.argument("second", metavar="SECOND_TABLE", shell_complete=complete_tables)
 @db_option
 @json_option
 def diff(first: str, second: str, db: Path, as_json: bool) -> None:
@@ -235,8 +235,8 @@ def diff(first: str, second: str, db: Path, as_json: bool) -> None:
 
 
 @table.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("first", metavar="FIRST_TABLE", shell_complete=complete_tables)
+@click.argument("second", metavar="SECOND_TABLE", shell_complete=complete_tables)
 @click.option("--name", metavar="NAME", required=True, help="Name of the new table in the database.")
 @click.option(
     "--prefer",
@@ -258,7 +258,7 @@ def merge(first: str, second: str, name: str, prefer: Literal["first", "second"]
 
 
 @table.command()
-@click.argument("names", metavar="TABLE...", nargs=-1, required=True)
+@click.argument("names", metavar="TABLE...", shell_complete=complete_tables, nargs=-1, required=True)
 @db_option
 def delete(names: tuple[str, ...], db: Path) -> None:
     """Delete tables from the database.
@@ -276,7 +276,7 @@ def delete(names: tuple[str, ...], db: Path) -> None:
 
 
 @table.command()
-@click.argument("name", metavar="TABLE")
+@click.argument("name", metavar="TABLE", shell_complete=complete_tables)
 @click.argument("new_name", metavar="NEW_NAME")
 @db_option
 def rename(name: str, new_name: str, db: Path) -> None:

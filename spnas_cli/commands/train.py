@@ -10,7 +10,7 @@ import click
 from spnas_cli.next_steps import next_commands, note_next
 from spnas_cli.options import MOST_PIXELS, MOST_WIDTH, Count, Number, json_option
 from spnas_cli.output import is_main_process, print_doubts, print_facts, print_json, printable
-from spnas_cli.runs import NO_TOP5, data_option, folder_option, training_options
+from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
     from search.config import TrainingOptions
@@ -20,7 +20,7 @@ SUPERNET = "supernet:"
 
 
 @click.command()
-@click.argument("arch", metavar="ARCH")
+@click.argument("network", metavar="NETWORK")
 @data_option
 @click.option(
     "--resolution",
@@ -31,6 +31,7 @@ SUPERNET = "supernet:"
 @click.option(
     "--width",
     type=Number(0, MOST_WIDTH, above=True),
+    metavar="FACTOR",
     default=1.0,
     show_default=True,
     help="Width multiplier for the network.",
@@ -38,18 +39,18 @@ SUPERNET = "supernet:"
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="finetune, few-images, mnasnet, modern, or a YAML file. [default: finetune if the training starts from ARCH's own "
+    help="finetune, few-images, mnasnet, modern, or a YAML file. [default: finetune if the training starts from NETWORK's own "
     "weights or torchvision's, otherwise mnasnet]",
 )
 @click.option(
     "--init",
-    metavar="random|torchvision|RUN|FILE",
+    metavar="random|torchvision|NETWORK|FILE",
     help="Initial weights: random, those of a search or of a trained network, or torchvision's for mobilenet-v2 and mnasnet: "
-    "downloaded (torchvision), or in a file of its own (.pth). [default: ARCH's own, random if it has none]",
+    "downloaded (torchvision), or in a file of its own (.pth). [default: NETWORK's own, random if it has none]",
 )
 @click.option(
     "--teacher",
-    metavar="RUN|FILE.pt",
+    metavar="NETWORK",
     help="Distil this trained network: learn its outputs as well as the labels, both alike unless the recipe's `distillation` "
     "says otherwise (weight, temperature). It must know the same classes; images are resized to its resolution.",
 )
@@ -59,7 +60,7 @@ SUPERNET = "supernet:"
 )
 @json_option
 def train(
-    arch: str,
+    network: str,
     data_name: str,
     resolution: int | None,
     width: float,
@@ -72,7 +73,7 @@ def train(
 ) -> None:
     """Train a network by a recipe, from random or given weights.
 
-    ARCH is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2,
+    NETWORK is the folder or network.pt of a run, an architecture file, or a network of the zoo (mobilenet-v1, mobilenet-v2,
     mobilenet-v3-large, mobilenet-v4-conv-small, mnasnet, proxylessnas-mobile, fbnet-b, efficientnet-lite0, single-path-nas). A
     run's folder, the network.pt in it and the architecture.json that a search left there come with weights: the training starts
     from them, unless --width or --resolution changes the network. The trained network, with the moving average of its weights, is
@@ -95,7 +96,7 @@ def train(
 
     source = None if init is None else init.removeprefix(SUPERNET)
     size = Size(width, resolution)
-    run = showing.train(arch, data_name, folder, recipe=recipe, init=source, teacher=teacher, size=size, options=training)
+    run = showing.train(network, data_name, folder, recipe=recipe, init=source, teacher=teacher, size=size, options=training)
     if not is_main_process():
         return
     if as_json:
@@ -110,9 +111,7 @@ def _show(run: TrainRun) -> None:
     click.echo(f"Network trained, in {printable(network)}")
     print_facts(
         [
-            ("top-1", f"{result.top1:.2%} on held-out images ({result.last_top1:.2%} without weight averaging)"),
-            ("top-5", NO_TOP5 if result.top5 is None else f"{result.top5:.2%}"),
-            ("origin", result.origin),
+            *result.facts,
             ("figure", str(run.folder.figure("progress"))),
         ]
     )

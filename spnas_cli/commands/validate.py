@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from spnas_cli.measuring import MeasuringOptions, measuring_options, outcome_facts
-from spnas_cli.options import Count, Number, db_option, json_option, table_option
+from spnas_cli.options import Count, Number, Renamed, db_option, json_option, table_option
 from spnas_cli.output import note, print_facts, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
@@ -24,17 +24,19 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
 @table_option
 @click.option("--networks", type=Count(2, 10_000), default=100, show_default=True, help="Random networks to measure.")
 @click.option(
-    "--architecture",
-    "architectures",
+    "--also",
+    "others",
+    cls=Renamed,
+    formerly=["--architecture"],
     multiple=True,
-    metavar="ARCH",
-    help="Also measure this network, a file or a name; may be repeated. The report does not include it.",
+    metavar="NETWORK",
+    help="Also measure this network, named as for spnas predict; may be repeated. The error does not include it.",
 )
 @click.option(
     "--max-error",
     type=Number(0, 10**6),
-    metavar="PCT",
-    help="Fail (exit code 5) if the mean error with the stored calibration is above PCT %.",
+    metavar="PERCENT",
+    help="Fail (exit code 5) if the mean error with the stored calibration is above so many %.",
 )
 @click.option(
     "--figure",
@@ -43,14 +45,14 @@ PAPER = "the paper reports RMSE 1.32 ms at about 80 ms, mean error 1.76 %"
     help="PNG file for the figure of predicted against measured latency. [default: validation-TABLE.png beside the database]",
 )
 @force_option
-@click.option("--device", "device_name", metavar="NAME", help="Device to measure on. [default: the table's device]")
+@click.option("--device", "device_name", metavar="DEVICE", help="Device to measure on. [default: the table's device]")
 @measuring_options(rounds=8, seed=1)
 @db_option
 @json_option
 def validate(
     table: str | None,
     networks: int,
-    architectures: tuple[str, ...],
+    others: tuple[str, ...],
     max_error: float | None,
     figure: Path | None,
     force: bool,
@@ -86,7 +88,7 @@ def validate(
     on = device_name or latency_table.conditions.device
     note(f"{networks} random networks of {latency_table.space.name}, {measuring.rounds} rounds, on {on}")
     with measuring.bench(on, db) as bench:
-        validation = bench.validate(latency_table, networks=networks, others=architectures)
+        validation = bench.validate(latency_table, networks=networks, others=others)
     draw_validation(validation, latency_table, drawn)
     if as_json:
         drift = {"drift_pct": validation.drift_pct, "as_stored": asdict(validation.as_stored)}
@@ -104,11 +106,9 @@ def validate(
 
 def _show(validation: Validation, outcome: Outcome, name: str, figure: Path) -> None:
     report = validation.report
-    rows = report.facts
-    if validation.drift_pct is not None:
-        rows.append(("drift since profiling", f"{validation.drift_pct:+.2f} %, from the calibration networks measured again"))
-        rows.append(("stored calibration", f"{validation.as_stored.mean_error_pct:.2f} % mean error, including the drift"))
-    rows += [
+    rows = [
+        *report.facts,
+        *validation.drift_facts,
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         *outcome_facts(outcome),
     ]

@@ -85,3 +85,12 @@ def test_it_is_light():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"loaded {done.stderr}"
+
+
+def test_commands_that_continue_a_run_are_kept_in_order_each_once(folder):
+    folder.prepare(resume=False)
+    for words in (["spnas", "a b"], ["spnas", "a b"], ["spnas", "--resume"], ["spnas", "a b"]):
+        folder.add_command(words)
+    assert folder.read_command() == "spnas 'a b'\nspnas --resume\nspnas 'a b'"
+    folder.write_command(["spnas"])
+    assert folder.read_command() == "spnas"

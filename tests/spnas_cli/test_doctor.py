@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from json_page import schemas
+from jsonschema import Draft202012Validator
 
 from profiling import extras
 from profiling.errors import MissingExtraError
@@ -100,6 +102,7 @@ def test_doctor_for_machines_and_with_nothing_wrong(tmp_path):
     assert found["system"]["training_on"] in ("cpu", "cuda", "mps", "xpu")
     assert found["caches"] == []
     assert not any(each["broken"] for each in found["advice"])
+    Draft202012Validator(schemas()["doctor"]).validate(found)
 
 
 def test_a_package_of_the_same_name_in_the_way_is_reported(installed, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from command_tree import all_commands
 
 import profiling
 from profiling.errors import (
@@ -25,17 +26,6 @@ from spnas_cli import main
 from spnas_cli.main import COMMANDS, cli
 
 HEAVY = ("torch", "tensorflow", "numpy", "pandas")
-
-
-def all_commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
-    found = [(path, command)]
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
-            assert child is not None
-            found += all_commands(child, (*path, name))
-    return found
 
 
 def test_import_name_profiling_is_ours():

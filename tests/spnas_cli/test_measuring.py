@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from latency_db import comparison, profile, validate
 from latency_db.campaign import Outcome
+from latency_db.table_files import load_table
 from profiling import conditions
 from profiling.adb.routes import Via
 from profiling.device import RunSettings
@@ -64,9 +65,12 @@ def test_verbose_prints_every_visit_and_quiet_prints_none():
     lines = [line for line in verbose.stderr.splitlines() if re.match(r"  host: \d+/\d+ ", line)]
     assert any("converting to TFLite" in line for line in lines)
     assert sum("converting" not in line for line in lines) == summary["measured"] >= 12
+    source = load_table(summary["table"]).source
+    assert source == f"spnas -v {' '.join(command)}", "the table says by which command it was measured"
     again = CliRunner().invoke(cli, ["-q", *command])
     assert json.loads(again.stdout)["resumed"] == summary["measured"]
     assert again.stderr == ""
+    assert load_table(summary["table"]).source == source, "a command that measured nothing did not make it"
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,13 @@ def test_json_is_the_same_data_in_plain_characters(capsys):
     assert json.loads(printed) == value
 
 
+def test_a_command_that_is_passed_on_names_no_folder_of_the_user(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/kenobi")
+    words = ["spnas", "profile", "--space", "/home/kenobi/my spaces/a.yaml", "--db", "/data/home/kenobi/a.db", "--name", "a b"]
+    shown = "spnas profile --space ~/'my spaces/a.yaml' --db /data/home/kenobi/a.db --name 'a b'"
+    assert output.shown_command(words) == shown
+
+
 def test_languages_are_left_as_they_are():
     for words in ("größer", "漢字", "می\u200cخواهم", "नमस्ते", "🙂👩\u200d🚀", "עברית"):
         assert output.printable(words) == words

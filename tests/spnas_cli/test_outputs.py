@@ -20,6 +20,7 @@ from spnas_cli.main import cli
 # What makes each of them write to one file, and the ending of that. Nothing of it is measured, trained or converted before the
 # place is checked: `validate` would otherwise end with exit code 6, as no device here is the one of the table.
 FILES = {
+    "init": (["digits", "-o"], ".yaml"),
     "table export": (["pixel1", "-o"], ".json"),
     "export": (["network.pt", "--to", "onnx", "-o"], ".onnx"),
     "report": (["--table", "pixel1", "-o"], ".html"),

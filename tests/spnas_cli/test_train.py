@@ -80,6 +80,7 @@ def refused(result: Result, *words: str) -> None:
 def test_a_training_leaves_its_files_and_evaluate_finds_the_same_accuracy(trained):
     folder, printed = trained
     assert {path.name for path in folder.iterdir()} == FILES
+    assert re.match(r"spnas train \S+a.json --data digits --epochs 10 .* -o \S+run\n$", (folder / "command.txt").read_text())
     assert printed["top1"] > 0.6
     assert printed == json.loads((folder / "result.json").read_text())
     assert yaml.safe_load((folder / "config.yaml").read_text())["epochs"] == 10

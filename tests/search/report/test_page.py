@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+from PIL import Image
 
 from latency_db.published import published_table
 from spnas_cli.main import cli
 
 MAX_BYTES = 3 * 10**6
+
+
+@pytest.fixture(scope="module")
+def pictures() -> ModuleType:
+    """The script that makes the pictures of the documentation."""
+    spec = importlib.util.spec_from_file_location("pictures", Path(__file__).parents[3] / "docs" / "pictures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def report(*arguments: str):
@@ -80,35 +93,29 @@ def test_a_doubtful_result_is_said_before_anything_else(page):
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def browser(pictures) -> Iterator[object]:
     """Debian's Chromium without a window."""
-    from selenium import webdriver
-
     if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
         reason = "needs a browser (Debian: apt-get install chromium chromium-driver)"
         if os.environ.get("SPNAS_REQUIRE_BROWSER") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    options = webdriver.ChromeOptions()
-    for word in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-        "disable-component-update", "disable-sync", "disable-dev-shm-usage",
-    ):  # fmt: skip
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    yield driver
-    driver.quit()
+    with pictures.browser() as driver:
+        yield driver
+
+
+def paper_of(browser, image) -> float:
+    """The brightness of the paper of a figure as it is shown, 0 to 255: the most frequent one."""
+    shown = Image.open(io.BytesIO(image.screenshot_as_png)).convert("L")
+    counts = shown.histogram()
+    return counts.index(max(counts))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1200])
-def test_the_page_in_a_browser(page, browser, width, scheme):
+@pytest.mark.parametrize("width", [360, 390, 1280])
+def test_the_page_in_a_browser(page, pictures, browser, width, scheme):
     """No error, every figure drawn, nothing wider than the screen but what scrolls by itself, and enough contrast."""
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(page.as_uri())
+    pictures.open_page(browser, page, width, scheme)
     assert browser.get_log("browser") == []
     images = browser.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.width, i.alt])")
     assert len(images) == 2
@@ -121,6 +128,9 @@ def test_the_page_in_a_browser(page, browser, width, scheme):
     assert bright - dark > 150
     background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    paper = paper_of(browser, browser.find_element("css selector", "figure img"))
+    assert (paper > 240) == (scheme == "light"), "the paper of figures is dark on a dark page"
+    assert (paper < 60) == (scheme == "dark")
 
 
 def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):
@@ -143,3 +153,14 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(tmp_path):
         assert result.exit_code == 2, result.output
         assert words in result.stderr
     assert other.read_text() == "<h1>mine</h1>"
+
+
+@pytest.mark.skipif(shutil.which("chromedriver") is None, reason="needs a browser")
+def test_the_pictures_of_the_documentation_are_figures_of_a_report(page, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "IMAGES", tmp_path)
+    pictures.figures(page, "some-")
+    pictures.screens(page, "report")
+    sizes = {file.name: Image.open(file).size for file in tmp_path.iterdir()}
+    assert {name for name in sizes if name.startswith("some-")} == {"some-progress.png", "some-compare.png"}
+    assert sizes["report-1280-dark.png"][0] == 1280
+    assert sizes["report-390-light.png"][0] == 390

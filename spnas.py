@@ -18,7 +18,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latency_db.limits import Limits
     from latency_db.table_files import load_table
     from profiling.device import RunSettings
     from profiling.errors import SpnasError
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bench",
-    "Limits",
     "RunSettings",
     "SpnasError",
     "TrainingOptions",
@@ -46,7 +44,6 @@ __all__ = [
 
 _ROOMS = {
     "Bench": "spnas_cli.bench",
-    "Limits": "latency_db.limits",
     "RunSettings": "profiling.device",
     "SpnasError": "profiling.errors",
     "TrainingOptions": "search.config",

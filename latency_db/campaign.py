@@ -172,6 +172,6 @@ def _require_all(plan: VisitPlan, failures: Mapping[str, Measurement]) -> None:
     if failed:
         names = ", ".join(f"{measurement.model} ({measurement.reason})" for measurement in failed)
         raise MeasurementError(
-            f"{len(failed)} of {len(plan.models)} models could not be measured: {names}; the last one: {failed[-1].output}",
-            hint="the others are kept; run the same command again to retry these",
+            f"{len(failed)} of {len(plan.models)} models could not be measured: {names}",
+            hint=f"the last one: {failed[-1].output}. The others are kept; run the same command again to retry these",
         )

@@ -34,6 +34,8 @@ MOST_TRIED = 300
 class Limits:
     """What a network may need at most; None is no limit.
 
+    The file that `spnas export` writes is a few kB larger than the limit to it knows, for its metadata, and the class names.
+
     Attributes:
         memory_mb: TFLite's arena, in MB of 10^6 bytes (`profiling.footprint.arena_bytes`).
         size_mb: the TFLite file, in MB (`profiling.footprint.file_bytes`).

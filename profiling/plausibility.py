@@ -34,7 +34,7 @@ MORE_WORK = 100
 LEAST_WORK, LEAST_WORK_ACCELERATED = 10**6, 10**7
 
 _MATRIX_UNIT = re.compile(r"(?m)^(?:Features\s*:.*\bsme2?\b|flags\s*:.*\bamx_)")
-_HINT = "the tool counts in another unit, or times only the start of the work: use another --benchmark-tool or another --delegate"
+_HINT = "these are no times of the work: use another --benchmark-tool or another --delegate"
 
 
 def has_matrix_unit(cpuinfo: str) -> bool:
@@ -102,8 +102,7 @@ def refuse_equal_times(key: str, figures: Figures, work: Mapping[str, int], made
         if (ms <= SAME * other_ms) if mine > its else (other_ms <= SAME * ms):
             raise ToolOutputError(
                 "impossible",
-                f"{_millions(mine)} took {ms:.3g} ms, and {_millions(its)} in {other} took {other_ms:.3g} ms: "
-                "these are no times of the work",
+                f"{_millions(mine)} took {ms:.3g} ms, as long as {_millions(its)} did in {other} ({other_ms:.3g} ms)",
                 where=key,
                 hint=_HINT,
             )

@@ -160,8 +160,19 @@ def _size(folder: Path) -> int:
     return size
 
 
-def phone_facts() -> dict[str, str]:
-    """Whether phones can be looked for on USB and through an adb server, in words."""
+def look_for_devices() -> tuple[dict[str, str], list[DeviceSummary], list[Advice]]:
+    """Whether phones can be looked for, in words; this machine and its phones; and what keeps all of them from being found."""
+    from profiling.devices import list_devices
+    from profiling.errors import SpnasError
+
+    try:
+        return _ways_to_phones(), list_devices(notify=lambda text: None), []
+    except SpnasError as error:  # of a variable that adb reads
+        where = f"{error.where}: " if error.where else ""
+        return {}, [], [Advice(f"{where}{error.problem}", error.hint or "", broken=True)]
+
+
+def _ways_to_phones() -> dict[str, str]:
     from profiling.adb.routes import look_around
     from profiling.adb.server import AdbServer
 

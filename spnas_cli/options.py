@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -165,11 +166,17 @@ def target_option(help_text: str) -> Callable[[F], F]:
     )
 
 
-def limit_options(command: F) -> F:
-    """`--max-memory` and `--max-size`, for networks that are searched or drawn."""
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--max-memory` and `--max-size`, for networks that are searched or drawn; the command takes them as `limits`."""
+
+    @wraps(command)
+    def with_limits(*, max_memory: float | None, max_size: float | None, **others: Any) -> Any:
+        from latency_db.limits import Limits
+
+        return command(limits=Limits(max_memory, max_size), **others)
+
     size = click.option(
         "--max-size",
-        "max_size",
         type=Number(0, MOST_MB, above=True),
         metavar="MB",
         help="Limit to the TFLite file of a network in the precision of the table, in MB of 10^6 bytes, without metadata and "
@@ -177,12 +184,11 @@ def limit_options(command: F) -> F:
     )
     memory = click.option(
         "--max-memory",
-        "max_memory",
         type=Number(0, MOST_MB, above=True),
         metavar="MB",
         help="Limit to the memory that TFLite plans for input and activations (its arena), in MB of 10^6 bytes. [default: none]",
     )
-    return memory(size(command))
+    return memory(size(with_limits))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of words; docs/json.md lists the fields.")

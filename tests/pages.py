@@ -30,9 +30,9 @@ FENCE = re.compile(r"(\s*)```(\w*)")
 IN_TEXT = re.compile(r"`(spnas [a-z]+ [^`]*-[^`]*)`")
 ONCE = {"skip, ": "skip", "same as ": "same_as", "before: ": "before"}
 TO_REPLACE = re.compile(r"\b[A-Z]{3,}\b")
-LIMIT_S = 300
-# What readers are taken to have: photos, and here a space that is measured in a moment.
-PHOTOS = Path(__file__).with_name("photos.py")
+LIMIT_S = 400
+# What makes the photos and weights that a reader has.
+SCRIPTS = ("photos.py", "weights.py")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def run_page(page: Path, programs: Path, folder: Path) -> list[Block]:
     """
     make_namesakes(folder)
     (folder / "tiny.yaml").write_text(TINY)
-    shutil.copy(PHOTOS, folder)
+    for script in SCRIPTS:
+        shutil.copy(CHECKOUT / "tests" / script, folder)
     variables = environment(programs, folder) | {"OMP_NUM_THREADS": "1"}
     found = list(blocks(page.read_text(encoding="utf-8")))
     for block in found:

@@ -71,7 +71,7 @@ def test_a_block_ends_at_its_first_command_that_fails_and_options_are_added(tmp_
     assert (tmp_path / "here").is_dir()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(800)
 def test_every_command_of_the_readme_runs(tmp_path):
     programs = whole_environment(tmp_path / "environment", build_wheel(tmp_path / "wheel"))
     (tmp_path / "user").mkdir()

@@ -12,7 +12,7 @@ from pages import run_page
 TUTORIAL = Path(__file__).parent.parent / "docs" / "tutorial.md"
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(800)
 def test_every_command_of_the_tutorial_runs(tmp_path):
     programs = whole_environment(tmp_path / "environment", build_wheel(tmp_path / "wheel"))
     (tmp_path / "user").mkdir()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from profiling.adb.usb import UsbPhone
 
 Via = Literal["auto", "usb", "tcp", "server"]
-NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or give --device HOST:PORT"
+NEXT_STEP = "plug one in and turn on USB debugging in its Developer options, or give --device HOST:PORT or ssh:USER@HOST"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from profiling.adb.server import AdbServer
 from profiling.cpu_masks import cores_of, mask_of
 from profiling.errors import InputError
 from profiling.phone import probes
-from profiling.phone.cores import PhoneCores, name_cores
+from profiling.phone.cores import PhoneCores, describe_phone_cores, name_cores
 from profiling.phone.lock import PhoneLock
 from profiling.phone.screen import Wakefulness
 from profiling.phone.watch import TICKS_PROBE, Watched
@@ -100,12 +100,11 @@ def _look(connection: Connection, undo: contextlib.ExitStack, work_s: int, notif
 
 def _phone(texts: dict[str, str]) -> Finding:
     properties = probes.parse_properties(texts["properties"])
-    product = properties.get("ro.product.model", "unknown model")
+    product = probes.describe_product(properties)
     soc = properties.get("ro.soc.model") or properties.get("ro.board.platform") or "unknown"
     version, abis = properties.get("ro.build.version.release"), properties.get("ro.product.cpu.abilist", "")
-    cores = probes.describe_cores(probes.parse_cores(texts["online"], texts["speeds"]))
     system = f"Android {version}" if version else "not Android"
-    found = f"{product}, {soc}, {system}, kernel {texts['kernel']}, {abis or 'no ABI'}; {cores}"
+    found = f"{product}, {soc}, {system}, kernel {texts['kernel']}, {abis or 'no ABI'}; {describe_phone_cores(texts)}"
     return Finding("what it is", found, bool(abis))
 
 

@@ -131,6 +131,15 @@ class PhoneCores:
         )
 
 
+def describe_phone_cores(texts: Mapping[str, str]) -> str:
+    """How many cores of each kind, how many are off, and which are kept from the shell; from the answers to CORES_PROBES."""
+    off, barred = probes.parse_off(texts), probes.parse_barred(texts)
+    words = [probes.describe_cores(probes.parse_cores(texts["online"], texts["speeds"]), parse_kinds(texts))]
+    words += [f"{len(off)} off"] if off else []
+    words += [f"not for the shell: {name_cores(barred)}"] if barred else []
+    return ", ".join(words)
+
+
 def name_cores(cores: list[int]) -> str:
     """`core 7`, or `cores 4, 5 and 7`."""
     *others, last = map(str, cores)

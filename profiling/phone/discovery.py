@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from profiling.adb.link import LinkLostError
@@ -12,8 +12,7 @@ from profiling.adb.transport import Transport
 from profiling.device import DeviceSummary
 from profiling.errors import InputError, NoDeviceError
 from profiling.phone import lock, probes
-from profiling.phone.core_kinds import parse_kinds
-from profiling.phone.cores import name_cores
+from profiling.phone.cores import describe_phone_cores
 from profiling.phone.probes import UNKNOWN, PhoneState
 
 # Of all phones of one search; each takes a second at most when it answers.
@@ -92,18 +91,10 @@ def _describe(route: Route, transport: Transport) -> DeviceSummary:
         product=probes.describe_product(properties),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform") or UNKNOWN,
         state=next(iter(missing), "ready"),
-        cores=_describe_cores(texts),
+        cores=describe_phone_cores(texts),
         temperature_c=state.thermal.warmest_c,
         missing="; ".join(missing.values()) or None,
     )
-
-
-def _describe_cores(texts: Mapping[str, str]) -> str:
-    off, barred = probes.parse_off(texts), probes.parse_barred(texts)
-    words = [probes.describe_cores(probes.parse_cores(texts["online"], texts["speeds"]), parse_kinds(texts))]
-    words += [f"{len(off)} off"] if off else []
-    words += [f"not for the shell: {name_cores(barred)}"] if barred else []
-    return ", ".join(words)
 
 
 def _low(level: float | None) -> str | None:

@@ -43,4 +43,4 @@ class Collection:
 def heif_hint(left_out: Mapping[str, int]) -> str:
     """What to install if photos of iPhones were left out."""
     photos = any(left_out.get(ending) for ending in HEIF if ending not in image_endings())
-    return " (pip install pillow-heif to read HEIC photos)" if photos else ""
+    return " (pip install 'spnas[heic]' to read HEIC photos)" if photos else ""

@@ -166,7 +166,7 @@ def _unidentified(file: IO[bytes]) -> str:
     if not start:
         return "the file is empty"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "it is a HEIC photo (pip install pillow-heif)"
+        return "it is a HEIC photo (pip install 'spnas[heic]')"
     if not start.strip(b"\0"):
         return "it begins with zeros, as a file that was not copied whole"
     if start.lstrip()[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):

@@ -40,17 +40,16 @@ def doctor(device: str | None, db: Path, as_json: bool) -> None:
     if device is not None:
         show_checkup(device, as_json=as_json)
         return
-    from profiling.devices import list_devices
     from spnas_cli import doctor as examination
 
     system = examination.system_facts()
     with progress("packages") as [line]:
         installed, trains_on = examination.examine_packages(line)
     system |= {"training on": trains_on} if trains_on else {}
-    system |= examination.phone_facts() | {"database": _database(db)}
-    devices = list_devices(notify=lambda text: None)
+    ways, devices, problems = examination.look_for_devices()
+    system |= ways | {"database": _database(db)}
     caches = list(examination.caches())
-    advice = list(examination.advise(installed, devices))
+    advice = [*problems, *examination.advise(installed, devices)]
     if as_json:
         print_json(_as_json(system, installed, devices, caches, advice))
     else:
@@ -67,7 +66,8 @@ def _database(db: Path) -> str:
     if not db.exists():
         return f"{db}: none here yet"
     try:
-        return f"{db}: {len(table_summaries(db))} tables"
+        count = len(table_summaries(db))
+        return f"{db}: {count} table{'s' * (count != 1)}"
     except SpnasError as error:
         return str(error)
 

@@ -15,6 +15,7 @@ from spnas_cli.output import note, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
+    from latency_db.limits import Limits
     from latency_db.runtime_model import RuntimeModel
     from latency_db.targets import Target
     from profiling.space import Architecture
@@ -52,8 +53,7 @@ def random(
     table: str | None,
     between: tuple[Target, Target] | None,
     target_ms: Target | None,
-    max_memory: float | None,
-    max_size: float | None,
+    limits: Limits,
     uniform: bool,
     networks: int,
     seed: int,
@@ -75,12 +75,10 @@ def random(
     \b
     Examples:
       spnas random --table pixel1 --between 75 80 --networks 10 -o baseline
-      spnas random --table digits-host --target-ms 50% --seed 1 -o more --json
-      spnas random --table pixel1 --target-ms 80 --max-memory 5 --max-size 15 -o small
+      spnas random --table digits-host --target-ms 50% --max-size 0.5 --seed 1 -o more --json
       spnas random --table pixel1 --uniform --target-ms 80 -o uniform
     """
     _check(between, target_ms, uniform)
-    from latency_db.limits import Limits
     from latency_db.runtime_model import RuntimeModel
     from latency_db.sampling import just_below
     from latency_db.table_files import load_table
@@ -88,7 +86,7 @@ def random(
     from profiling.files import require_folder
 
     require_folder(folder)
-    model = RuntimeModel(load_table(table, db), Limits(max_memory, max_size))
+    model = RuntimeModel(load_table(table, db), limits)
     ms = None if target_ms is None else in_ms(target_ms, model, note)
     if uniform and ms is not None:
         drawn = _uniform(model, ms)

@@ -13,6 +13,7 @@ from spnas_cli.output import footprint_facts, is_main_process, print_doubts, pri
 from spnas_cli.runs import data_option, folder_option, training_options
 
 if TYPE_CHECKING:
+    from latency_db.limits import Limits
     from latency_db.targets import Target
     from search.config import SearchConfig, TrainingOptions
     from search.finding.explore import Way
@@ -50,8 +51,7 @@ def search(
     data_name: str,
     target_ms: Target | None,
     runtime_weight: float | None,
-    max_memory: float | None,
-    max_size: float | None,
+    limits: Limits,
     folder: Path,
     space: str | None,
     training: TrainingOptions,
@@ -82,7 +82,6 @@ def search(
     """
     if (target_ms is None) == (runtime_weight is None):
         raise click.UsageError("give either --target-ms or --runtime-weight")
-    from latency_db.limits import Limits
     from latency_db.table_files import load_table
     from profiling.space import load_space
     from search.runs.explore import require_one_process
@@ -94,13 +93,7 @@ def search(
     if space is not None:
         latency_table.require_space(load_space(space))
     run = showing.search(
-        latency_table,
-        data_name,
-        folder,
-        target_ms=target_ms,
-        runtime_weight=runtime_weight,
-        limits=Limits(max_memory, max_size),
-        options=training,
+        latency_table, data_name, folder, target_ms=target_ms, runtime_weight=runtime_weight, limits=limits, options=training
     )
     if explore is not None:
         showing.explore(run, explore, explore_networks)

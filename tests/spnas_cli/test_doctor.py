@@ -128,3 +128,11 @@ def test_without_metadata_nothing_is_called_ready(monkeypatch):
     core = doctor.Installed("core", "everything", extras.packages("core"), {})
     assert core.state == "unknown"
     assert "spnas runs from a folder" in next(doctor.advise([core], [])).problem
+
+
+def test_a_variable_of_adb_that_makes_no_sense_is_one_of_the_findings(monkeypatch):
+    monkeypatch.setenv("ADB_SERVER_SOCKET", "garbage")
+    _, _, (advice,) = doctor.look_for_devices()
+    assert advice.broken
+    assert "ADB_SERVER_SOCKET" in advice.problem
+    assert "unset" in advice.advice

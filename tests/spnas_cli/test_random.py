@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
+from profiling.footprint import footprint
 from profiling.space import load_architecture
 from spnas_cli.main import cli
 
@@ -116,3 +117,37 @@ def test_no_other_share_is_taken(form, word):
     result = random(*(part.format(word) for part in form), "-o", "none")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "0% (the table's fastest network)" in result.stderr or "No such option" in result.stderr
+
+
+def test_limits_hold_for_every_network_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = ("--max-memory", "5", "--max-size", "15")
+    result = CliRunner().invoke(cli, ["random", "--table", "pixel1", "--target-ms", "80", *limits, "-o", "drawn", "--json"])
+    assert result.exit_code == 0, result.stderr
+    for row in json.loads(result.stdout)["networks"]:
+        needs = footprint(load_architecture(row["file"]).network, "fp32")
+        assert needs.memory_mb <= 5, row["file"]
+        assert needs.size_mb <= 15, row["file"]
+    uniform = CliRunner().invoke(cli, ["random", "--table", "pixel1", "--uniform", "--target-ms", "80", *limits, "-o", "uniform"])
+    assert uniform.exit_code == 0, uniform.stderr
+    assert "Left out, as they need more than 5 MB of memory and a file of 15 MB: 3x3-6, 5x5-6" in uniform.stderr
+    assert sorted(file.name for file in (tmp_path / "uniform").iterdir()) == ["uniform-3x3-3.json", "uniform-5x5-3.json"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (
+            ("--max-memory", "3"),
+            "--max-memory: 3 MB cannot be reached: the networks of imagenet need 4.617 to 6.624 MB of memory",
+        ),
+        (("--max-size", "1"), "--max-size: 1 MB cannot be reached: the networks of imagenet need 9.815 to"),
+        (("--max-size", "0"), "Invalid value for '--max-size'"),
+        (("--max-memory", "nan"), "Invalid value for '--max-memory'"),
+    ],
+)
+def test_a_limit_out_of_reach_is_one_line_with_what_can_be_reached(limit, words, tmp_path):
+    result = CliRunner().invoke(cli, ["random", "--table", "pixel1", "--target-ms", "80", *limit, "-o", str(tmp_path / "none")])
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "none").exists()

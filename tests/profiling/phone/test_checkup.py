@@ -59,6 +59,16 @@ def test_what_a_phone_hides_is_said(phone: Phone) -> None:
     assert found["cores that are off"].found.endswith("still off")
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_cores_that_a_phone_keeps_from_its_shell_are_named(phone: Phone) -> None:
+    last = (os.cpu_count() or 1) - 1
+    phone.set_properties({"ro.kernel.qemu": "1"})
+    phone.keep_from_shell(last)
+    found = check(phone)["what it is"].found
+    assert found.startswith("Test Phone (emulator), ")
+    assert found.endswith(f"not for the shell: core {last}")
+
+
 def test_it_keeps_off_a_phone_that_is_measured_on(phone: Phone) -> None:
     phone.run(f"mkdir {LOCK}; echo 0123456789abcdef 42 1.00 elsewhere >{LOCK}/owner")
     with pytest.raises(NoDeviceError, match="another run is measuring"):

@@ -99,7 +99,7 @@ def test_one_line_says_what_was_found_and_what_was_left_out(tmp_path):
         (tmp_path / "square" / f"{number}.txt").write_text("", encoding="utf-8")
     [line] = [line for line in load_data(str(tmp_path), FORM, 0).notes if "files" in line]
     assert line.startswith(f"120 files: 30 images, 60 {OTHER.lower()} and 30 .txt left out")
-    assert ("pip install pillow-heif" in line) == (OTHER == ".HEIC")
+    assert ("pip install 'spnas[heic]'" in line) == (OTHER == ".HEIC")
     for file in [*(tmp_path / "disc").glob("*.png")]:
         file.unlink()
     with pytest.raises(InputError, match=rf"disc: the class folder holds no image \(60 \{OTHER.lower()} left out"):

@@ -117,8 +117,8 @@ def _state(folders: Sequence[Path], db: Path, output: Path) -> State:
 
     found: State = {(str(folder), RunFolder(folder).holder, 0) for folder in folders}
     files = {db, *(file for folder in folders if folder.is_dir() for file in folder.iterdir())}
-    for file in (each for each in files if each.resolve() != output.resolve()):
-        with suppress(FileNotFoundError):
+    for file in (each for each in files if each.absolute() != output.absolute()):
+        with suppress(OSError):  # gone, or a link in a circle
             status = file.stat()
             found.add((str(file), status.st_mtime_ns, status.st_size))
     return found

@@ -97,5 +97,13 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     last = subprocess.run([sys.executable, *search], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
     assert "from step" in last.stderr
-    assert set(json.loads(last.stdout)) == {"architecture", "predicted_ms", "target_ms", "accuracy", "doubts"}
+    assert set(json.loads(last.stdout)) == {
+        "architecture",
+        "predicted_ms",
+        "target_ms",
+        "accuracy",
+        "memory_mb",
+        "size_mb",
+        "doubts",
+    }
     assert (folder / "network.pt").exists()

@@ -80,7 +80,9 @@ def test_a_search_leaves_all_its_files_and_one_json_object_and_is_not_overwritte
     result = run("--table", table, *SETTINGS, "--target-ms", "1.5", "--json", "-o", folder)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
-    assert set(found) == {"architecture", "predicted_ms", "target_ms", "accuracy", "held_out_images", "chance", "memory_mb", "size_mb", "doubts"}
+    assert set(found) == {
+        "architecture", "predicted_ms", "target_ms", "accuracy", "held_out_images", "chance", "memory_mb", "size_mb", "doubts",
+    }  # fmt: skip
     assert 0.98 * 1.5 <= found["predicted_ms"] <= found["target_ms"] == 1.5
     assert {path.name for path in folder.iterdir()} == FILES
     assert list(load_architecture(str(folder / "architecture.json")).choices) == found["architecture"]

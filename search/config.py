@@ -31,6 +31,8 @@ SEARCH_FIELDS_SINCE = ("draw_within", "final_phase", "max_memory_mb", "max_size_
 CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
+# What a network can be trained for; fp16 needs no training of its own.
+TrainedFor = Literal["fp32", "int8"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -47,6 +49,9 @@ class TrainingOptions:
         seed: for weights, image order, augmentation and dropout, and for the choice of held-out images.
         workers: processes that load images; 0 loads them in the main process.
         mixed_precision: `no`, or `bf16` on a GPU.
+        precision: that the network is trained for: with `int8` it learns to live with the rounding of an int8 file, in a search
+            as soon as it trains alone. None for that of the table in a search, and otherwise for what the weights that a training
+            starts from were trained for, or `fp32`.
         track: also sends the metrics to this tracker.
         augment: how training images are moved; None chooses by their size.
         skip_unreadable: goes on without up to so many images that cannot be read.
@@ -63,6 +68,7 @@ class TrainingOptions:
     seed: int = 0
     workers: int = 0
     mixed_precision: Literal["no", "bf16"] = "no"
+    precision: TrainedFor | None = None
     track: Tracker | None = None
     augment: Moves | None = None
     skip_unreadable: int = 0
@@ -102,6 +108,7 @@ class TrainingConfig(SpecModel):
         augment: how training images are moved; None in runs of versions that moved them all in one way (`search.runs.images`).
         left_out: images that could not be read when the run was begun, by name.
         framing: of photos; runs of earlier versions have `crop`.
+        trained_for: the precision that the network is to run in; runs of earlier versions have `fp32`.
     """
 
     data: str
@@ -121,6 +128,7 @@ class TrainingConfig(SpecModel):
     augment: Moves | None = None
     left_out: Annotated[tuple[str, ...], FROM_LIST] = ()
     framing: Framing = "crop"
+    trained_for: TrainedFor = "fp32"
 
     def rate_at(self, epoch: float) -> float:
         """The learning rate after so many epochs, a fraction of one counting too."""
@@ -134,8 +142,8 @@ class TrainingConfig(SpecModel):
     @property
     def as_before(self) -> set[str]:
         """Settings that earlier versions did not have, where they are what those versions did."""
-        cropped = {"framing"} if self.framing == "crop" else set()
-        return cropped | {name for name in ("augment", "left_out") if not getattr(self, name)}
+        usual = {name for name, value in (("framing", "crop"), ("trained_for", "fp32")) if getattr(self, name) == value}
+        return usual | {name for name in ("augment", "left_out") if not getattr(self, name)}
 
     def to_yaml(self) -> str:
         """The text of `config.yaml`."""

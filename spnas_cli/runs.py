@@ -75,6 +75,15 @@ augment_option = click.option(
 )
 
 
+mixed_precision_option = click.option(
+    "--mixed-precision",
+    type=click.Choice(["no", "bf16"]),
+    default="no",
+    show_default=True,
+    help="Mixed precision on a GPU.",
+)
+
+
 def framing_option(default: str) -> Callable[[F], F]:
     """`--framing`, whose help states this default."""
     return click.option(
@@ -85,7 +94,7 @@ def framing_option(default: str) -> Callable[[F], F]:
     )
 
 
-def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
+def training_options(*, epochs: str, learning_rate: str, precision: str) -> Callable[[F], F]:
     """The options of a command that trains, handed to it as one `TrainingOptions`; their help states these defaults."""
     options = (
         click.option("--epochs", type=Count(1, 10**6), help=f"Passes over the images. [default: {epochs}]"),
@@ -117,12 +126,12 @@ def training_options(*, epochs: str, learning_rate: str) -> Callable[[F], F]:
         framing_option("that of the weights a training starts from, otherwise crop"),
         skip_option,
         workers_option,
+        mixed_precision_option,
         click.option(
-            "--mixed-precision",
-            type=click.Choice(["no", "bf16"]),
-            default="no",
-            show_default=True,
-            help="Mixed precision on a GPU.",
+            "--precision",
+            type=click.Choice(["fp32", "int8"]),
+            help="What the network is trained for. With int8 it trains with the rounding of an int8 file (quantization-aware "
+            f"training), at about twice the time. [default: {precision}]",
         ),
         click.option(
             "--track",

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from profiling.convolutions import Convolution
-from search.convnet.activation import activated
+from search.convnet.activation import Activation
 
 
 class BiasedConvolution(nn.Module):
@@ -19,11 +19,13 @@ class BiasedConvolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(spec.out_channels, spec.in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(spec.out_channels))
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+        self.activation = Activation(spec.activation)
 
     def forward(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """(batch, in, 1, 1) to (batch, out, 1, 1); `weight` stands in for its own, and may have fewer inputs and outputs."""
         weight = self.weight if weight is None else weight
-        return activated(F.conv2d(x, weight, self.bias[: len(weight)]), self.spec.activation)
+        y: Tensor = self.activation(F.conv2d(x, weight, self.bias[: len(weight)]))
+        return y
 
 
 class Excitation(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from profiling.convolutions import Convolution
 from profiling.errors import InputError
 from profiling.layers import Bottleneck, FinalLayer, LayerSpec, Separable, Stem, UniversalBottleneck
-from search.convnet.activation import activated
+from search.convnet.activation import Activation
 from search.convnet.batch_norm import BatchDropout, BatchNorm
 from search.convnet.convolution import same_convolution
 from search.convnet.excitation import BiasedConvolution, Excitation
@@ -28,6 +28,7 @@ class ConvBN(nn.Module):
         self.weight = nn.Parameter(torch.empty(spec.out_channels, inputs, spec.kernel, spec.kernel))
         nn.init.kaiming_normal_(self.weight, mode="fan_in" if self.depthwise else "fan_out", nonlinearity="relu")
         self.bn = BatchNorm(spec.out_channels)
+        self.activation = Activation(spec.activation)
 
     def forward(self, x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None) -> Tensor:
         """(batch, in, h, w) to (batch, out, ⌈h/stride⌉, ⌈w/stride⌉).
@@ -42,7 +43,8 @@ class ConvBN(nn.Module):
             y = expanded(x, weight, self.bn, gate)
         else:
             y = self.bn(same_convolution(x, weight, self.spec.stride, len(weight) if self.depthwise else 1), gate)
-        return activated(y, self.spec.activation)
+        activated: Tensor = self.activation(y)
+        return activated
 
 
 class MBConvBlock(nn.Module):

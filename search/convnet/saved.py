@@ -17,6 +17,7 @@ from profiling.network import NetworkSpec
 from profiling.space_limits import MAX_LAYERS, require_convertible
 from profiling.specfile import SpecModel
 from search import checkpoint
+from search.config import TrainedFor
 from search.convnet.network import Network
 from search.fitting import require_weights
 from search.images.framing import Framing
@@ -41,6 +42,7 @@ class _Content(SpecModel):
     # Earlier versions knew this framing alone, and wrote neither down.
     framing: Framing = "crop"
     centre_crop: Annotated[float, Field(gt=0, le=1)] | None = None
+    trained_for: TrainedFor = "fp32"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class SavedNetwork:
         origin: where the weights come from, in words: the supernet's weights, or which training.
         framing: of the photos that it was measured on.
         centre_crop: side of the central square crop of these photos, as a fraction of their shorter side; None if not known.
+        trained_for: the precision whose rounding the weights have learned to live with.
     """
 
     name: str
@@ -66,6 +69,7 @@ class SavedNetwork:
     origin: str
     framing: Framing = "crop"
     centre_crop: float | None = None
+    trained_for: TrainedFor = "fp32"
 
     @property
     def present_layers(self) -> tuple[LayerSpec, ...]:
@@ -93,6 +97,7 @@ class SavedNetwork:
             "origin": self.origin,
             "framing": self.framing,
             "centre_crop": self.centre_crop,
+            "trained_for": self.trained_for,
         }
         checkpoint.save(state, path, FORMAT)
 
@@ -115,6 +120,7 @@ def load_network(path: Path) -> SavedNetwork:
             origin=content.origin,
             framing=content.framing,
             centre_crop=content.centre_crop,
+            trained_for=content.trained_for,
         )
         require_convertible(NetworkSpec(saved.present_layers).layers)
     with checkpoint.fitting(path, "the weights in this file do not fit the layers in it"):

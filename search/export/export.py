@@ -102,6 +102,8 @@ def write_export(
     with written_whole(target) as partial:
         pixels = None
         if precision == "int8" and data is not None:
+            if saved.trained_for == "int8":
+                listener.note("The network was trained for int8.")
             listener.note("Loading images to estimate ranges on …")
             pixels = representative_pixels(data, options.representative_images, options.seed, options.workers)
         ranges = "" if pixels is None else f", ranges from {len(pixels)} images"

@@ -82,6 +82,8 @@ def _tries(check: ExportCheck, bound: Bound, attempt: Attempt) -> list[str]:
         more = min(MORE * check.images, data.held_out_images)
         found.append(f"--check-images {more} ({bound.top1_drop:g} points are within the interval)")
     if used is not None:
+        if attempt.saved.trained_for == "fp32":
+            found.append("spnas train NETWORK --precision int8, which trains it on with the rounding of an int8 file")
         found.append("--precision fp16")
     acceptable = max(0.0, math.ceil(round(guesses.drop * 10, 6)) / 10)
     if acceptable <= TOLERABLE and not check.faults(bound_for(attempt.precision, acceptable)):

@@ -15,6 +15,7 @@ from search.config import SearchConfig
 from search.convnet.network import Network
 from search.fitting import require_weights
 from search.training.optimizers import make_optimizer, require_fitting
+from search.training.simulated_int8 import SimulatedInt8
 
 WARM_UP = 0.05  # share of the phase
 
@@ -40,11 +41,14 @@ class Finish:
         self.network: Network | None = None
         self.choices: tuple[str, ...] | None = None
         self._optimizer: torch.optim.Optimizer | None = None
+        self._int8: SimulatedInt8 | None = None
 
     def begin(self, choices: tuple[str, ...], network: Network) -> None:
         """Takes the network, cut out of the supernet, and continues from a checkpoint if one of this phase was loaded."""
         self.choices, self.network = choices, network
         self._optimizer = self._optimizer_of(network)
+        if self._config.trained_for == "int8":
+            self._int8 = SimulatedInt8(network)
         if self._state:
             network.load_state_dict(self._state["network"])
             self._optimizer.load_state_dict(self._state["optimizer"])
@@ -73,7 +77,8 @@ class Finish:
         """Cross-entropy in nats, for `Engine.backward`; of images (batch, channels, height, width) and labels (batch,)."""
         assert self.network is not None
         self.network.train()
-        entropy = cross_entropy(self.network(images).float(), labels, label_smoothing=self._config.label_smoothing)
+        logits = self.network(images) if self._int8 is None else self._int8(images)
+        entropy = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
         return entropy, entropy
 
     def train_step(self, backward: Callable[[], float], step: int) -> float:

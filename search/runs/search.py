@@ -18,6 +18,7 @@ from search import processes
 from search.config import (
     DEFAULTS,
     SearchConfig,
+    TrainedFor,
     TrainingOptions,
     configured,
     course,
@@ -132,10 +133,12 @@ def _config(
     settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
     steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
+    trained_for: TrainedFor = "int8" if model.table.conditions.precision == "int8" else "fp32"
     if begun is not None:
         # What was begun goes on as it was: earlier versions had other defaults.
         learning_rate = learning_rate or begun.learning_rate
         phases = {name: getattr(begun, name) for name in phases}
+        trained_for = begun.trained_for
     if learning_rate is None:
         learning_rate = sensible_learning_rate(steps)
     return configured(
@@ -150,6 +153,7 @@ def _config(
             **settings,
             **phases,
             "learning_rate": learning_rate,
+            "trained_for": options.precision or trained_for,
         },
     )
 
@@ -164,6 +168,8 @@ def _train(begun: Search, images: Data, listener: Listener) -> Found:
         f"{begun.steps} steps of {config.batch_size}, aiming at {aim}"
         + (f"; from step {begun.resumed_at}" if begun.resumed_at else "")
     )
+    if config.trained_for == "int8":
+        listener.note("The network found trains for int8, with the rounding of an int8 file, which takes about twice the time.")
     watch = CollapseWatch(begun.model, begun.aim_ms, begun.deciding_steps)
 
     def on_step(step: SearchStep) -> None:
@@ -199,6 +205,13 @@ def _brief(choices: tuple[str, ...]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(choices).most_common())
 
 
+def _origin(config: SearchConfig) -> str:
+    """Where the weights of the network found come from, in words."""
+    if not config.final_phase:
+        return "weights of the supernet, batch norm re-estimated"
+    return "trained by the search that found it" + (", for int8" if config.trained_for == "int8" else "")
+
+
 def _leave(found: Found, model: RuntimeModel, images: Data, config: SearchConfig, run: RunFolder) -> None:
     write_candidates(found.candidates, run)
     write_table(model.table, run.table)
@@ -208,11 +221,10 @@ def _leave(found: Found, model: RuntimeModel, images: Data, config: SearchConfig
         classes=images.classes,
         state=found.network.state_dict(),
         top1=found.accuracy,
-        origin="trained by the search that found it"
-        if config.final_phase
-        else "weights of the supernet, batch norm re-estimated",
+        origin=_origin(config),
         framing=images.framing,
         centre_crop=images.centre_crop,
+        trained_for=config.trained_for if config.final_phase else "fp32",
     ).save(run.network)
     draw_progress(found.metrics, config.target_ms, run.figure("progress"))
     draw_decisions(model.space, found.metrics, config.target_ms, run.figure("decisions"))

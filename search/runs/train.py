@@ -118,7 +118,8 @@ def train(
         "teacher_digest": teaching and hashlib.sha256(teaching.read_bytes()).hexdigest()[:16],
         "data": data,
     }
-    config = _config(chosen, images, options, {**files, **image_settings(data, images, begun)})
+    trained_for = options.precision or (begun and begun.trained_for) or (initial.trained_for if initial else "fp32")
+    config = _config(chosen, images, options, {**files, **image_settings(data, images, begun), "trained_for": trained_for})
     with processes.on_main(run.held()):
         processes.from_main(lambda: run.prepare(options.resume))
         training = Training(layers, images, config, run, initial, teacher)
@@ -177,6 +178,8 @@ def _start(config: TrainConfig, initial: SavedNetwork | None, images: Data) -> s
     else:
         text = f"Starting from the weights in {config.init}" + ("" if initial.top1 is None else f" (top-1 {initial.top1:.2%})")
     text += f", by the recipe {config.recipe}" + ("" if config.teacher is None else f", with the teacher {config.teacher}")
+    if config.trained_for == "int8":
+        text += "; it trains for int8, with the rounding of an int8 file, which takes about twice the time"
     if initial is not None and initial.classes != images.classes:
         text += "; the data has other classes than the weights, so the classifier starts from random ones: more --epochs may help"
     return text + "."

@@ -32,6 +32,7 @@ from search.training.distillation import Teacher
 from search.training.engine import Engine, Stateful, write_metrics
 from search.training.optimizers import make_optimizer
 from search.training.recipe import Augmentation, Recipe, TrainConfig
+from search.training.simulated_int8 import SimulatedInt8
 
 # Accuracy is measured after every epoch; in a long run, after every few.
 EVALUATIONS = 100
@@ -116,6 +117,7 @@ class Training:
             hint = "--init torchvision, RUN or FILE.pt; or another --recipe"
             raise InputError("its first steps train the classifier alone, so it needs weights", where=config.recipe, hint=hint)
         self._network.to(engine.device)
+        self._int8 = SimulatedInt8(self._network) if config.trained_for == "int8" else None
         for module in self._network.modules():
             if isinstance(module, BatchDropout):
                 module.p = config.dropout
@@ -164,6 +166,7 @@ class Training:
             origin=self._origin,
             framing=self._data.framing,
             centre_crop=self._data.centre_crop,
+            trained_for=self._config.trained_for,
         )
         return Trained(saved, tuple(self._engine.metrics), tuple(self._evaluations))
 
@@ -227,7 +230,7 @@ class Training:
     def _loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         images, labels = self._mix(images, labels)
         images = channels_last(images)
-        logits = self._network(images)
+        logits = self._network(images) if self._int8 is None else self._int8(images)
         loss = cross_entropy(logits.float(), labels, label_smoothing=self._config.label_smoothing)
         if self._teacher is not None:
             loss = self._teacher.teach(loss, logits, images)
@@ -257,6 +260,8 @@ class Training:
         text = f"trained for {self._evaluations[-1].epoch} epochs on {config.data} by the recipe {config.recipe}"
         if config.teacher is not None:
             text += f" with the teacher {config.teacher}"
+        if config.trained_for == "int8":
+            text += ", for int8"
         return f"{text}, starting from: {self._initial.origin}" if self._initial else text
 
     def _identity(self) -> dict[str, str]:

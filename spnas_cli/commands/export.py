@@ -14,6 +14,7 @@ from spnas_cli.outputs import force_option, require_output
 from spnas_cli.runs import framing_facts, framing_json, framing_option, workers_option
 
 if TYPE_CHECKING:
+    from search.convnet.saved import SavedNetwork
     from search.export.check import ExportCheck
     from search.export.export import Export
     from search.images.framing import Framing
@@ -122,16 +123,17 @@ def export(
             note("The network does not say how far its photos were cropped: the file says the whole of the shorter side.")
     options = ExportOptions(representative_images, check_images, seed, workers, framing, softmax, accept_drop)
     result = showing.export(saved, target, data_name, precision=precision, to=to, options=options)
-    _show(result, precision, "random" if data_name is None else "held-out", as_json)
+    _show(result, saved, "random" if data_name is None else "held-out", as_json)
 
 
-def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
+def _show(result: Export, saved: SavedNetwork, kind: str, as_json: bool) -> None:
     compared, card = result.check, result.card
     if as_json:
         print_json(
             {
                 "file": str(result.file),
-                "precision": precision,
+                "precision": card.precision,
+                "trained_for": saved.trained_for,
                 "size_bytes": result.size_bytes,
                 "images": compared.images,
                 "largest_difference": compared.largest_difference,
@@ -153,13 +155,15 @@ def _show(result: Export, precision: str, kind: str, as_json: bool) -> None:
         size = f"any number of images, {card.channels}×{card.resolution}×{card.resolution}" if card.layout == "NCHW" else axes
         given = f"float32, {size}, (bytes - {card.mean:g}) / {card.std:g}"
     facts = [
-        ("file", f"{result.file}, {result.size_bytes / 1e6:.3g} MB, {precision}"),
+        ("file", f"{result.file}, {result.size_bytes / 1e6:.3g} MB, {card.precision}"),
         ("input", given),
         ("output", card.use.gives),
         ("compared on", f"{compared.images} {kind} images"),
         ("difference", _difference(compared)),
         ("top-1 agreement", f"{compared.top1_agreement:.2%}"),
     ]
+    if saved.trained_for == "int8":
+        facts.insert(1, ("trained for", "int8, with the rounding of an int8 file"))
     if compared.guesses is not None:
         falls = f"{-compared.guesses.drop:+.2f} points" if compared.guesses.lost or compared.guesses.gained else "no difference"
         facts.append(("top-1", f"{compared.top1_exported:.2%} (the network: {compared.top1:.2%}; {falls})"))

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
 @limit_options
 @folder_option
 @click.option("--space", metavar="NAME|FILE", help="Check that the table is for this search space. [default: not checked]")
-@training_options(epochs="8, more on small data", learning_rate="0.016; 0.032 in a search of fewer than 1,000 steps")
+@training_options(
+    epochs="8, more on small data",
+    learning_rate="0.016; 0.032 in a search of fewer than 1,000 steps",
+    precision="int8 if the table is, otherwise fp32",
+)
 @click.option(
     "--explore",
     type=click.Choice(["random", "evolution"]),

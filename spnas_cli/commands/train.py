@@ -56,7 +56,9 @@ SUPERNET = "supernet:"
 )
 @folder_option
 @training_options(
-    epochs="the recipe's; on small data five times those of a search (finetune: an eighth)", learning_rate="the recipe's"
+    epochs="the recipe's; on small data five times those of a search (finetune: an eighth)",
+    learning_rate="the recipe's",
+    precision="that of the weights the training starts from, otherwise fp32",
 )
 @json_option
 def train(

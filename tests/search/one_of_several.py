@@ -65,14 +65,14 @@ def short_search(folder: Path, **settings) -> dict:
     return {"steps": steps, "found": found.architecture.choices, "accuracy": found.accuracy}
 
 
-def short_training(folder: Path, recipe: str = "mnasnet", *, taught: bool = False) -> dict:
+def short_training(folder: Path, recipe: str = "mnasnet", *, taught: bool = False, trained_for: str = "fp32") -> dict:
     """22 steps on digits from random weights; every step and the evaluation after them."""
     space = small_space()
     layers, larger = (tuple(layer for _, layer in space.uniform(name).placed_layers()) for name in ("5x5-3", "5x5-6"))
     torch.manual_seed(5)
     teacher = SavedNetwork("larger", larger, tuple("0123456789"), Network(larger, 10).state_dict(), None, "a test")
     settings = load_recipe(recipe).adapted(epochs=1, learning_rate=0.004)
-    config = TrainConfig(**dict(settings), network="test", data="digits", batch_size=64)
+    config = TrainConfig(**dict(settings), network="test", data="digits", batch_size=64, trained_for=trained_for)
     folder.mkdir(parents=True, exist_ok=True)
     steps = []
     training = Training(layers, load_data("digits", space, 0), config, RunFolder(folder), teacher=teacher if taught else None)
@@ -87,5 +87,6 @@ if __name__ == "__main__":
     results["course"] = short_search(folder / "course", **course(22, 1.0))
     results["training"] = short_training(folder / "training")
     results["taught"] = short_training(folder / "taught", taught=True)
+    results["int8"] = short_training(folder / "int8", trained_for="int8")
     if processes.index() == 0:
         (folder / "results.json").write_text(json.dumps(results))

@@ -39,7 +39,7 @@ def test_a_script_reads_what_was_written(network):
     file = network.with_suffix(".onnx")
     assert set(report) == {
         "file", "precision", "size_bytes", "images", "largest_difference", "spread", "probability_difference", "top1_agreement",
-        "top1", "top1_exported", "top1_drop_interval", "gives", "framing", "top1_by_framing", "framing_images",
+        "top1", "top1_exported", "top1_drop_interval", "gives", "framing", "top1_by_framing", "framing_images", "trained_for",
     }  # fmt: skip
     assert (report["file"], report["size_bytes"], report["precision"]) == (str(file), file.stat().st_size, "fp32")
     assert (report["images"], report["top1_agreement"]) == (359, 1)

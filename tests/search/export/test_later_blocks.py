@@ -4,22 +4,13 @@ import numpy as np
 import pytest
 import torch
 from mediapipe_or_not import needs_mediapipe
-from trained import trained
+from trained import LATER_BLOCKS, trained
 
-from profiling.layers import MBConv, MlpHead, Stem, UniversalBottleneck
 from profiling.models.operators import operators
 from search.convnet.inputs import load_known_images
 from search.export.export import ExportOptions, write_export
 from search.images.batches import held_out_batches
 
-LAYERS = (
-    Stem(24, 3, 8, 2, 3, activation="hswish"),
-    MBConv(12, 8, 8, 1, 3, 1, True, squeeze=8, activation="relu"),
-    MBConv(12, 8, 16, 2, 5, 4, False, squeeze=8, activation="hswish"),
-    UniversalBottleneck(6, 16, 16, 1, 3, 2, True, 5, activation="relu"),
-    MBConv(6, 16, 16, 1, 3, 2, True, hidden=40, activation="hswish"),
-    MlpHead(6, 16, 64, 3, 48, False, activation="hswish"),
-)
 FORMS = {"fp32": "tflite", "fp16": "tflite", "int8": "tflite", "onnx": "onnx"}
 # Of any logit, and the share of images with the same guess.
 BOUNDS = {"fp32": (1e-4, 1.0), "onnx": (1e-4, 1.0), "fp16": (0.05, 1.0), "int8": (4.0, 0.95)}
@@ -27,7 +18,7 @@ BOUNDS = {"fp32": (1e-4, 1.0), "onnx": (1e-4, 1.0), "fp16": (0.05, 1.0), "int8":
 
 @pytest.fixture(scope="module")
 def later(photos):
-    return trained("later blocks", LAYERS, photos, steps=120)
+    return trained("later blocks", LATER_BLOCKS, photos, steps=120)
 
 
 @pytest.fixture(scope="module", params=FORMS)

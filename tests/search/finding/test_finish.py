@@ -57,6 +57,26 @@ def test_the_network_starts_from_the_supernets_weights_and_alone_learns(start, t
     assert sum(step.cross_entropy for step in final[-10:]) < sum(step.cross_entropy for step in final[:10])
 
 
+def test_for_int8_it_goes_on_bit_for_bit_wherever_it_is_stopped_and_what_comes_before_is_as_for_fp32(model, config, tmp_path):
+    data = load_data("digits", model.space, 0)
+
+    def start(folder, **settings):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Search(model, data, config.model_copy(update=settings), RunFolder(tmp_path / folder))
+
+    plain, whole, parts = [], [], []
+    start("plain").run(plain.append)
+    unbroken = start("whole", trained_for="int8").run(whole.append)
+    for last in (18, 30):
+        with pytest.raises(KeyboardInterrupt):
+            start("parts", trained_for="int8").run(parts.append, lambda last=last: parts[-1].step == last)
+    found = start("parts", trained_for="int8").run(parts.append)
+    assert parts == whole
+    assert [step == same for step, same in zip(whole, plain, strict=True)] == [True] * 18 + [False] * 26
+    for name, value in unbroken.network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], value), name
+
+
 def test_at_a_rate_of_nothing_it_stays_as_it_was_cut_out(start, monkeypatch):
     monkeypatch.setattr(Finish, "rate_at", lambda self, step: 0.0)
     found = start().run(lambda step: None)

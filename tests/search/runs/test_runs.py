@@ -16,6 +16,7 @@ from search.config import TrainingOptions
 from search.convnet.named import Size
 from search.convnet.network import Network
 from search.convnet.saved import load_network
+from search.export.export import ExportOptions
 from search.listener import Listener
 from search.runs.evaluate import evaluate
 from search.runs.explore import explore
@@ -26,6 +27,7 @@ from search.runs.train import FROM_WHAT_THERE_IS as NO_PLAN
 from search.runs.train import Plan, train
 
 QUICK = TrainingOptions(epochs=2, batch_size=64)
+ANY_DROP = ExportOptions(representative_images=20, check_images=20, accept_drop=100)
 
 
 class Notebook(Listener):
@@ -88,6 +90,32 @@ def test_a_search_goes_on_at_the_learning_rate_that_it_was_begun_with(found, tab
     assert search(table, "digits", tmp_path, runtime_weight=0.1, options=QUICK).config.learning_rate == 0.016
     with pytest.raises(InputError, match="belongs to another config"):
         search(table, "digits", tmp_path, runtime_weight=0.1, options=replace(QUICK, learning_rate=0.02))
+
+
+def test_a_search_on_an_int8_table_trains_for_int8_and_what_goes_on_from_it_too(table, tmp_path):
+    int8 = table.model_copy(update={"conditions": table.conditions.model_copy(update={"precision": "int8"})})
+    told = Notebook()
+    run = search(int8, "digits", tmp_path / "found", runtime_weight=0.1, options=QUICK, listener=told)
+    assert any("trains for int8, with the rounding of an int8 file" in note for note in told.notes)
+    short = replace(QUICK, epochs=1)
+    runs = {
+        "found": run,
+        "on": train(run, "digits", tmp_path / "on", options=short),
+        "fp32": train(run, "digits", tmp_path / "fp32", options=replace(short, precision="fp32")),
+        "anew": train(
+            run, "digits", tmp_path / "anew", replace(NO_PLAN, init="random"), options=replace(short, precision="int8")
+        ),
+    }
+    saved = {name: load_network(each.folder.network) for name, each in runs.items()}
+    assert {name: each.trained_for for name, each in saved.items()} == {
+        "found": "int8", "on": "int8", "fp32": "fp32", "anew": "int8",
+    }  # fmt: skip
+    assert saved["found"].origin == "trained by the search that found it, for int8"
+    assert "by the recipe mnasnet, for int8" in saved["anew"].origin
+    assert {*saved["found"].state} == {*saved["fp32"].state}
+    told = Notebook()
+    export(saved["on"], tmp_path / "on.tflite", "digits", precision="int8", options=ANY_DROP, listener=told)
+    assert "The network was trained for int8." in told.notes
 
 
 def test_a_search_interrupted_in_and_between_all_phases_leaves_what_a_whole_one_leaves(table, tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -73,14 +74,17 @@ def test_batch_norm_of_a_short_run_fits_its_averaged_weights(trained):
     assert trained.top1 == pytest.approx(again.top1, abs=0.05)
 
 
-@pytest.mark.parametrize(("recipe", "epochs"), [("mnasnet", 2), ("modern", 1)])
-def test_a_training_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path, recipe, epochs):
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "trained_for"), [("mnasnet", 2, "fp32"), ("modern", 1, "fp32"), ("mnasnet", 1, "int8")]
+)
+def test_a_training_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path, recipe, epochs, trained_for):
     """Stopped once as by Ctrl-C, and once by an error between checkpoints, as a kill would do."""
-    whole = start("whole", recipe, epochs).run(ignore)
-    steps = start("parts", recipe, epochs).steps
+    start = partial(start, recipe=recipe, epochs=epochs, trained_for=trained_for)
+    whole = start("whole").run(ignore)
+    steps = start("parts").steps
     taken = []
     with pytest.raises(KeyboardInterrupt):
-        start("parts", recipe, epochs).run(taken.append, lambda: len(taken) == math.ceil(0.3 * steps))
+        start("parts").run(taken.append, lambda: len(taken) == math.ceil(0.3 * steps))
 
     class KilledError(Exception):
         pass
@@ -90,8 +94,8 @@ def test_a_training_that_is_stopped_anywhere_goes_on_bit_for_bit(start, tmp_path
             raise KilledError
 
     with pytest.raises(KilledError):
-        start("parts", recipe, epochs).run(kill)
-    last = start("parts", recipe, epochs)
+        start("parts").run(kill)
+    last = start("parts")
     assert 0 < last.resumed_at < steps
     trained = last.run(ignore)
     assert trained.evaluations == whole.evaluations

@@ -17,6 +17,8 @@ from profiling.space import Architecture, SearchSpace
 BATCH = 8192
 AT_ONCE = 2**20  # numbers that are computed with at a time, whatever the size of the space
 MOST_DRAWS = 200 * BATCH
+MOST_FOR_RANGE = 16 * BATCH
+BANDS = 24  # that the range of a space is cut into to draw evenly from it
 BAND = 0.01  # networks of one latency differ by at most this share of it
 
 
@@ -72,30 +74,70 @@ def networks_near(model: RuntimeModel, target_ms: float, within: float, count: i
     return drawn
 
 
-def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
+def networks_over_range(model: RuntimeModel, count: int, seed: int) -> list[Architecture]:
+    """Distinct random architectures whose latencies are spread evenly over the range of the space, by their logarithm.
+
+    Drawn without regard to latency, most would crowd in the middle. Where the range has hardly any network, at its ends, there
+    are fewer; the fastest and the slowest are always among them.
+
+    Args:
+        model: predicts latencies; its space is drawn from.
+        count: how many at most, besides these two.
+        seed: of the draws.
+    """
+    fastest, slowest = model.range_ms()
+    edges = np.geomspace(fastest, slowest, BANDS + 1)[1:-1]
+    of_each = -(-count // BANDS)
+    found: list[dict[bytes, Architecture]] = [{} for _ in range(BANDS)]
+    for drawn, predicted, _ in islice(_draws(model, f"spnas-networks-over-range-{seed}"), MOST_FOR_RANGE // BATCH):
+        for row, band in zip(drawn, np.searchsorted(edges, predicted), strict=True):
+            if len(found[band]) < of_each and (key := row.tobytes()) not in found[band]:
+                found[band][key] = _architecture(model.space, row)
+        if all(len(those) == of_each for those in found):
+            break
+    return [*model.extremes(), *(each for those in found for each in those.values())]
+
+
+def _draws(
+    model: RuntimeModel, seed: str
+) -> Iterator[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64], npt.NDArray[np.bool_]]]:
+    """Random architectures by the thousand, without end.
+
+    Returns:
+        They themselves, as by `random_choices`; (networks,) their latencies in ms, and whether their files keep to the limit.
+    """
     space = model.space
-    generator = np.random.default_rng(random.Random(f"spnas-networks-between-{seed}").getrandbits(64))
+    generator = np.random.default_rng(random.Random(seed).getrandbits(64))
     costs, sizes = (
         np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in layers])
         for layers in (model.costs, model.limited.layer_bytes)
     )
-    names = [choice.name for choice in space.choices]
+    while True:
+        drawn = random_choices(space, BATCH, generator)
+        sums, in_file = (each[np.arange(len(each)), drawn].sum(axis=1) for each in (costs, sizes))
+        predicted = model.calibration.scale * (model.fixed_ms + sums) + model.calibration.offset_ms
+        yield drawn, predicted, in_file <= model.limited.bytes_left
+
+
+def _architecture(space: SearchSpace, row: npt.NDArray[np.uint8]) -> Architecture:
+    return Architecture(space=space, choices=tuple(space.choices[index].name for index in row))
+
+
+def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
     # The sums here and those of a prediction differ in their last digits, so that the edges are left to the prediction.
     slack = 1e-9 * at_most_ms
     seen: set[bytes] = set()
     in_vain = found = 0
-    while in_vain < MOST_DRAWS:
-        drawn = random_choices(space, BATCH, generator)
-        sums = model.fixed_ms + costs[np.arange(costs.shape[0]), drawn].sum(axis=1)
-        predicted = model.calibration.scale * sums + model.calibration.offset_ms
+    for drawn, predicted, in_file in _draws(model, f"spnas-networks-between-{seed}"):
+        if in_vain >= MOST_DRAWS:
+            break
         in_vain += BATCH
-        in_file = sizes[np.arange(len(sizes)), drawn].sum(axis=1) <= model.limited.bytes_left
         for row in drawn[in_file & (predicted >= at_least_ms - slack) & (predicted <= at_most_ms + slack)]:
             key = row.tobytes()
             if key in seen:
                 continue
             seen.add(key)
-            architecture = Architecture(space=space, choices=tuple(names[index] for index in row))
+            architecture = _architecture(model.space, row)
             if at_least_ms <= model.predict(architecture).total_ms <= at_most_ms and model.limited.fits(architecture):
                 in_vain, found = 0, found + 1
                 yield architecture

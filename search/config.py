@@ -26,8 +26,9 @@ FEW_STEPS = 1000
 LEARNING_RATE = 0.016
 # What R takes to come down to the target.
 DECIDING_STEPS = 60
+WARM_UP = 0.05  # share of the steps
 # Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
-SEARCH_FIELDS_SINCE = ("draw_within", "final_phase", "max_memory_mb", "max_size_mb")
+SEARCH_FIELDS_SINCE = ("draw_within", "final_phase", "max_memory_mb", "max_size_mb", "supernet")
 CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
@@ -166,6 +167,7 @@ class SearchConfig(TrainingConfig):
         final_phase: share of the steps at the end in which the network found is trained alone. Searches of versions that did
             not do this have 0 here, and in `draw_within`.
         max_memory_mb, max_size_mb: what the network found may need at most, in MB of 10^6 bytes; None is no limit.
+        supernet: the run whose supernet the network was taken from; None where the search trained its own.
     """
 
     table: str
@@ -180,6 +182,7 @@ class SearchConfig(TrainingConfig):
     final_phase: Share = 0.0
     max_memory_mb: Positive | None = None
     max_size_mb: Positive | None = None
+    supernet: str | None = None
 
     @model_validator(mode="after")
     def _one_aim(self) -> Self:
@@ -198,6 +201,19 @@ class SearchConfig(TrainingConfig):
     def limits(self, classes: int) -> Limits:
         """The limits to what a network for so many classes may need."""
         return Limits(self.max_memory_mb, self.max_size_mb, classes)
+
+
+class SupernetConfig(TrainingConfig):
+    """The settings of the training of a supernet for many devices and targets.
+
+    Attributes:
+        tables: names of the latency tables over whose ranges networks are drawn; space_digest, tables_digest: what must be the
+            same when a run is resumed.
+    """
+
+    tables: Annotated[tuple[str, ...], FROM_LIST]
+    space_digest: str
+    tables_digest: str
 
 
 class Settings(SpecModel):
@@ -239,7 +255,7 @@ def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, 
     return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))
 
 
-def search_schedule(images: int, batch_size: int | None, begun: SearchConfig | None) -> tuple[int, int]:
+def search_schedule(images: int, batch_size: int | None, begun: TrainingConfig | None) -> tuple[int, int]:
     """The same for a search, which begins with random weights: on a few hundred images it takes three times the steps.
 
     A search of an earlier version goes on with the epochs that it was begun with.
@@ -253,6 +269,19 @@ def search_schedule(images: int, batch_size: int | None, begun: SearchConfig | N
 def sensible_learning_rate(steps: int) -> float:
     """Learning rate of a search of so many steps, for 256 images each: the authors', or twice that if they are few."""
     return LEARNING_RATE if steps >= FEW_STEPS else 2 * LEARNING_RATE
+
+
+def falling_rate(rate: float, step: int, steps: int) -> float:
+    """A learning rate that warms up, and falls to 0 by half a cosine.
+
+    Args:
+        rate: at the top.
+        step: the present one of `steps`, from 0.
+        steps: of the whole training.
+    """
+    warm_up = max(1, round(WARM_UP * steps))
+    falling = (1 + math.cos(math.pi * max(0, step - warm_up) / max(1, steps - warm_up))) / 2
+    return rate * min(1.0, (step + 1) / warm_up) * falling
 
 
 def course(steps: int, target_ms: float | None) -> dict[str, float]:

@@ -56,6 +56,33 @@ class SearchResult(SpecModel):
         ]
 
 
+class SupernetResult(SpecModel):
+    """What `spnas search --supernet --json` prints and `supernet.json` holds.
+
+    Attributes:
+        steps: that it was trained for.
+        largest, fastest: accuracy with shared weights of the largest network, and of the fastest by the first table, 0 to 1.
+        held_out_images: that they were measured on.
+        chance: the accuracy of always guessing their most frequent class, 0 to 1.
+        doubts: as for `SearchResult`.
+    """
+
+    steps: Count
+    largest: Accuracy
+    fastest: Accuracy
+    held_out_images: Count
+    chance: Accuracy
+    doubts: Doubts = ()
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Both accuracies in words."""
+        return [
+            ("largest network", f"{self.largest:.2%} on {self.held_out_images} held-out images, with shared weights"),
+            ("fastest network", f"{self.fastest:.2%}"),
+        ]
+
+
 class TrainResult(SpecModel):
     """What `spnas train --json` prints and `result.json` holds; accuracies on held-out images, 0 to 1.
 

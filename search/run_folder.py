@@ -25,7 +25,7 @@ from profiling.specfile import read_spec, read_text
 from search.config import Settings
 
 Spec = TypeVar("Spec", bound=BaseModel)
-Kind = Literal["search", "training", "comparison"]
+Kind = Literal["search", "supernet", "training", "comparison"]
 Figure = Literal["progress", "decisions", "network", "kernels", "front", "compare", "width"]
 
 
@@ -61,6 +61,8 @@ class RunFolder(os.PathLike[str]):
         """The kind of the finished run in this folder; None if there is none."""
         if self.comparison.is_file():
             return "comparison"
+        if self.supernet.is_file():
+            return "supernet"
         if not self.result.is_file():
             return None
         return "search" if self.architecture.is_file() else "training"
@@ -71,7 +73,8 @@ class RunFolder(os.PathLike[str]):
         config = None if self.kind or os.path.lexists(self.result) else self.read_config(Settings)
         if config is None:
             return None
-        return "search" if "space_digest" in config.model_dump() else "training"
+        settings = config.model_dump()
+        return "supernet" if "tables_digest" in settings else "search" if "space_digest" in settings else "training"
 
     @property
     def holder(self) -> str | None:
@@ -111,6 +114,11 @@ class RunFolder(os.PathLike[str]):
     def result(self) -> Path:
         """What the command prints with `--json`."""
         return self.path / "result.json"
+
+    @property
+    def supernet(self) -> Path:
+        """What the training of a supernet ended with; its weights are in the checkpoint."""
+        return self.path / "supernet.json"
 
     @property
     def network(self) -> Path:
@@ -257,6 +265,14 @@ class RunFolder(os.PathLike[str]):
         command = shlex.join(words)
         if before[-1:] != [command]:
             write_text(self.command, "\n".join([*before, command]) + "\n")
+
+    def write_supernet(self, result: Mapping[str, object]) -> None:
+        """Saves the result of the training of a supernet.
+
+        Raises:
+            InputError, DiskFullError: it cannot be written.
+        """
+        write_text(self.supernet, json.dumps(result, indent=2) + "\n")
 
     def write_result(self, result: Mapping[str, object]) -> None:
         """Saves the result.

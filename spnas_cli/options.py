@@ -145,24 +145,24 @@ db_option = click.option(
     help="Database file for measurements and tables.",
 )
 
-table_option = click.option(
-    "--table",
-    metavar="TABLE",
-    shell_complete=complete_tables,
-    help="Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
-    "`raspi4`. [default: the only one in the database]",
+TABLE_HELP = (
+    "Latency table: a name in the database, a .json or .csv file, or one that ships with spnas: `pixel1`, `pixel3`, "
+    "`raspi4`. [default: the only one in the database]"
 )
+table_option = click.option("--table", metavar="TABLE", shell_complete=complete_tables, help=TABLE_HELP)
+tables_option = click.option("--table", "tables", metavar="TABLE", multiple=True, shell_complete=complete_tables, help=TABLE_HELP)
 
 table_argument = click.argument("name", metavar="[TABLE]", required=False, shell_complete=complete_tables)
 
 
-def target_option(help_text: str) -> Callable[[F], F]:
-    """`--target-ms`, which means this."""
+def target_option(help_text: str, **settings: Any) -> Callable[[F], F]:
+    """`--target-ms`, which means this; `settings` as for `click.option`."""
     return click.option(
         "--target-ms",
         type=Latency(above=True),
         metavar="MS|%",
         help=f"{help_text}. 50% is halfway from the table's fastest network to its slowest.",
+        **settings,
     )
 
 

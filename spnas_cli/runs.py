@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-data_option = click.option(
-    "--data",
-    "data_name",
-    metavar="NAME|FOLDER",
-    required=True,
-    help="digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train`, `val` and "
-    "`test`; or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar.",
+DATA_HELP = (
+    "digits, fashion-mnist or cifar10; a folder with one folder of images per class, optionally inside `train`, `val` and "
+    "`test`; or WebDataset shards: a folder of .tar files, or a pattern such as train-{000..099}.tar."
 )
+data_option = click.option("--data", "data_name", metavar="NAME|FOLDER", required=True, help=DATA_HELP)
 
 held_out_seed_option = click.option(
     "--seed",

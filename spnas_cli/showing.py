@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from search.export.export import Export, ExportOptions, Format
     from search.finding.explore import Way
     from search.images.framing import Framing
+    from search.results import SupernetResult
     from search.runs.evaluate import Evaluated
     from search.runs.explore import ExploreResult
     from search.runs.overview import Overview
     from search.runs.proposal import Proposal
     from search.runs.run import SearchRun, TrainRun
+    from search.runs.supernet import Wanted
 
 R = TypeVar("R", "SearchRun", "TrainRun")
 
@@ -160,6 +162,32 @@ def search(
             listener=listener,
         )
     return _doubted(run)
+
+
+@needs("search")
+def train_supernet(
+    tables: Sequence[LatencyTable], data: str | os.PathLike[str], folder: Name, *, options: TrainingOptions = DEFAULTS
+) -> SupernetResult:
+    """Trains a supernet for many devices and targets and saves it in a folder (`search.runs.supernet`)."""
+    from search.runs import supernet as runs
+
+    with Shown("supernet", stoppable=True, folder=folder) as listener:
+        result = runs.train_supernet(tables, data, folder, options=options, listener=listener)
+    if click.get_current_context(silent=True) is None:
+        print_doubts(result.doubts, err=True)
+    return result
+
+
+@needs("search")
+def networks_from(
+    supernet: Name, wanted: Sequence[Wanted], *, data: str | os.PathLike[str] | None = None, resume: bool = True
+) -> list[SearchRun]:
+    """Cuts networks for tables and targets out of a trained supernet and saves them in folders (`search.runs.supernet`)."""
+    from search.runs import supernet as runs
+
+    with Shown("networks", stoppable=True) as listener:
+        cut = runs.networks_from(supernet, wanted, data=data, resume=resume, listener=listener)
+    return [_doubted(run) for run in cut]
 
 
 @needs("search")

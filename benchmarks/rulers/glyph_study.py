@@ -40,7 +40,7 @@ from profiling.space import SKIP, Architecture
 from search.config import SearchConfig, course
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork
-from search.finding.search import Found, Search, table_digest
+from search.finding.search import Search, table_digest
 from search.images.batches import held_out_batches
 from search.images.data import Data
 from search.images.one_image import ImageDataset
@@ -153,19 +153,19 @@ class GlyphStudy(Study):
             self._result(f"{RATED} {name}", seed, network, rating, images, start)
             for (name, network), rating in zip(self._random.items(), ratings, strict=True)
         ]
-        return [shipped, self._tune(found, seed, folder / "tuned"), *rated]
+        return [shipped, self._tune(TUNED, found.architecture, found.network, seed, folder / "tuned"), *rated]
 
-    def _tune(self, found: Found, seed: int, folder: Path) -> Result:
+    def _tune(self, name: str, architecture: Architecture, network: Network, seed: int, folder: Path) -> Result:
         start, data = time.process_time(), self._data(seed)
-        layers = [layer for _, layer in found.architecture.placed_layers()]
+        layers = [layer for _, layer in architecture.placed_layers()]
         some = Every(data.train, TUNED_ON)
         data = replace(data, train=some, train_images=data.train_images // TUNED_ON)
         recipe = load_recipe("finetune")
         config = TrainConfig(**dict(recipe.adapted(1)), batch_size=BATCH, seed=seed, data="glyphs", network="")
         folder.mkdir()
-        saved = SavedNetwork(SHIPPED, tuple(layers), data.classes, found.network.state_dict(), None, "search")
+        saved = SavedNetwork(name, tuple(layers), data.classes, network.state_dict(), None, "search")
         trained = Training(layers, data, config, RunFolder(folder), saved).run(on_step=lambda step: None)
-        return self._result(TUNED, seed, found.architecture, trained.top1, data.train_images, start)
+        return self._result(name, seed, architecture, trained.top1, data.train_images, start)
 
     def _train(self, name: str, network: Architecture, seed: int, folder: Path) -> list[Result]:
         start = time.process_time()

@@ -51,7 +51,8 @@ class TrainingFacts:
 
     Attributes:
         accuracy: on held-out images, 0 to 1; images: how many these were.
-        losses: cross-entropy of the steps that were kept, in nats, with the label smoothing of the settings.
+        losses: cross-entropy of the steps that were kept, in nats, with the label smoothing of the settings; empty where the
+            weights are those of another training.
         data, config: that it was trained with.
     """
 
@@ -140,6 +141,8 @@ def _accuracy_doubt(facts: TrainingFacts, learned: bool) -> Doubt | None:
 
 def _loss_doubt(facts: TrainingFacts) -> Doubt | None:
     """Tests the end of the training against the best that guessing by class frequency can do, by a one-sided t-test."""
+    if not facts.losses:
+        return None
     import numpy as np
     from scipy.stats import entropy, ttest_1samp
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,13 +10,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from profiling.layers import LayerSpec
-from search.config import SearchConfig
+from search.config import SearchConfig, falling_rate
 from search.convnet.network import Network
 from search.fitting import require_weights
 from search.training.optimizers import make_optimizer, require_fitting
 from search.training.simulated_int8 import SimulatedInt8
-
-WARM_UP = 0.05  # share of the phase
 
 
 class Finish:
@@ -67,12 +64,6 @@ class Finish:
         require_weights(self._state["network"], network.state_dict())
         require_fitting(self._optimizer_of(network), self._state["optimizer"])
 
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step of the phase: a warm-up, then half a cosine down to 0."""
-        warm_up = max(1, round(WARM_UP * self.steps))
-        falling = (1 + math.cos(math.pi * max(0, step - warm_up) / max(1, self.steps - warm_up))) / 2
-        return self._config.rate_at(0) * min(1.0, (step + 1) / warm_up) * falling
-
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, for `Engine.backward`; of images (batch, channels, height, width) and labels (batch,)."""
         assert self.network is not None
@@ -85,7 +76,7 @@ class Finish:
         """One step, the gradients computed by `backward`; returns what that reports."""
         assert self._optimizer is not None
         for group in self._optimizer.param_groups:
-            group["lr"] = self.rate_at(step)
+            group["lr"] = falling_rate(self._config.rate_at(0), step, self.steps)
         entropy = backward()
         self._optimizer.step()
         return entropy

@@ -24,7 +24,7 @@ from search.finding.doubts import Doubt
 from search.report.advantage import Advantage, read_advantages
 from search.report.figures import draw_progress
 from search.report.training_figure import draw_training
-from search.results import ComparedRow, ComparedRows, SearchResult, TrainResult
+from search.results import ComparedRow, ComparedRows, SearchResult, SupernetResult, TrainResult
 from search.run_folder import Figure, Kind, RunFolder
 from search.steps import Evaluation, SearchStep, TrainStep, read_records
 
@@ -102,7 +102,7 @@ class RunSection:
     Attributes:
         place: the folder, as the user gave it.
         name: the same, without the folders above where an absolute path needs none of them.
-        kind: `search`, `training` or `comparison`.
+        kind: `search`, `supernet`, `training` or `comparison`.
         result: None while the run is not finished; rows for a comparison.
         state: of a run that is not finished, in words.
         facts: its result in words, or how far it is.
@@ -117,7 +117,7 @@ class RunSection:
     place: str
     name: str
     kind: Kind
-    result: SearchResult | TrainResult | tuple[ComparedRow, ...] | None
+    result: SearchResult | SupernetResult | TrainResult | tuple[ComparedRow, ...] | None
     state: str = ""
     facts: Facts = field(default_factory=list)
     architecture: Architecture | None = None
@@ -130,7 +130,7 @@ class RunSection:
     @property
     def doubts(self) -> Sequence[Doubt]:
         """Why not to rely on the result."""
-        return self.result.doubts if isinstance(self.result, SearchResult | TrainResult) else ()
+        return self.result.doubts if isinstance(self.result, SearchResult | SupernetResult | TrainResult) else ()
 
     @property
     def is_live(self) -> bool:
@@ -193,6 +193,9 @@ def _finished(section: RunSection, folder: RunFolder) -> RunSection:
             needs = (("memory", found.memory_mb), ("file", found.size_mb))
             facts = found.facts + [(name, f"{mb:.4g} MB") for name, mb in needs if mb is not None]
             return replace(section, result=found, facts=facts, architecture=architecture, table=table)
+        case "supernet":
+            shared = read_spec(folder.supernet, SupernetResult)
+            return replace(section, result=shared, facts=shared.facts)
         case _:
             trained = folder.read_result(TrainResult)
             facts = [("network", trained.network), *trained.facts, ("epochs", str(trained.epochs))]
@@ -210,6 +213,10 @@ def _unfinished(section: RunSection, folder: RunFolder) -> RunSection:
                 draw_progress(steps, section.config.get("target_ms"), figure)
                 facts = _search_facts(steps[-1])
             at = steps[-1] if steps else None
+        elif section.kind == "supernet":
+            drawn = read_records(SupernetStep, folder.metrics)
+            facts = [("cross-entropy", f"{step.cross_entropy:.3f}") for step in drawn[-1:]]
+            at = drawn[-1] if drawn else None  # type: ignore[assignment]
         else:
             losses, evaluations = read_records(TrainStep, folder.metrics), read_records(Evaluation, folder.accuracy)
             if losses:

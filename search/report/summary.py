@@ -14,7 +14,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.validate import Validation
 from search.report.advantage import Advantage
 from search.report.sections import RunSection, TableSection
-from search.results import ComparedRow, SearchResult, TrainResult
+from search.results import ComparedRow, SearchResult, SupernetResult, TrainResult
 
 NORMAL_95 = 1.959964
 # Above these a reader should hesitate.
@@ -83,6 +83,8 @@ def summarise(tables: Sequence[TableSection], runs: Sequence[RunSection]) -> lis
         match run.result:
             case SearchResult() | TrainResult() as result:
                 found.append(Verdict(title, anchor, *_of_network(run, result, page)))
+            case SupernetResult() as result:
+                found.append(Verdict(title, anchor, *_of_supernet(run, result)))
             case None:
                 found.append(Verdict(title, anchor, f"{run.state}.", run.facts, None))
             case rows:
@@ -119,6 +121,15 @@ def _of_network(run: RunSection, result: SearchResult | TrainResult, page: Page)
         facts.append(("latency model", trust))
         reservations += doubts
     return sentence, facts, reservations
+
+
+def _of_supernet(run: RunSection, result: SupernetResult) -> tuple[str, Facts, list[str]]:
+    sentence = (
+        f"Recognises {result.largest:.2%} of {result.held_out_images} held-out images with its largest network and {result.fastest:.2%} "
+        "with its fastest, with shared weights."
+    )
+    guessing = ("by guessing", f"{result.chance:.2%}, taking every image for one of the most frequent class")
+    return sentence, [guessing], ["There are doubts about this result: they stand at the top of the page."] if run.doubts else []
 
 
 def _against(better: Sequence[Advantage]) -> Facts:

@@ -99,17 +99,17 @@ def _explored(run: SearchRun, way: Way, networks: int, listener: Listener) -> Ex
     return ExploreResult(scored, best, agreement)
 
 
-def require_one_process() -> None:
-    """Checks, before any training, that an exploration can follow.
+def require_one_process(option: str = "--explore") -> None:
+    """Checks, before any training, that what cannot be shared can follow: an exploration, or what another option asks for.
 
     Raises:
         InputError: this is one of several processes.
     """
     if processes.state().num_processes > 1:
         raise InputError(
-            "--explore runs in a single process",
-            where="--explore",
-            hint="search without it; then run the same command with it and --resume, as one process",
+            f"{option} runs in a single process",
+            where=option,
+            hint="train without it; then run the same command with it and --resume, as one process",
         )
 
 

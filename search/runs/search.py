@@ -79,6 +79,9 @@ def search(
     data, run = os.fspath(data), RunFolder(folder)
     processes.from_main(lambda: require_folder(run.path))
     begun = processes.from_main(lambda: run.read_config(SearchConfig)) if options.resume else None
+    if begun is not None and begun.supernet is not None:
+        where = f"the folder has a network that was cut out of the supernet in {begun.supernet}"
+        raise InputError(where, where=str(run.path), hint="choose another folder")
     using = image_options(data, options, begun)
     load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
     images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from spnas_cli.next_steps import next_commands, note_next
-from spnas_cli.options import Count, Number, db_option, json_option, limit_options, table_option, target_option
+from spnas_cli.options import Count, Number, db_option, json_option, limit_options, tables_option, target_option
 from spnas_cli.output import footprint_facts, is_main_process, print_doubts, print_facts, print_json, printable
-from spnas_cli.runs import data_option, folder_option, training_options
+from spnas_cli.runs import DATA_HELP, folder_option, training_options
 
 if TYPE_CHECKING:
     from latency_db.limits import Limits
@@ -20,11 +21,16 @@ if TYPE_CHECKING:
     from search.finding.search import Found
     from search.runs.run import SearchRun
 
+NOT_WITH = {
+    "--supernet": {"target_ms", "runtime_weight", "max_memory", "max_size", "explore", "explore_networks"},
+    "--from": {"supernet", "runtime_weight", "explore", "explore_networks"},
+}
+
 
 @click.command()
-@table_option
-@data_option
-@target_option("Target latency, in ms")
+@tables_option
+@click.option("--data", "data_name", metavar="NAME|FOLDER", help=f"{DATA_HELP} [default with --from: where they were]")
+@target_option("Target latency, in ms", multiple=True)
 @click.option(
     "--runtime-weight",
     type=Number(0, 10**6),
@@ -32,6 +38,20 @@ if TYPE_CHECKING:
     help="Fixed weight of the runtime term, as in the paper (Eq. 9), instead of a target.",
 )
 @limit_options
+@click.option(
+    "--supernet",
+    is_flag=True,
+    help="Train a supernet for all latencies of one or more --table, for use with --from, instead of finding one network.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Cut networks out of the supernet that this run has trained, without training: one for each --table and --target-ms, "
+    "which may be repeated.",
+)
+@click.option("--finetune", is_flag=True, help="After --from: train each network for a short while, in FOLDER/finetuned.")
 @folder_option
 @click.option("--space", metavar="NAME|FILE", help="Check that the table is for this search space. [default: not checked]")
 @training_options(
@@ -51,11 +71,14 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def search(
-    table: str | None,
-    data_name: str,
-    target_ms: Target | None,
+    tables: tuple[str, ...],
+    data_name: str | None,
+    target_ms: tuple[Target, ...],
     runtime_weight: float | None,
     limits: Limits,
+    supernet: bool,
+    source: Path | None,
+    finetune: bool,
     folder: Path,
     space: str | None,
     training: TrainingOptions,
@@ -77,27 +100,41 @@ def search(
     --explore scores many networks of the space with the trained supernet's weights and draws the Pareto front of accuracy
     against latency (front.csv, front.png, front/). Add --resume to explore a finished run without training again.
 
+    --supernet and --from are for several devices or targets: one training serves all of them. A network that is cut out is less
+    accurate than one that a search has trained alone, until --finetune or spnas train trains it further.
+
     \b
     Examples:
       spnas search --table digits-host --data digits --target-ms 50% -o run
       spnas search --table pixel1 --data path/to/imagenet --target-ms 80 --workers 8 --mixed-precision bf16 -o run
       spnas search --table digits-host --data digits --target-ms 50% --max-memory 0.3 --max-size 0.5 -o small
       spnas search --table digits-host --data digits --target-ms 50% --resume --explore evolution -o run
+      spnas search --supernet --table phone-a --table phone-b --data path/to/images -o all
+      spnas search --from all --table phone-a --table phone-b --target-ms 30% --finetune -o found
     """
-    if (target_ms is None) == (runtime_weight is None):
-        raise click.UsageError("give either --target-ms or --runtime-weight")
+    _require_one_way(click.get_current_context())
     from latency_db.table_files import load_table
     from profiling.space import load_space
     from search.runs.explore import require_one_process
-    from spnas_cli import showing
+    from spnas_cli import showing, supernets
 
     if explore is not None:
         require_one_process()
-    latency_table = load_table(table, db)
+    latency_tables = [load_table(table, db) for table in tables or (None,)]
     if space is not None:
-        latency_table.require_space(load_space(space))
+        for table in latency_tables:
+            table.require_space(load_space(space))
+    if source is not None:
+        wanted = supernets.wanted(latency_tables, target_ms, folder, limits)
+        supernets.cut_networks(source, wanted, data_name, training if finetune else None, resume=training.resume, as_json=as_json)
+        return
+    assert data_name is not None
+    if supernet:
+        supernets.train(tables, latency_tables, data_name, folder, training, as_json=as_json)
+        return
+    [target], [table] = target_ms or (None,), latency_tables
     run = showing.search(
-        latency_table, data_name, folder, target_ms=target_ms, runtime_weight=runtime_weight, limits=limits, options=training
+        table, data_name, folder, target_ms=target, runtime_weight=runtime_weight, limits=limits, options=training
     )
     if explore is not None:
         showing.explore(run, explore, explore_networks)
@@ -107,6 +144,33 @@ def search(
         print_json(run.result.model_dump(mode="json"))
     else:
         _show(run)
+
+
+def _require_one_way(context: click.Context) -> None:
+    """Checks that the options given are those of one way to use the command: a search, `--supernet` or `--from`."""
+    from search.config import TrainingOptions
+
+    given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+    names = {str(option.name): option.opts[0] for option in context.command.params}
+    way = "--from" if "source" in given else "--supernet" if "supernet" in given else None
+    for name in names if way else ():
+        if name in given & NOT_WITH[way or ""]:
+            raise click.UsageError(f"{names[name]} has no meaning with {way}")
+    if way == "--from":
+        if "target_ms" not in given:
+            raise click.UsageError("--from needs a --target-ms")
+        unused = [name for name in TrainingOptions.__dataclass_fields__ if name in given - {"resume"}]
+        if unused and "finetune" not in given:
+            raise click.UsageError(f"{names[unused[0]]} has no meaning with --from, unless --finetune trains")
+        return
+    if "finetune" in given:
+        raise click.UsageError("--finetune goes with --from; spnas train RUN trains the network of a search further")
+    if "data_name" not in given:
+        raise click.UsageError("Missing option '--data'.")
+    if way is None and ("target_ms" in given) == ("runtime_weight" in given):
+        raise click.UsageError("give either --target-ms or --runtime-weight")
+    if way is None and max(len(context.params[name]) for name in ("tables", "target_ms")) > 1:
+        raise click.UsageError("a search is for one --table and one --target-ms; for several see --supernet and --from")
 
 
 def _show(run: SearchRun) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import ks_2samp
 from latency_db import sampling
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
-from latency_db.sampling import networks_between, networks_near, random_choices
+from latency_db.sampling import networks_between, networks_near, networks_over_range, random_choices
 from profiling.errors import InputError
 from profiling.space import Architecture, random_architectures
 
@@ -33,6 +33,20 @@ def test_networks_are_distinct_within_the_bounds_and_the_same_for_the_same_seed(
     assert first == again != other
     assert len({architecture.choices for architecture in first}) == 20
     assert all(low <= pixel1.predict(architecture).total_ms <= high for architecture in first)
+
+
+def test_networks_over_the_range_are_distinct_and_as_many_in_each_part_of_it_as_there_are(pixel1):
+    drawn = networks_over_range(pixel1, 480, 0)
+    fastest, slowest = pixel1.range_ms()
+    latencies = np.array([pixel1.predict(each).total_ms for each in drawn])
+    assert (latencies.min(), latencies.max()) == (fastest, slowest)
+    assert len(set(drawn[2:])) == len(drawn[2:])
+    counts, edges = np.histogram(latencies, bins=np.geomspace(fastest, slowest * (1 + 1e-9), 13))
+    blind = [pixel1.predict(each).total_ms for each in islice(random_architectures(pixel1.space, 0), 480)]
+    assert counts.max() <= 42
+    assert (counts[2:-2] >= 40).all()
+    assert np.histogram(blind, bins=edges)[0].max() > 2 * counts.max(), "drawn without regard to latency, they crowd"
+    assert drawn == networks_over_range(pixel1, 480, 0) != networks_over_range(pixel1, 480, 1)
 
 
 def test_networks_of_one_latency_are_made_of_very_different_choices(pixel1):

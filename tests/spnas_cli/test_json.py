@@ -48,6 +48,7 @@ def command_of(run: str) -> list[str]:
 
 PROFILE = ("profile", *MEASURING, "--space", "tiny.yaml", "--resolution", "160", "--calibrate", "5", "--name", "large")
 COMPARE = ("compare", *MEASURING, "random/random-01.json", "random/random-02.json", "--table", "large")
+CUT_FOR = ("--table", "run/table.json")
 COMMANDS = {
     "devices": ("devices",),
     "init": ("init", "photos"),
@@ -61,6 +62,8 @@ COMMANDS = {
     "predict without calibration": ("predict", "single-path-nas", "--table", "pixel1"),
     "data": ("data", "digits"),
     "data of a folder": ("data", "photos"),
+    "search --supernet": ("search", "--supernet", *CUT_FOR, "--data", "digits", "--epochs", "1", "-o", "supernet"),
+    "search --from": ("search", "--from", "run", *CUT_FOR, "--target-ms", "50%", "-o", "cut"),
     "random": ("random", "--table", "large", "--between", "0", "100", "--networks", "2", "-o", "drawn"),
     "random of uniform networks": ("random", "--table", "pixel1", "--uniform", "--target-ms", "80", "-o", "uniform"),
     "evaluate": ("evaluate", "run/network.pt", "--data", "digits"),

@@ -1,0 +1,296 @@
+"""The training of one supernet for many devices and targets, and the networks that it gives without more training."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from latency_db.limits import UNLIMITED, Limits
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table import LatencyTable
+from latency_db.table_files import write_table
+from latency_db.targets import Target, in_ms
+from profiling.errors import InputError
+from profiling.files import require_folder, write_text
+from profiling.space import Architecture
+from search import processes
+from search.config import (
+    DEFAULTS,
+    SearchConfig,
+    SupernetConfig,
+    TrainingConfig,
+    TrainingOptions,
+    configured,
+    search_schedule,
+    sensible_learning_rate,
+)
+from search.convnet.saved import SavedNetwork
+from search.finding.derive import Source, best_rated, config_of, cut_out, load_source, require_space_of
+from search.finding.doubts import TrainingFacts, chance, training_doubts
+from search.finding.scoring import Score
+from search.finding.search import check_target, table_digest
+from search.finding.whole_range import SupernetStep, SupernetTraining, largest
+from search.images.data import Data, load_data
+from search.images.options import ImageOptions
+from search.listener import SILENT, Listener
+from search.report.figures import draw_network
+from search.results import SearchResult, SupernetResult
+from search.run_folder import RunFolder
+from search.runs.explore import require_one_process
+from search.runs.images import image_options, image_settings, moves_before, told
+from search.runs.run import SearchRun, load_run
+
+
+def train_supernet(
+    tables: Sequence[LatencyTable],
+    data: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    options: TrainingOptions = DEFAULTS,
+    listener: Listener = SILENT,
+) -> SupernetResult:
+    """Trains a supernet on networks of all latencies, for `networks_from`.
+
+    Args:
+        tables: of one search space; networks are drawn over the range of each.
+        data: name of a data set, or a folder of images; see `search.images.data.load_data`.
+        folder: of the run; a run already in it is continued, unless the options say otherwise.
+        options: of the training.
+        listener: follows the progress, and may stop it.
+
+    Raises:
+        InputError: the tables are of several spaces, the images cannot be used, or the folder contains something else.
+        TableError: a table is incomplete.
+        TrainingError: the loss is no longer finite, or there is not enough memory.
+        KeyboardInterrupt: the listener stopped it; the next call continues from there.
+    """
+    for table in tables:
+        table.require_space(tables[0].space)
+    models = [RuntimeModel(table) for table in tables]
+    data, run = os.fspath(data), RunFolder(folder)
+    processes.from_main(lambda: require_folder(run.path))
+    begun = processes.from_main(lambda: run.read_config(SupernetConfig)) if options.resume else None
+    using = image_options(data, options, begun)
+    load = partial(load_data, data, models[0].space, options.seed, None, using, listener.look)
+    images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
+    config = _config(models, data, images, options, begun)
+    with processes.on_main(run.held()):
+        processes.from_main(lambda: run.prepare(options.resume))
+        training = SupernetTraining(models, images, config, run)
+        processes.from_main(lambda: run.write_config(config.to_yaml()))
+        steps = _train(training, images, config, listener)
+        result = _ends(training, models[0], images, Source(run, config, training.supernet), steps)
+        if processes.index() == 0:
+            run.write_supernet(result.model_dump(mode="json"))
+    return result
+
+
+def _config(
+    models: Sequence[RuntimeModel], data: str, images: Data, options: TrainingOptions, begun: SupernetConfig | None
+) -> SupernetConfig:
+    settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
+    steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
+    learning_rate = options.learning_rate or (begun.learning_rate if begun else sensible_learning_rate(steps))
+    digests = " ".join(table_digest(model.table) for model in models)
+    return configured(
+        SupernetConfig,
+        {
+            "tables": [model.table.name for model in models],
+            "space_digest": models[0].space.digest,
+            "tables_digest": hashlib.sha256(digests.encode()).hexdigest()[:16],
+            "data": data,
+            **image_settings(data, images, begun),
+            **settings,
+            "learning_rate": learning_rate,
+        },
+    )
+
+
+def _train(training: SupernetTraining, images: Data, config: SupernetConfig, listener: Listener) -> tuple[SupernetStep, ...]:
+    for line in images.notes:
+        listener.note(line)
+    listener.note(
+        f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
+        f"{training.steps} steps of {config.batch_size}, for all latencies of {', '.join(config.tables)}"
+        + (f"; from step {training.resumed_at}" if training.resumed_at else "")
+    )
+
+    def on_step(step: SupernetStep) -> None:
+        listener.step(step)
+        listener.progress(step.step, step.steps, f"CE {step.cross_entropy:.3f}, learning rate {step.learning_rate:.2g}")
+
+    listener.begin(training.resumed_at, training.steps)
+    steps = training.run(on_step, listener.stop)
+    listener.end()
+    return steps
+
+
+def _ends(
+    training: SupernetTraining, model: RuntimeModel, images: Data, source: Source, steps: Sequence[SupernetStep]
+) -> SupernetResult:
+    """The accuracies of the largest and the fastest network, between which those of all others can be expected."""
+    largest_score, fastest_score = cut_out(model, source, images, [largest(model), model.extremes()[0]], training.steps)
+    accuracy, tested = _accuracy(largest_score), len(largest_score.right)
+    facts = TrainingFacts(accuracy, tested, [step.cross_entropy for step in steps], images, source.config)
+    return SupernetResult(
+        steps=training.steps,
+        largest=accuracy,
+        fastest=_accuracy(fastest_score),
+        held_out_images=tested,
+        chance=chance(images),
+        doubts=tuple(training_doubts(facts)),
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A network that is wanted.
+
+    Attributes:
+        table: of the device that it is for.
+        target_ms: latency that it must not exceed, in ms, or as a share of the table's range, `50%`.
+        folder: for it alone.
+        limits: to its memory and its file.
+    """
+
+    table: LatencyTable
+    target_ms: Target | str
+    folder: Path
+    limits: Limits = UNLIMITED
+
+
+def networks_from(
+    supernet: str | os.PathLike[str],
+    wanted: Sequence[Wanted],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    resume: bool = True,
+    listener: Listener = SILENT,
+) -> list[SearchRun]:
+    """For each table and target the network that a search would end with, cut out of a trained supernet; nothing is trained.
+
+    Args:
+        supernet: folder of a search, or of the training of a supernet.
+        wanted: tables of the space that it was trained for, targets and folders.
+        data: where its images are now; by default where they were.
+        resume: whether networks that are in their folders already stay; if False, the folders must be empty.
+        listener: follows the progress, and may stop it.
+
+    Returns:
+        The runs in the same order, each as a finished search in its folder.
+
+    Raises:
+        InputError: there is no finished supernet, its images cannot be used, a table is of another space, a target is out of
+            reach, or a folder holds something else.
+        TableError: a table is incomplete.
+        KeyboardInterrupt: the listener stopped it; the networks so far are in their folders.
+    """
+    require_one_process("--from")
+    source_folder = RunFolder(supernet)
+    config, targets = config_of(source_folder), []
+    for each in wanted:
+        require_space_of(source_folder, config, each.table)
+        model = RuntimeModel(each.table)
+        targets.append(in_ms(each.target_ms, model, listener.note))
+        check_target(model, targets[-1])
+        require_folder(each.folder)
+    images = _images(config, model, data)
+    # A file is that of the network with the classes of the images.
+    models = [RuntimeModel(each.table, replace(each.limits, classes=len(images.classes))) for each in wanted]
+    for model, target_ms in zip(models, targets, strict=True):
+        check_target(model, target_ms)
+    source = load_source(source_folder, model, len(images.classes))
+    runs = []
+    listener.begin(0, len(wanted))
+    for number, (model, each, target_ms) in enumerate(zip(models, wanted, targets, strict=True), start=1):
+        run, settings = RunFolder(each.folder), _config_of_network(source, each, target_ms)
+        with run.held():
+            run.prepare(resume)
+            _require_same(run, settings)
+            runs.append(_finished(run) or _cut(run, settings, best_rated(model, source, target_ms), model, source, images))
+        listener.progress(number, len(wanted), f"{each.table.name}, {target_ms:g} ms: {runs[-1].accuracy:.2%}")
+        if listener.stop():
+            raise KeyboardInterrupt
+    listener.end()
+    return runs
+
+
+def _config_of_network(source: Source, wanted: Wanted, target_ms: float) -> SearchConfig:
+    return configured(
+        SearchConfig,
+        {
+            **{name: getattr(source.config, name) for name in TrainingConfig.model_fields},
+            "table": wanted.table.name,
+            "space_digest": source.config.space_digest,
+            "table_digest": table_digest(wanted.table),
+            "target_ms": target_ms,
+            "max_memory_mb": wanted.limits.memory_mb,
+            "max_size_mb": wanted.limits.size_mb,
+            "supernet": str(source.folder.path),
+        },
+    )
+
+
+def _require_same(run: RunFolder, config: SearchConfig) -> None:
+    """Checks that a folder which is not new holds this network, or its beginnings."""
+    there = run.read_config(SearchConfig)
+    if there is not None and there.decisive != config.decisive:
+        hint = "choose another folder"
+        raise InputError("the folder has something else than this network of this supernet", where=str(run.path), hint=hint)
+
+
+def _finished(run: RunFolder) -> SearchRun | None:
+    there = load_run(run) if run.kind == "search" else None
+    return there if isinstance(there, SearchRun) else None
+
+
+def _images(config: TrainingConfig, model: RuntimeModel, data: str | os.PathLike[str] | None) -> Data:
+    using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
+    place = config.data if data is None else os.fspath(data)
+    return load_data(place, model.space, config.seed, None, using).framed(config.framing)
+
+
+def _cut(
+    run: RunFolder, config: SearchConfig, architecture: Architecture, model: RuntimeModel, source: Source, images: Data
+) -> SearchRun:
+    """Cuts a network out, and writes what a search leaves, but for what tells of its training."""
+    steps = source.config.epochs * (images.train_images // source.config.batch_size)
+    [score] = cut_out(model, source, images, [architecture], steps)
+    accuracy = _accuracy(score)
+    facts, needs = TrainingFacts(accuracy, len(score.right), [], images, config), model.limited.footprint(architecture)
+    result = SearchResult(
+        architecture=architecture.choices,
+        predicted_ms=score.predicted_ms,
+        target_ms=config.target_ms,
+        accuracy=accuracy,
+        held_out_images=len(score.right),
+        chance=chance(images),
+        memory_mb=needs.memory_mb,
+        size_mb=needs.size_mb,
+        doubts=tuple(training_doubts(facts)),
+    )
+    run.write_config(config.to_yaml())
+    write_table(model.table, run.table)
+    SavedNetwork(
+        name=run.name,
+        layers=tuple(layer for _, layer in architecture.placed_layers()),
+        classes=images.classes,
+        state=score.network.state_dict(),
+        top1=accuracy,
+        origin="weights of a supernet, batch norm re-estimated",
+        framing=images.framing,
+        centre_crop=images.centre_crop,
+    ).save(run.network)
+    draw_network(model, architecture, run.figure("network"))
+    write_text(run.architecture, architecture.to_json())
+    run.write_result(result.model_dump(mode="json"))
+    return SearchRun(run, config, result, architecture)
+
+
+def _accuracy(score: Score) -> float:
+    """On all images: none of them took part in choosing the network."""
+    return float(score.right.double().mean())

@@ -45,6 +45,24 @@ class SearchStep:
 
 
 @dataclass(frozen=True)
+class SupernetStep:
+    """One step as it is reported and kept in `metrics.csv`.
+
+    Attributes:
+        step, steps: from 1, and of how many.
+        cross_entropy: of this batch and the network of this step, in nats.
+        learning_rate: of this step.
+        choices: the network of this step.
+    """
+
+    step: int
+    steps: int
+    cross_entropy: float
+    learning_rate: float
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """One step as it is reported and kept in `metrics.csv`.
 

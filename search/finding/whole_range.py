@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,30 +16,13 @@ from search.config import SupernetConfig, falling_rate
 from search.finding.search import make_weight_optimizer
 from search.images.data import Data
 from search.run_folder import RunFolder
+from search.steps import SupernetStep
 from search.supernet.supernet import Supernet
 from search.training.engine import Engine, Stateful
 
 POOL = 1024
 # Share of the steps in which the largest network learns. It has every weight: those of all others are part of it.
 LARGEST = 0.15
-
-
-@dataclass(frozen=True)
-class SupernetStep:
-    """One step as it is reported and kept in `metrics.csv`.
-
-    Attributes:
-        step, steps: from 1, and of how many.
-        cross_entropy: of this batch and the network of this step, in nats.
-        learning_rate: of this step.
-        choices: the network of this step.
-    """
-
-    step: int
-    steps: int
-    cross_entropy: float
-    learning_rate: float
-    choices: tuple[str, ...]
 
 
 class SupernetTraining:

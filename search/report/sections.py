@@ -26,7 +26,7 @@ from search.report.figures import draw_progress
 from search.report.training_figure import draw_training
 from search.results import ComparedRow, ComparedRows, SearchResult, SupernetResult, TrainResult
 from search.run_folder import Figure, Kind, RunFolder
-from search.steps import Evaluation, SearchStep, TrainStep, read_records
+from search.steps import Evaluation, SearchStep, SupernetStep, TrainStep, read_records
 
 # Each figure's description, for screen readers.
 FIGURES: dict[Figure, str] = {

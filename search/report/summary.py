@@ -125,8 +125,8 @@ def _of_network(run: RunSection, result: SearchResult | TrainResult, page: Page)
 
 def _of_supernet(run: RunSection, result: SupernetResult) -> tuple[str, Facts, list[str]]:
     sentence = (
-        f"Recognises {result.largest:.2%} of {result.held_out_images} held-out images with its largest network and {result.fastest:.2%} "
-        "with its fastest, with shared weights."
+        f"Recognises {result.largest:.2%} of {result.held_out_images} held-out images with its largest network and "
+        f"{result.fastest:.2%} with its fastest, with shared weights."
     )
     guessing = ("by guessing", f"{result.chance:.2%}, taking every image for one of the most frequent class")
     return sentence, [guessing], ["There are doubts about this result: they stand at the top of the page."] if run.doubts else []

@@ -33,7 +33,7 @@ from search.finding.derive import Source, best_rated, config_of, cut_out, load_s
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.finding.scoring import Score
 from search.finding.search import check_target, table_digest
-from search.finding.whole_range import SupernetStep, SupernetTraining, largest
+from search.finding.whole_range import SupernetTraining, largest
 from search.images.data import Data, load_data
 from search.images.options import ImageOptions
 from search.listener import SILENT, Listener
@@ -43,6 +43,7 @@ from search.run_folder import RunFolder
 from search.runs.explore import require_one_process
 from search.runs.images import image_options, image_settings, moves_before, told
 from search.runs.run import SearchRun, load_run
+from search.steps import SupernetStep
 
 
 def train_supernet(

@@ -72,7 +72,7 @@ class SupernetStudy(GlyphStudy):
         for share in SHARES:
             start = time.process_time()
             architecture = best_rated(self._model, source, fastest + share / 100 * (slowest - fastest))
-            [score] = cut_out(self._model, source, data, [architecture], training.steps)
+            [score] = cut_out([self._model], source, data, [architecture], training.steps)
             top1 = self._tested(score.network)
             results.append(self._result(f"{CUT} {share}", seed, architecture, top1, images, start))
             results.append(self._tune(f"{TUNED} {share}", architecture, score.network, seed, folder / str(share)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
@@ -120,16 +121,21 @@ def best_rated(model: RuntimeModel, source: Source, target_ms: float) -> Archite
     return next(within_budget(model, terms, target_ms))
 
 
-def cut_out(model: RuntimeModel, source: Source, data: Data, architectures: list[Architecture], steps: int) -> list[Score]:
-    """These networks with the supernet's weights and batch norm re-estimated, each with its accuracy.
+def cut_out(
+    models: Sequence[RuntimeModel], source: Source, data: Data, architectures: Sequence[Architecture], steps: int
+) -> list[Score]:
+    """Networks with the supernet's weights and batch norm re-estimated, each with its accuracy; images are loaded once for all.
 
     Args:
-        model: predicts their latencies.
+        models: for each network the one that predicts its latency.
         source: the supernet.
         data: that it was trained on.
         architectures: of its space.
         steps: that it was trained for; batch norm sees the batches that would have followed.
     """
     batches = max(4, math.ceil(BATCH_NORM_IMAGES / source.config.batch_size))
-    scorer = Scorer(model, source.supernet, data, source.config, steps=steps, batches=batches, most_images=MOST_IMAGES)
-    return scorer.score(architectures)
+    scorer = Scorer(models[0], source.supernet, data, source.config, steps=steps, batches=batches, most_images=MOST_IMAGES)
+    return [
+        replace(score, predicted_ms=model.predict(score.architecture).total_ms)
+        for model, score in zip(models, scorer.score(architectures), strict=True)
+    ]

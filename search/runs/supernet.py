@@ -42,8 +42,10 @@ from search.results import SearchResult, SupernetResult
 from search.run_folder import RunFolder
 from search.runs.explore import require_one_process
 from search.runs.images import image_options, image_settings, moves_before, told
-from search.runs.run import SearchRun, load_run
+from search.runs.run import SearchRun
 from search.steps import SupernetStep
+
+AT_ONCE = 5  # networks that are tested side by side
 
 
 def train_supernet(
@@ -134,7 +136,8 @@ def _ends(
     training: SupernetTraining, model: RuntimeModel, images: Data, source: Source, steps: Sequence[SupernetStep]
 ) -> SupernetResult:
     """The accuracies of the largest and the fastest network, between which those of all others can be expected."""
-    largest_score, fastest_score = cut_out(model, source, images, [largest(model), model.extremes()[0]], training.steps)
+    ends = [largest(model), model.extremes()[0]]
+    largest_score, fastest_score = cut_out([model, model], source, images, ends, training.steps)
     accuracy, tested = _accuracy(largest_score), len(largest_score.right)
     facts = TrainingFacts(accuracy, tested, [step.cross_entropy for step in steps], images, source.config)
     return SupernetResult(
@@ -205,19 +208,59 @@ def networks_from(
     for model, target_ms in zip(models, targets, strict=True):
         check_target(model, target_ms)
     source = load_source(source_folder, model, len(images.classes))
-    runs = []
-    listener.begin(0, len(wanted))
-    for number, (model, each, target_ms) in enumerate(zip(models, wanted, targets, strict=True), start=1):
-        run, settings = RunFolder(each.folder), _config_of_network(source, each, target_ms)
-        with run.held():
-            run.prepare(resume)
-            _require_same(run, settings)
-            runs.append(_finished(run) or _cut(run, settings, best_rated(model, source, target_ms), model, source, images))
-        listener.progress(number, len(wanted), f"{each.table.name}, {target_ms:g} ms: {runs[-1].accuracy:.2%}")
+    networks = [
+        Network(RunFolder(each.folder), _config_of_network(source, each, target_ms), model, best_rated(model, source, target_ms))
+        for each, model, target_ms in zip(wanted, models, targets, strict=True)
+    ]
+    for network in networks:
+        network.require_place(resume)
+    _cut_all([network for network in networks if network.run.kind is None], source, images, listener)
+    return [network.finished() for network in networks]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be cut out: its folder and settings, the model that predicts its latency, and what it is."""
+
+    run: RunFolder
+    config: SearchConfig
+    model: RuntimeModel
+    architecture: Architecture
+
+    def require_place(self, resume: bool) -> None:
+        """Checks that its folder is empty or, if it may be resumed, holds this network or its beginnings.
+
+        Raises:
+            InputError: it does not.
+        """
+        with self.run.held():
+            self.run.prepare(resume)
+            there = self.run.read_config(SearchConfig)
+        if there is not None and there.decisive != self.config.decisive:
+            hint = "choose another folder"
+            problem = "the folder has something else than this network of this supernet"
+            raise InputError(problem, where=str(self.run.path), hint=hint)
+
+    def finished(self) -> SearchRun:
+        """As it lies in its folder."""
+        return SearchRun(self.run, self.config, self.run.read_result(SearchResult), self.architecture)
+
+
+def _cut_all(networks: Sequence[Network], source: Source, images: Data, listener: Listener) -> None:
+    """A few at a time, so that images are loaded once for these."""
+    steps = source.config.epochs * (images.train_images // source.config.batch_size)
+    listener.begin(0, len(networks))
+    for first in range(0, len(networks), AT_ONCE):
+        some = networks[first : first + AT_ONCE]
+        scores = cut_out([each.model for each in some], source, images, [each.architecture for each in some], steps)
+        for network, score in zip(some, scores, strict=True):
+            with network.run.held():
+                _leave(network, score, images)
+        done = first + len(some)
+        listener.progress(done, len(networks), f"{networks[done - 1].config.table}: {_accuracy(scores[-1]):.2%}")
         if listener.stop():
             raise KeyboardInterrupt
     listener.end()
-    return runs
 
 
 def _config_of_network(source: Source, wanted: Wanted, target_ms: float) -> SearchConfig:
@@ -236,37 +279,21 @@ def _config_of_network(source: Source, wanted: Wanted, target_ms: float) -> Sear
     )
 
 
-def _require_same(run: RunFolder, config: SearchConfig) -> None:
-    """Checks that a folder which is not new holds this network, or its beginnings."""
-    there = run.read_config(SearchConfig)
-    if there is not None and there.decisive != config.decisive:
-        hint = "choose another folder"
-        raise InputError("the folder has something else than this network of this supernet", where=str(run.path), hint=hint)
-
-
-def _finished(run: RunFolder) -> SearchRun | None:
-    there = load_run(run) if run.kind == "search" else None
-    return there if isinstance(there, SearchRun) else None
-
-
 def _images(config: TrainingConfig, model: RuntimeModel, data: str | os.PathLike[str] | None) -> Data:
     using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
     place = config.data if data is None else os.fspath(data)
     return load_data(place, model.space, config.seed, None, using).framed(config.framing)
 
 
-def _cut(
-    run: RunFolder, config: SearchConfig, architecture: Architecture, model: RuntimeModel, source: Source, images: Data
-) -> SearchRun:
-    """Cuts a network out, and writes what a search leaves, but for what tells of its training."""
-    steps = source.config.epochs * (images.train_images // source.config.batch_size)
-    [score] = cut_out(model, source, images, [architecture], steps)
-    accuracy = _accuracy(score)
-    facts, needs = TrainingFacts(accuracy, len(score.right), [], images, config), model.limited.footprint(architecture)
+def _leave(network: Network, score: Score, images: Data) -> None:
+    """Writes what a search leaves, but for what tells of its training."""
+    run, model, accuracy = network.run, network.model, _accuracy(score)
+    needs = model.limited.footprint(network.architecture)
+    facts = TrainingFacts(accuracy, len(score.right), [], images, network.config)
     result = SearchResult(
-        architecture=architecture.choices,
+        architecture=network.architecture.choices,
         predicted_ms=score.predicted_ms,
-        target_ms=config.target_ms,
+        target_ms=network.config.target_ms,
         accuracy=accuracy,
         held_out_images=len(score.right),
         chance=chance(images),
@@ -274,11 +301,11 @@ def _cut(
         size_mb=needs.size_mb,
         doubts=tuple(training_doubts(facts)),
     )
-    run.write_config(config.to_yaml())
+    run.write_config(network.config.to_yaml())
     write_table(model.table, run.table)
     SavedNetwork(
         name=run.name,
-        layers=tuple(layer for _, layer in architecture.placed_layers()),
+        layers=tuple(layer for _, layer in network.architecture.placed_layers()),
         classes=images.classes,
         state=score.network.state_dict(),
         top1=accuracy,
@@ -286,10 +313,9 @@ def _cut(
         framing=images.framing,
         centre_crop=images.centre_crop,
     ).save(run.network)
-    draw_network(model, architecture, run.figure("network"))
-    write_text(run.architecture, architecture.to_json())
+    draw_network(model, network.architecture, run.figure("network"))
+    write_text(run.architecture, network.architecture.to_json())
     run.write_result(result.model_dump(mode="json"))
-    return SearchRun(run, config, result, architecture)
 
 
 def _accuracy(score: Score) -> float:

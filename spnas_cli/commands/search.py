@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from spnas_cli.runs import DATA_HELP, folder_option, training_options
 
 if TYPE_CHECKING:
     from latency_db.limits import Limits
+    from latency_db.table import LatencyTable
     from latency_db.targets import Target
     from search.config import SearchConfig, TrainingOptions
     from search.finding.explore import Way
@@ -95,13 +97,10 @@ def search(
     apply to the network found and to those that --explore scores; they may leave no network as slow as the target.
 
     The run's folder contains the architecture, its weights, the settings, the metrics, a checkpoint and figures; candidates.csv
-    has the best of the other networks near the target.
-
-    --explore scores many networks of the space with the trained supernet's weights and draws the Pareto front of accuracy
+    has the best of the other networks near the target. --explore scores many networks of the space with the supernet's weights and draws the Pareto front of accuracy
     against latency (front.csv, front.png, front/). Add --resume to explore a finished run without training again.
 
-    --supernet and --from are for several devices or targets: one training serves all of them. A network that is cut out is less
-    accurate than one that a search has trained alone, until --finetune or spnas train trains it further.
+    --supernet and --from are for several devices or targets: one training serves all of them (docs/many-devices.md).
 
     \b
     Examples:
@@ -109,41 +108,42 @@ def search(
       spnas search --table pixel1 --data path/to/imagenet --target-ms 80 --workers 8 --mixed-precision bf16 -o run
       spnas search --table digits-host --data digits --target-ms 50% --max-memory 0.3 --max-size 0.5 -o small
       spnas search --table digits-host --data digits --target-ms 50% --resume --explore evolution -o run
-      spnas search --supernet --table phone-a --table phone-b --data path/to/images -o all
+      spnas search --supernet --table phone-a --table phone-b --data images -o all
       spnas search --from all --table phone-a --table phone-b --target-ms 30% --finetune -o found
     """
     _require_one_way(click.get_current_context())
-    from latency_db.table_files import load_table
-    from profiling.space import load_space
     from search.runs.explore import require_one_process
     from spnas_cli import showing, supernets
 
+    latency_tables = _load_tables(tables, db, space)
+    if source is not None:
+        wanted, further = supernets.wanted(latency_tables, target_ms, folder, limits), training if finetune else None
+        supernets.cut_networks(source, wanted, data_name, further, resume=training.resume, as_json=as_json)
+        return
+    if supernet:
+        supernets.train(tables, latency_tables, str(data_name), folder, training, as_json=as_json)
+        return
     if explore is not None:
         require_one_process()
-    latency_tables = [load_table(table, db) for table in tables or (None,)]
-    if space is not None:
-        for table in latency_tables:
-            table.require_space(load_space(space))
-    if source is not None:
-        wanted = supernets.wanted(latency_tables, target_ms, folder, limits)
-        supernets.cut_networks(source, wanted, data_name, training if finetune else None, resume=training.resume, as_json=as_json)
-        return
-    assert data_name is not None
-    if supernet:
-        supernets.train(tables, latency_tables, data_name, folder, training, as_json=as_json)
-        return
-    [target], [table] = target_ms or (None,), latency_tables
+    target = target_ms[0] if target_ms else None
     run = showing.search(
-        table, data_name, folder, target_ms=target, runtime_weight=runtime_weight, limits=limits, options=training
-    )
+        latency_tables[0], str(data_name), folder,
+        target_ms=target, runtime_weight=runtime_weight, limits=limits, options=training,
+    )  # fmt: skip
     if explore is not None:
         showing.explore(run, explore, explore_networks)
-    if not is_main_process():
-        return
-    if as_json:
-        print_json(run.result.model_dump(mode="json"))
-    else:
-        _show(run)
+    _show(run, as_json)
+
+
+def _load_tables(tables: Sequence[str], db: Path, space: str | None) -> list[LatencyTable]:
+    from latency_db.table_files import load_table
+    from profiling.space import load_space
+
+    loaded = [load_table(table, db) for table in tables or (None,)]
+    if space is not None:
+        for table in loaded:
+            table.require_space(load_space(space))
+    return loaded
 
 
 def _require_one_way(context: click.Context) -> None:
@@ -173,7 +173,12 @@ def _require_one_way(context: click.Context) -> None:
         raise click.UsageError("a search is for one --table and one --target-ms; for several see --supernet and --from")
 
 
-def _show(run: SearchRun) -> None:
+def _show(run: SearchRun, as_json: bool) -> None:
+    if not is_main_process():
+        return
+    if as_json:
+        print_json(run.result.model_dump(mode="json"))
+        return
     found, config, folder = run.found, run.config, run.folder
     assert found is not None
     assert run.search is not None

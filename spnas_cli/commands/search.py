@@ -97,10 +97,11 @@ def search(
     apply to the network found and to those that --explore scores; they may leave no network as slow as the target.
 
     The run's folder contains the architecture, its weights, the settings, the metrics, a checkpoint and figures; candidates.csv
-    has the best of the other networks near the target. --explore scores many networks of the space with the supernet's weights and draws the Pareto front of accuracy
-    against latency (front.csv, front.png, front/). Add --resume to explore a finished run without training again.
+    has the best of the other networks near the target. --explore scores many networks of the space with the supernet's weights
+    and draws the Pareto front of accuracy against latency (front.csv, front.png, front/); with --resume it explores a finished
+    run without training again.
 
-    --supernet and --from are for several devices or targets: one training serves all of them (docs/many-devices.md).
+    --supernet and --from are for several devices or targets, which one training serves (docs/many-devices.md).
 
     \b
     Examples:

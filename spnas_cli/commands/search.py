@@ -113,7 +113,6 @@ def search(
       spnas search --from all --table phone-a --table phone-b --target-ms 30% --finetune -o found
     """
     _require_one_way(click.get_current_context())
-    from search.runs.explore import require_one_process
     from spnas_cli import showing, supernets
 
     latency_tables = _load_tables(tables, db, space)
@@ -124,8 +123,6 @@ def search(
     if supernet:
         supernets.train(tables, latency_tables, str(data_name), folder, training, as_json=as_json)
         return
-    if explore is not None:
-        require_one_process()
     target = target_ms[0] if target_ms else None
     run = showing.search(
         latency_tables[0], str(data_name), folder,
@@ -150,6 +147,7 @@ def _load_tables(tables: Sequence[str], db: Path, space: str | None) -> list[Lat
 def _require_one_way(context: click.Context) -> None:
     """Checks that the options given are those of one way to use the command: a search, `--supernet` or `--from`."""
     from search.config import TrainingOptions
+    from search.runs.explore import require_one_process
 
     given = {name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
     names = {str(option.name): option.opts[0] for option in context.command.params}
@@ -172,6 +170,8 @@ def _require_one_way(context: click.Context) -> None:
         raise click.UsageError("give either --target-ms or --runtime-weight")
     if way is None and max(len(context.params[name]) for name in ("tables", "target_ms")) > 1:
         raise click.UsageError("a search is for one --table and one --target-ms; for several see --supernet and --from")
+    if "explore" in given:
+        require_one_process()
 
 
 def _show(run: SearchRun, as_json: bool) -> None:

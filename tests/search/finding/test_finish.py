@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from search import checkpoint
-from search.config import SearchConfig, course
+from search.config import SearchConfig, course, falling_rate
 from search.finding.finish import Finish
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
@@ -29,8 +29,8 @@ def start(model, config, tmp_path):
 
 @pytest.mark.parametrize("steps", [2, 19, 20, 1000])
 def test_the_rate_warms_up_and_falls_to_nothing(config, steps):
-    finish, most = Finish(config, steps), config.rate_at(0)
-    rates = [finish.rate_at(step) for step in range(steps + 1)]
+    most = config.rate_at(0)
+    rates = [falling_rate(most, step, steps) for step in range(steps + 1)]
     warm_up = max(1, round(steps / 20))
     assert rates[:warm_up] == pytest.approx([most * (step + 1) / warm_up for step in range(warm_up)])
     assert rates[warm_up:] == sorted(rates[warm_up:], reverse=True)

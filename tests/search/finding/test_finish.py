@@ -5,7 +5,7 @@ import torch
 
 from search import checkpoint
 from search.config import SearchConfig, course, falling_rate
-from search.finding.finish import Finish
+from search.finding import finish
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -78,7 +78,7 @@ def test_for_int8_it_goes_on_bit_for_bit_wherever_it_is_stopped_and_what_comes_b
 
 
 def test_at_a_rate_of_nothing_it_stays_as_it_was_cut_out(start, monkeypatch):
-    monkeypatch.setattr(Finish, "rate_at", lambda self, step: 0.0)
+    monkeypatch.setattr(finish, "falling_rate", lambda rate, step, steps: 0.0)
     found = start().run(lambda step: None)
     cut_out = dict(extract(found.supernet, found.architecture).named_parameters())
     for name, value in found.network.named_parameters():

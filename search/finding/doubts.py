@@ -141,7 +141,7 @@ def _accuracy_doubt(facts: TrainingFacts, learned: bool) -> Doubt | None:
 
 def _loss_doubt(facts: TrainingFacts) -> Doubt | None:
     """Tests the end of the training against the best that guessing by class frequency can do, by a one-sided t-test."""
-    if not facts.losses:
+    if len(facts.losses) == 0:
         return None
     import numpy as np
     from scipy.stats import entropy, ttest_1samp

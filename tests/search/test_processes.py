@@ -108,6 +108,8 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
         "predicted_ms",
         "target_ms",
         "accuracy",
+        "held_out_images",
+        "chance",
         "memory_mb",
         "size_mb",
         "doubts",

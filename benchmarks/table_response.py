@@ -47,7 +47,7 @@ def scaled(table: LatencyTable, name: str, factor: float) -> LatencyTable:
 
 def kernels(architecture: Architecture) -> int:
     """How many searchable layers have a 5×5 kernel."""
-    return sum(architecture.space.choices_by_name[name].kernel == 5 for name in architecture.choices)
+    return sum(choice.kernel == 5 for choice in architecture.chosen)
 
 
 def draw(found: dict[str, list[Architecture]], target_ms: float, path: Path) -> None:
@@ -56,9 +56,7 @@ def draw(found: dict[str, list[Architecture]], target_ms: float, path: Path) -> 
     places = rows[0][1].space.searchable
     figure = Figure(figsize=(1.0 * len(places) + 2.6, 0.5 * len(rows) + 1.3), layout="constrained")
     axes = figure.subplots()
-    colours = [
-        [choice_colour(network.space, network.space.choices_by_name[choice]) for choice in network.choices] for _, network in rows
-    ]
+    colours = [[choice_colour(network.space, choice) for choice in network.chosen] for _, network in rows]
     axes.imshow(colours, aspect="auto")
     for y, (_, network) in enumerate(rows):
         for x, choice in enumerate(network.choices):

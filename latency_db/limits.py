@@ -150,7 +150,7 @@ class LimitedSpace:
         Raises:
             InputError: one leaves none; states what the networks of the space need.
         """
-        least, most = (self.footprint(each) for each in (self._smallest, self._largest))
+        least, most = (self.footprint(each) for each in (self._smallest, self.space.largest))
         for option, limit, low, high, what in (
             ("--max-memory", self.limits.memory_mb, least.memory_mb, most.memory_mb, "of memory"),
             ("--max-size", self.limits.size_mb, least.size_mb, most.size_mb, "in a file"),
@@ -165,10 +165,6 @@ class LimitedSpace:
     @cached_property
     def _smallest(self) -> Architecture:
         return Architecture(space=self.space, choices=tuple(slot.choices[0] for slot in self.space.searchable))
-
-    @cached_property
-    def _largest(self) -> Architecture:
-        return Architecture(space=self.space, choices=tuple(slot.choices[-1] for slot in self.space.searchable))
 
 
 def _exchanged(choices: tuple[str, ...], index: int, name: str) -> tuple[str, ...]:

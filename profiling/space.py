@@ -227,6 +227,11 @@ class SearchSpace(SpecModel):
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise InputError(f"{given} is out of range for the space {self.name}: {reason[0].lower()}{reason[1:]}") from error
 
+    @property
+    def largest(self) -> Architecture:
+        """The architecture with the largest choice of every layer: all others are part of it."""
+        return Architecture(space=self, choices=tuple(slot.choices[-1] for slot in self.searchable))
+
     def uniform(self, choice: str) -> Architecture:
         """The architecture with the same choice in every layer.
 
@@ -274,6 +279,11 @@ class Architecture(SpecModel):
             if choice not in slot.choices:
                 raise FieldError((index,), f"{choice!r} is not a choice of this layer; allowed: {', '.join(slot.choices)}")
         return choices
+
+    @property
+    def chosen(self) -> list[Choice]:
+        """The choices themselves, which `choices` has by name."""
+        return [self.space.choices_by_name[name] for name in self.choices]
 
     def placed_layers(self) -> Iterator[tuple[Slot, LayerSpec | None]]:
         """Each place of the space with its layer, None where it is skipped."""

@@ -27,8 +27,9 @@ LEARNING_RATE = 0.016
 # What R takes to come down to the target.
 DECIDING_STEPS = 60
 WARM_UP = 0.05  # share of the steps
-# Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
+# Settings of a search that earlier versions did not have; empty, they are what those versions did.
 SEARCH_FIELDS_SINCE = ("draw_within", "final_phase", "max_memory_mb", "max_size_mb", "supernet")
+# Settings that a resumed run may change: where it computes, how often it is saved, and who follows it.
 CHANGEABLE = frozenset({"workers", "checkpoint_seconds", "track"})
 
 Tracker = Literal["tensorboard", "wandb", "mlflow"]

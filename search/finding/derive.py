@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable
 from profiling.errors import InputError
-from profiling.space import Architecture
+from profiling.space import Architecture, SearchSpace
+from profiling.specfile import read_spec
 from search import checkpoint
-from search.config import SearchConfig, SupernetConfig, TrainingConfig
+from search.config import SearchConfig, SupernetConfig
 from search.finding.rating import Terms, rate
 from search.finding.scoring import Score, Scorer
 from search.finding.search import check_target
@@ -46,21 +47,19 @@ class Source:
         return log_likelihoods(self.supernet)
 
 
-def load_source(folder: RunFolder, model: RuntimeModel, classes: int) -> Source:
+def load_source(folder: RunFolder, config: SearchConfig | SupernetConfig, space: SearchSpace, classes: int) -> Source:
     """The supernet of a finished run.
 
     Args:
-        folder: of a search, or of the training of a supernet.
-        model: of a table of the same space.
+        folder: of a search, or of the training of a supernet; config: its settings, see `config_of`.
+        space: that it was trained for, see `require_space_of`.
         classes: of the images that it was trained on.
 
     Raises:
-        InputError: the run is not finished, is of another space, or its checkpoint is damaged.
+        InputError: its checkpoint is missing, damaged, or of another space.
     """
-    config = config_of(folder)
-    require_space_of(folder, config, model.table)
     state = checkpoint.load(folder.checkpoint, {"space": config.space_digest})
-    supernet = Supernet(model.space, classes)
+    supernet = Supernet(space, classes)
     with checkpoint.fitting(folder.checkpoint):
         require_weights(state["supernet"], supernet.state_dict())
         supernet.load_state_dict(state["supernet"])
@@ -75,20 +74,15 @@ def config_of(folder: RunFolder) -> SearchConfig | SupernetConfig:
     """
     match folder.kind:
         case "search":
-            config: TrainingConfig | None = folder.read_config(SearchConfig)
+            config = read_spec(folder.config, SearchConfig)
         case "supernet":
-            config = folder.read_config(SupernetConfig)
+            return read_spec(folder.config, SupernetConfig)
         case _:
             raise folder.nothing_finished("search")
-    if isinstance(config, SearchConfig) and config.supernet is not None:
-        raise InputError(
-            "this network was taken from the supernet of another run",
-            where=str(folder.path),
-            hint=f"give that: {config.supernet}",
-        )
-    if not isinstance(config, (SearchConfig, SupernetConfig)):
-        raise folder.nothing_finished("search")
-    return config
+    if config.supernet is None:
+        return config
+    problem, hint = "this network was taken from the supernet of another run", f"give that: {config.supernet}"
+    raise InputError(problem, where=str(folder.path), hint=hint)
 
 
 def require_space_of(folder: RunFolder, config: SearchConfig | SupernetConfig, table: LatencyTable) -> None:

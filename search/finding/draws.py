@@ -57,9 +57,9 @@ class NearTarget:
     """
 
     def __init__(self, model: RuntimeModel, target_ms: float, within: float, seed: int) -> None:
-        self._largest = [model.space.choices_by_name[slot.choices[-1]] for slot in model.space.searchable]
+        self._largest = model.space.largest.chosen
         drawn = networks_near(model, target_ms, within, POOL, seed)
-        self._pool = [[model.space.choices_by_name[name] for name in each.choices] for each in drawn] or [self._largest]
+        self._pool = [each.chosen for each in drawn] or [self._largest]
 
     def limits(self, progress: float) -> list[Choice]:
         """As above."""

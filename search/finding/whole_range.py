@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_over_range
-from profiling.space import Architecture, Choice
+from profiling.space import Architecture
 from search.config import SupernetConfig, falling_rate
 from search.finding.search import make_weight_optimizer
 from search.images.data import Data
@@ -47,7 +47,7 @@ class SupernetTraining:
         torch.manual_seed(config.seed)
         self.supernet = Supernet(space, len(data.classes)).to(engine.device)
         self._optimizer = make_weight_optimizer(self.supernet, config.rate_at(0), config.weight_decay)
-        self._largest = largest(models[0])
+        self._largest = space.largest
         self._pool = [each for model in models for each in networks_over_range(model, POOL // len(models), config.seed)]
         parts: dict[str, Stateful] = {"supernet": self.supernet, "weights": self._optimizer}
         engine.resume(parts, {"space": config.space_digest, "tables": config.tables_digest}, SupernetStep)
@@ -73,7 +73,7 @@ class SupernetTraining:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         drawn = self._draw()
-        limits = choices_of(drawn)
+        limits = drawn.chosen
         self.supernet.train()
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,13 +89,3 @@ class SupernetTraining:
         """Depends on the seed and the step alone, so that a run that is continued draws the same; and so does every process."""
         draws = random.Random(f"spnas-supernet-{self._config.seed}-{self._engine.step}")
         return self._largest if draws.random() < LARGEST else draws.choice(self._pool)
-
-
-def largest(model: RuntimeModel) -> Architecture:
-    """The network with the largest choice everywhere."""
-    return Architecture(space=model.space, choices=tuple(slot.choices[-1] for slot in model.space.searchable))
-
-
-def choices_of(architecture: Architecture) -> list[Choice]:
-    """Of each searchable layer."""
-    return [architecture.space.choices_by_name[name] for name in architecture.choices]

@@ -13,11 +13,9 @@ from search.finding.additive import Agreement
 from search.finding.explore import BATCH_NORM_BATCHES, MOST_IMAGES, Explored, Explorer, Way, agreement_of, front, write_front
 from search.finding.search import Found, Search
 from search.finding.selection import near
-from search.images.data import load_data
-from search.images.options import ImageOptions
 from search.listener import SILENT, Listener
 from search.report.figures import draw_front
-from search.runs.images import moves_before
+from search.runs.images import as_in
 from search.runs.run import SearchRun, load_run
 
 
@@ -123,8 +121,7 @@ def _search_run(run: SearchRun | str | os.PathLike[str]) -> SearchRun:
 def _again(run: SearchRun) -> tuple[Search, Found]:
     """The supernet from the checkpoint of a finished search."""
     config, table = run.config, run.table
-    using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
-    images = load_data(config.data, table.space, config.seed, None, using).framed(config.framing)
+    images = as_in(config, table.space)
     model = RuntimeModel(table, config.limits(len(images.classes)))
     search = Search(model, images, config, run.folder)
     if search.resumed_at < search.steps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 from latency_db.limits import UNLIMITED, Limits
 from latency_db.runtime_model import RuntimeModel
@@ -30,13 +29,13 @@ from search.finding.collapse import CollapseWatch
 from search.finding.doubts import DecisionFacts, Doubt, TrainingFacts, chance, decision_doubts, training_doubts
 from search.finding.search import Found, Search, check_target, table_digest
 from search.finding.selection import write_candidates
-from search.images.data import Data, load_data
+from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.figures import draw_decisions, draw_network, draw_progress
 from search.report.kernel_figure import draw_kernels
 from search.results import SearchResult
 from search.run_folder import RunFolder
-from search.runs.images import image_options, image_settings, told
+from search.runs.images import begin_with, counted, image_settings
 from search.runs.run import SearchRun
 from search.steps import SearchStep
 
@@ -82,9 +81,7 @@ def search(
     if begun is not None and begun.supernet is not None:
         where = f"the folder has a network that was cut out of the supernet in {begun.supernet}"
         raise InputError(where, where=str(run.path), hint="choose another folder")
-    using = image_options(data, options, begun)
-    load = partial(load_data, data, model.space, options.seed, None, using, listener.look)
-    images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
+    images = begin_with(data, model.space, options, begun, listener)
     # A file is that of the network with the classes of the images.
     model = RuntimeModel(table, replace(limits, classes=len(images.classes)))
     aim = {"target_ms": aim_ms, "runtime_weight": runtime_weight}
@@ -167,7 +164,7 @@ def _train(begun: Search, images: Data, listener: Listener) -> Found:
     if config.target_ms is not None and begun.aim_ms != config.target_ms:
         aim = f"{begun.aim_ms:.4g} ms, the slowest below {aim} with at most {begun.model.limited.limits.words}"
     listener.note(
-        f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
+        f"{counted(images)}; "
         f"{begun.steps} steps of {config.batch_size}, aiming at {aim}"
         + (f"; from step {begun.resumed_at}" if begun.resumed_at else "")
     )

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from latency_db.limits import UNLIMITED, Limits
@@ -33,15 +32,14 @@ from search.finding.derive import Source, best_rated, config_of, cut_out, load_s
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.finding.scoring import Score
 from search.finding.search import check_target, table_digest
-from search.finding.whole_range import SupernetTraining, largest
-from search.images.data import Data, load_data
-from search.images.options import ImageOptions
+from search.finding.whole_range import SupernetTraining
+from search.images.data import Data
 from search.listener import SILENT, Listener
 from search.report.figures import draw_network
 from search.results import SearchResult, SupernetResult
 from search.run_folder import RunFolder
 from search.runs.explore import require_one_process
-from search.runs.images import image_options, image_settings, moves_before, told
+from search.runs.images import as_in, begin_with, counted, image_settings
 from search.runs.run import SearchRun
 from search.steps import SupernetStep
 
@@ -77,9 +75,7 @@ def train_supernet(
     data, run = os.fspath(data), RunFolder(folder)
     processes.from_main(lambda: require_folder(run.path))
     begun = processes.from_main(lambda: run.read_config(SupernetConfig)) if options.resume else None
-    using = image_options(data, options, begun)
-    load = partial(load_data, data, models[0].space, options.seed, None, using, listener.look)
-    images = told(listener, lambda: processes.one_first(load)).framed(using.framing or "crop")
+    images = begin_with(data, models[0].space, options, begun, listener)
     config = _config(models, data, images, options, begun)
     with processes.on_main(run.held()):
         processes.from_main(lambda: run.prepare(options.resume))
@@ -117,7 +113,7 @@ def _train(training: SupernetTraining, images: Data, config: SupernetConfig, lis
     for line in images.notes:
         listener.note(line)
     listener.note(
-        f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
+        f"{counted(images)}; "
         f"{training.steps} steps of {config.batch_size}, for all latencies of {', '.join(config.tables)}"
         + (f"; from step {training.resumed_at}" if training.resumed_at else "")
     )
@@ -136,7 +132,7 @@ def _ends(
     training: SupernetTraining, model: RuntimeModel, images: Data, source: Source, steps: Sequence[SupernetStep]
 ) -> SupernetResult:
     """The accuracies of the largest and the fastest network, between which those of all others can be expected."""
-    ends = [largest(model), model.extremes()[0]]
+    ends = [model.space.largest, model.extremes()[0]]
     largest_score, fastest_score = cut_out([model, model], source, images, ends, training.steps)
     accuracy, tested = _accuracy(largest_score), len(largest_score.right)
     facts = TrainingFacts(accuracy, tested, [step.cross_entropy for step in steps], images, source.config)
@@ -202,12 +198,10 @@ def networks_from(
         targets.append(in_ms(each.target_ms, model, listener.note))
         check_target(model, targets[-1])
         require_folder(each.folder)
-    images = _images(config, model, data)
+    images = as_in(config, model.space, None if data is None else os.fspath(data))
     # A file is that of the network with the classes of the images.
     models = [RuntimeModel(each.table, replace(each.limits, classes=len(images.classes))) for each in wanted]
-    for model, target_ms in zip(models, targets, strict=True):
-        check_target(model, target_ms)
-    source = load_source(source_folder, model, len(images.classes))
+    source = load_source(source_folder, config, model.space, len(images.classes))
     networks = [
         Network(RunFolder(each.folder), _config_of_network(source, each, target_ms), model, best_rated(model, source, target_ms))
         for each, model, target_ms in zip(wanted, models, targets, strict=True)
@@ -277,12 +271,6 @@ def _config_of_network(source: Source, wanted: Wanted, target_ms: float) -> Sear
             "supernet": str(source.folder.path),
         },
     )
-
-
-def _images(config: TrainingConfig, model: RuntimeModel, data: str | os.PathLike[str] | None) -> Data:
-    using = ImageOptions(config.augment or moves_before(config.data), left_out=config.left_out)
-    place = config.data if data is None else os.fspath(data)
-    return load_data(place, model.space, config.seed, None, using).framed(config.framing)
 
 
 def _leave(network: Network, score: Score, images: Data) -> None:

@@ -23,7 +23,7 @@ from search.listener import SILENT, Listener
 from search.report.training_figure import draw_training
 from search.results import TrainResult
 from search.run_folder import RunFolder
-from search.runs.images import image_options, image_settings, told
+from search.runs.images import counted, image_options, image_settings, told
 from search.runs.run import TrainRun
 from search.steps import TrainStep
 from search.training.recipe import Recipe, TrainConfig, load_recipe
@@ -212,7 +212,7 @@ def _train(training: Training, images: Data, config: TrainConfig, listener: List
     for line in images.notes:
         listener.note(line)
     listener.note(
-        f"{images.train_images} training and {images.held_out_images} held-out images in {len(images.classes)} classes; "
+        f"{counted(images)}; "
         f"{config.epochs} epochs, {training.steps} steps of {config.batch_size}"
         + (f"; from step {training.resumed_at}" if training.resumed_at else "")
     )

@@ -179,7 +179,7 @@ class Supernet(nn.Module):
 def encode(architecture: Architecture) -> Decisions:
     """The decisions of an architecture; `decode.hard_architecture` is the inverse."""
     space = architecture.space
-    choices = [space.choices_by_name[name] for name in architecture.choices]
+    choices = architecture.chosen
     return Decisions(
         torch.tensor([[float(kernel <= max(choice.kernel, space.kernels[0])) for kernel in space.kernels] for choice in choices]),
         torch.tensor(

@@ -12,7 +12,7 @@ from latency_db.table import Row
 from profiling.errors import InputError
 from search import checkpoint
 from search.config import TrainingOptions
-from search.finding.derive import best_rated, load_source
+from search.finding.derive import best_rated, config_of, load_source
 from search.listener import Listener
 from search.run_folder import RunFolder
 from search.runs import supernet
@@ -79,7 +79,7 @@ def test_every_table_and_target_gets_its_network_with_the_supernets_weights(trai
         assert 0.95 <= run.predicted_ms / run.config.target_ms <= 1, "networks of this small space are far apart"
         assert run.predicted_ms == pytest.approx(RuntimeModel(each.table).predict(run.architecture).total_ms)
         model = RuntimeModel(each.table)
-        source = load_source(RunFolder(trained), model, 10)
+        source = load_source(RunFolder(trained), config_of(RunFolder(trained)), model.space, 10)
         assert run.architecture == best_rated(model, source, run.config.target_ms)
         own, cut = run.network().state_dict(), extract(source.supernet, run.architecture).state_dict()
         weights = [name for name in own if "running" not in name]

@@ -21,9 +21,10 @@ from pathlib import Path
 from latency_db.store import Store
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from profiling.conditions import Conditions
+from profiling.draws import random_architectures
 from profiling.host import benchmark
 from profiling.measurement import Figures, Measurement
-from profiling.space import load_space, random_architectures
+from profiling.space import load_space
 
 SPACE = "imagenet"
 RUNS = 10_000

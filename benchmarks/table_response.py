@@ -24,6 +24,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, row_key
 from latency_db.table_files import load_table
 from profiling.layers import MBConv
+from profiling.places import SKIP
 from profiling.space import Architecture
 from search.report.figures import choice_colour
 
@@ -47,16 +48,16 @@ def scaled(table: LatencyTable, name: str, factor: float) -> LatencyTable:
 
 def kernels(architecture: Architecture) -> int:
     """How many searchable layers have a 5×5 kernel."""
-    return sum(choice.kernel == 5 for choice in architecture.chosen)
+    return sum(step.choice is not None and step.choice.kernel == 5 for step in architecture.decided)
 
 
 def draw(found: dict[str, list[Architecture]], target_ms: float, path: Path) -> None:
     """Draws every network as a row of its decisions into a PNG file."""
     rows = [(f"{name}, seed {seed}", network) for name, networks in found.items() for seed, network in enumerate(networks)]
-    places = rows[0][1].space.searchable
+    places = rows[0][1].space.decided
     figure = Figure(figsize=(1.0 * len(places) + 2.6, 0.5 * len(rows) + 1.3), layout="constrained")
     axes = figure.subplots()
-    colours = [[choice_colour(network.space, choice) for choice in network.chosen] for _, network in rows]
+    colours = [[choice_colour(network.space, step.choice or SKIP) for step in network.decided] for _, network in rows]
     axes.imshow(colours, aspect="auto")
     for y, (_, network) in enumerate(rows):
         for x, choice in enumerate(network.choices):

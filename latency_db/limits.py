@@ -21,7 +21,7 @@ from profiling.footprint import (
     least_arena_bytes,
 )
 from profiling.network import NetworkSpec
-from profiling.space import SKIP, Architecture, SearchSpace
+from profiling.space import Architecture, SearchSpace
 
 Choices = tuple[tuple[str, ...], ...]
 """For each searchable layer the names of some of its choices."""
@@ -91,37 +91,42 @@ class LimitedSpace:
 
     def _fits_memory(self, choices: tuple[str, ...]) -> bool:
         most = self.limits.memory_mb
-        network = self._network(Architecture(space=self.space, choices=choices))
+        network = self._network(Architecture(space=self.space, choices=self.space.completed(choices)))
         return most is None or arena_bytes(network, self.precision) <= most * MB
 
     @cached_property
     def choices(self) -> Choices:
         """The choices of each layer, without those that alone need too much memory whatever is around them."""
         most = math.inf if self.limits.memory_mb is None else self.limits.memory_mb * MB
-        image = math.prod(self.space.slots[0].layers["fixed"].input_shape) * ACTIVATION_BYTES[self.precision]
+        image = (
+            min(math.prod(stem.input_shape) for stem in self.space.slots[0].layers.values()) * ACTIVATION_BYTES[self.precision]
+        )
         return tuple(
             tuple(
-                name
-                for name in slot.choices
-                if name == SKIP.name or least_arena_bytes(slot.layers[name], image, self.precision) <= most
+                dict.fromkeys(
+                    step.choice_name
+                    for step in slot.steps.values()
+                    if step.layer is None or least_arena_bytes(step.layer, image, self.precision) <= most
+                )
             )
             for slot in self.space.searchable
         )
 
     @cached_property
     def layer_bytes(self) -> tuple[Mapping[str, int], ...]:
-        """What each choice of each searchable layer adds to the file."""
+        """What each step of each varying place adds to the file."""
         return tuple(
-            {name: 0 if name == SKIP.name else layer_file_bytes(slot.layers[name], self.precision) for name in slot.choices}
-            for slot in self.space.searchable
+            {name: 0 if step.layer is None else layer_file_bytes(step.layer, self.precision) for name, step in slot.steps.items()}
+            for slot in self.space.varying
         )
 
     @cached_property
     def bytes_left(self) -> float:
-        """What the searchable layers may add to the file; infinite without a limit."""
+        """What the varying places may add to the file; infinite without a limit."""
         if self.limits.size_mb is None:
             return math.inf
-        fixed = file_bytes(self._network(self._smallest), self.precision) - sum(min(each.values()) for each in self.layer_bytes)
+        added = sum(layer[name] for layer, name in zip(self.layer_bytes, self._smallest.step_names, strict=True))
+        fixed = file_bytes(self._network(self._smallest), self.precision) - added
         return self.limits.size_mb * MB - fixed
 
     def conflict(self, architecture: Architecture) -> Choices:

@@ -12,9 +12,10 @@ from latency_db.runtime_model import FEWEST_NETWORKS, RuntimeModel
 from latency_db.table import MEASURED, CalibrationNetwork, LatencyTable, Row
 from profiling.conditions import Conditions
 from profiling.device import RunSettings
+from profiling.draws import random_architectures
 from profiling.errors import InputError
 from profiling.network import NetworkSpec
-from profiling.space import Architecture, SearchSpace, random_architectures
+from profiling.space import Architecture, SearchSpace
 from profiling.visits import Visits
 
 ROUNDS = 6

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from latency_db.limits import UNLIMITED, LimitedSpace, Limits
 from profiling.errors import MissingRowsError, TableError
 from profiling.network import NetworkSpec
-from profiling.space import SKIP, Architecture, SearchSpace, Slot
+from profiling.places import SKIP, Slot, State
+from profiling.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from latency_db.table import CalibrationNetwork, LatencyTable
@@ -170,15 +171,16 @@ class RuntimeModel:
         """The layers that every network of the space has, in ms before calibration."""
         if self.table.fixed is not None:
             return self.table.fixed.ms
-        return sum(self._slot_ms(slot, "fixed") for slot in self.space.slots if not slot.is_searchable)
+        return sum(self._step_ms(slot, name) for slot in self.space.slots if not slot.varies for name in slot.steps)
 
     @cached_property
     def costs(self) -> tuple[Mapping[str, float], ...]:
-        """For each searchable place the ms of each choice before calibration; `skip` costs nothing."""
-        return tuple({choice: self._slot_ms(slot, choice) for choice in slot.choices} for slot in self.space.searchable)
+        """For each varying place the ms of each step before calibration; a skipped layer costs nothing."""
+        return tuple({name: self._step_ms(slot, name) for name in slot.steps} for slot in self.space.varying)
 
-    def _slot_ms(self, slot: Slot, choice: str) -> float:
-        return 0.0 if choice == SKIP.name else self.table.row(slot.layers[choice], slot.position).ms
+    def _step_ms(self, slot: Slot, name: str) -> float:
+        layer = slot.steps[name].layer
+        return 0.0 if layer is None else self.table.row(layer, slot.position).ms
 
     def calibrated(self, sum_ms: float) -> float:
         """R for a sum of layers, in ms.
@@ -201,11 +203,11 @@ class RuntimeModel:
         """
         self.table.require_space(architecture.space)
         layers = []
-        choices = iter(architecture.choices)
-        for slot, layer in architecture.placed_layers():
-            choice = next(choices) if slot.is_searchable else "fixed"
+        for slot, name in self.space.way(architecture.choices):
+            step = slot.steps[name]
             if self.table.fixed is None or slot.is_searchable:
-                layers.append(LayerLatency(slot.position, choice, layer.key if layer else SKIP.name, self._slot_ms(slot, choice)))
+                key = step.layer.key if step.layer else SKIP.name
+                layers.append(LayerLatency(slot.position, step.choice_name, key, self._step_ms(slot, name)))
         if self.table.fixed is not None:
             layers.insert(0, LayerLatency(0, "fixed", "stem, fixed layers and head", self.table.fixed.ms))
         return self._prediction(sum(layer.ms for layer in layers), tuple(layers))
@@ -229,12 +231,28 @@ class RuntimeModel:
         return Prediction(total, low, high, sum_ms, layers)
 
     def extremes(self) -> tuple[Architecture, Architecture]:
-        """The fastest and the slowest architecture of the space; additive, so each place decides for itself."""
-        fastest = tuple(min(costs, key=lambda choice: costs[choice]) for costs in self.costs)
-        slowest = tuple(max(costs, key=lambda choice: costs[choice]) for costs in self.costs)
-        return Architecture(space=self.space, choices=fastest), Architecture(space=self.space, choices=slowest)
+        """The fastest and the slowest architecture of the space, exactly."""
+        return self._least(1), self._least(-1)
 
-    def range_ms(self) -> tuple[float, float]:
-        """The latencies of the fastest and the slowest architecture, in ms."""
-        fastest, slowest = self.extremes()
+    def _least(self, sign: int, resolution: int | None = None) -> Architecture:
+        """The architecture of the least latency times this sign, by the best way to each state in turn."""
+        costs = iter(self.costs)
+        best: dict[State, tuple[float, tuple[str, ...]]] = {self.space.slots[0].before[0]: (0.0, ())}
+        for slot in self.space.slots:
+            reached: dict[State, tuple[float, tuple[str, ...]]] = {}
+            layer = next(costs) if slot.varies else dict.fromkeys(slot.steps, 0.0)
+            for name, step in slot.steps.items():
+                if step.before not in best or (resolution and step.choice and step.choice.resolution not in (0, resolution)):
+                    continue
+                ms, choices = best[step.before]
+                ms += sign * layer[name]
+                if step.after not in reached or ms < reached[step.after][0]:
+                    reached[step.after] = ms, choices if step.choice is None else (*choices, step.choice.name)
+            best = reached
+        [(_, choices)] = best.values()
+        return Architecture(space=self.space, choices=choices)
+
+    def range_ms(self, resolution: int | None = None) -> tuple[float, float]:
+        """The latencies of the fastest and the slowest architecture, in ms; of one resolution (pixels), or of all."""
+        fastest, slowest = self._least(1, resolution), self._least(-1, resolution)
         return self.predict(fastest).total_ms, self.predict(slowest).total_ms

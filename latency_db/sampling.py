@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from latency_db.runtime_model import RuntimeModel
 from profiling.errors import InputError
+from profiling.places import FIXED, Slot
 from profiling.space import Architecture, SearchSpace
 
 BATCH = 8192
-AT_ONCE = 2**20  # numbers that are computed with at a time, whatever the size of the space
 MOST_DRAWS = 200 * BATCH
 MOST_FOR_RANGE = 16 * BATCH
 BANDS = 24  # that the range of a space is cut into to draw evenly from it
@@ -30,7 +30,7 @@ def just_below(target_ms: float) -> tuple[float, float]:
 def networks_between(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
     """Distinct random architectures whose predicted latency lies between two bounds, the same ones for the same seed.
 
-    They are drawn by rejection: architectures are distributed as by `profiling.space.random_architectures`, from proportions of
+    They are drawn by rejection: architectures are distributed as by `profiling.draws.random_architectures`, from proportions of
     the choices that are drawn anew for each, and those outside the bounds are thrown away. So what is left differs in what it is
     made of as much as the latency allows, instead of crowding around one mixture of choices that happens to have it.
 
@@ -106,21 +106,24 @@ def _draws(
     Returns:
         They themselves, as by `random_choices`; (networks,) their latencies in ms, and whether their files keep to the limit.
     """
-    space = model.space
     generator = np.random.default_rng(random.Random(seed).getrandbits(64))
     costs, sizes = (
-        np.array([[layer.get(choice.name, np.nan) for choice in space.choices] for layer in layers])
-        for layers in (model.costs, model.limited.layer_bytes)
+        [np.array(list(layer.values()), np.float64) for layer in layers] for layers in (model.costs, model.limited.layer_bytes)
     )
+    varying = [slot.varies for slot in model.space.slots]
     while True:
-        drawn = random_choices(space, BATCH, generator)
-        sums, in_file = (each[np.arange(len(each)), drawn].sum(axis=1) for each in (costs, sizes))
+        drawn, ways = random_choices(model.space, BATCH, generator)
+        steps = [steps for steps, varies in zip(ways, varying, strict=True) if varies]
+        sums, in_file = (
+            np.sum([those[taken] for those, taken in zip(each, steps, strict=True)], axis=0) for each in (costs, sizes)
+        )
         predicted = model.calibration.scale * (model.fixed_ms + sums) + model.calibration.offset_ms
         yield drawn, predicted, in_file <= model.limited.bytes_left
 
 
 def _architecture(space: SearchSpace, row: npt.NDArray[np.uint8]) -> Architecture:
-    return Architecture(space=space, choices=tuple(space.choices[index].name for index in row))
+    choices = (slot.choices[index] for slot, index in zip(space.searchable, row.tolist(), strict=True))
+    return Architecture(space=space, choices=tuple(choices))
 
 
 def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed: int) -> Iterator[Architecture]:
@@ -149,19 +152,56 @@ def _rejection(model: RuntimeModel, at_least_ms: float, at_most_ms: float, seed:
     )
 
 
-def random_choices(space: SearchSpace, networks: int, generator: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Random architectures by the thousand, distributed as by `profiling.space.random_architectures`, maybe with repetitions.
+def random_choices(
+    space: SearchSpace, networks: int, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], list[npt.NDArray[np.intp]]]:
+    """Random architectures by the thousand, distributed as by `profiling.draws.random_architectures`, maybe with repetitions.
 
     Returns:
-        (networks, searchable layers): indices into `space.choices`.
+        (networks, searchable layers) of indices into `Slot.choices`; and for each place (networks,), their steps through it.
     """
-    weights = generator.standard_exponential((networks, 1, len(space.choices)))
-    allowed = np.array([[choice.name in slot.choices for choice in space.choices] for slot in space.searchable])
-    shares = 1 - generator.random((networks, len(space.searchable), 1))
+    weights = generator.standard_exponential((networks, len(space.choices)))
+    wide = generator.standard_exponential((networks, space.most_widths)) if space.most_widths > 1 else np.ones((networks, 1))
+    shares = 1 - generator.random((networks, len(space.searchable)))
     drawn = np.empty((networks, len(space.searchable)), np.uint8)
-    for first in range(0, networks, step := max(1, AT_ONCE // allowed.size)):
-        part = slice(first, first + step)
-        bounds = np.cumsum(weights[part] * allowed, axis=2)
-        # A point in (0, total] has passed every bound below it; a choice that is not allowed adds no length, so it cannot be hit.
-        drawn[part] = np.sum(shares[part] * bounds[:, :, -1:] > bounds, axis=2)
-    return drawn
+    states, ways, layer = np.zeros(networks, np.intp), [], 0
+    for slot, following in zip(space.slots, (*space.slots[1:], None), strict=True):
+        wanted = np.zeros(networks, np.intp)
+        if slot.is_searchable:
+            odds = np.ones((networks, len(slot.choices)))  # all resolutions alike
+            if slot.is_decided:
+                shapes, widths = _places_of(space, slot)
+                odds = weights[:, shapes] * wide[:, widths]
+            bounds = np.cumsum(odds, axis=1)
+            # A point in (0, total] has passed every bound below it.
+            wanted = np.sum(shares[:, layer : layer + 1] * bounds[:, -1:] > bounds, axis=1)
+        step_of, choice_of, state_after = _transitions(slot, following)
+        ways.append(step_of[states, wanted])
+        states = state_after[ways[-1]]
+        if slot.is_searchable:
+            drawn[:, layer] = choice_of[ways[-1]]
+            layer += 1
+    return drawn, ways
+
+
+def _places_of(space: SearchSpace, slot: Slot) -> tuple[list[int], list[int]]:
+    """For each choice of a place the index of its kernel and ratio in the space, and of its channels in the place."""
+    each = slot.choices_by_name.values()
+    widths = [slot.widths.index(choice.channels) if slot.widths else 0 for choice in each]
+    return [space.choices.index(choice.shape) for choice in each], widths
+
+
+def _transitions(slot: Slot, following: Slot | None) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The steps of a place as indices, as `SearchSpace.completed` takes them.
+
+    Returns:
+        (states before, choices): the step; (steps,): its choice; (steps,): the state before the next place.
+    """
+    names, choices = list(slot.steps), list(slot.choices) or [FIXED]
+    step_of = [
+        [names.index(there.get(choice) or next(iter(there.values()))) for choice in choices]
+        for there in map(slot.after, slot.before)
+    ]
+    choice_of = [choices.index(step.choice_name) for step in slot.steps.values()]
+    state_after = [following.before.index(step.after) if following else 0 for step in slot.steps.values()]
+    return np.array(step_of), np.array(choice_of), np.array(state_after)

@@ -100,6 +100,9 @@ class LatencyTable(SpecModel):
         for key in self.rows:
             if key not in known:
                 raise FieldError(("rows", key), f"{key!r} is not a layer of the space {self.space.name}")
+        if self.fixed is not None and any(slot.varies and not slot.is_searchable for slot in self.space.slots):
+            problem = "the last layer depends on what is chosen before it, so that fixed layers have no one sum"
+            raise FieldError(("fixed",), problem)
         return self
 
     def row(self, layer: LayerSpec, position: int | None = None) -> Row:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import just_below
-from profiling.space import SKIP, Architecture
+from profiling.places import SKIP
+from profiling.space import Architecture
 
 MOST_MOVES = 3
 # Networks of many layers meet a latency with few moves or none, and would have millions of ways with more.
@@ -26,6 +29,10 @@ def uniform_networks(model: RuntimeModel, target_ms: float) -> dict[str, Archite
     it is the deepest. Where even skipping gives none, kept layers are moved by one place, as few as possible and at most three,
     and it is the network nearest below the target; also where that is farther than 1 %.
 
+    Where stages have a choice of channels or of how many layers they have, all stages are scaled alike instead: each has its
+    smallest number, or each its second, and so on, or from some stage on the next larger one; at every resolution there is. It is
+    the slowest of these below the target.
+
     Args:
         model: predicts latencies.
         target_ms: in ms, which no network exceeds.
@@ -38,6 +45,9 @@ def uniform_networks(model: RuntimeModel, target_ms: float) -> dict[str, Archite
     families = [_even(int(can_skip.sum()))]
     while len(families) <= MOST_MOVES and families[-1].size <= LARGEST:
         families.append(_one_more_moved(families[-1]))
+    chained = any(len(stage.widths) > 1 or len(stage.depths) > 1 for stage in model.space.stages)
+    if chained or model.space.smaller_resolutions:
+        return _scaled(model, target_ms)
     networks = {}
     for choice in (choice.name for choice in model.space.choices if choice != SKIP):
         costs = np.array([layer[choice] for layer in model.costs])
@@ -55,14 +65,50 @@ def uniform_networks(model: RuntimeModel, target_ms: float) -> dict[str, Archite
     return networks
 
 
-def uniform_name(choices: Sequence[str]) -> str | None:
-    """The name that `uniform_networks` gives a network of these choices; None where its layers differ or all are skipped."""
-    different = set(choices) - {SKIP.name}
-    return _name(choices, different.pop()) if len(different) == 1 else None
+def uniform_name(architecture: Architecture) -> str | None:
+    """What `uniform_networks` calls a network; None where kernels and ratios of its layers differ, or all are skipped."""
+    layers = [step.choice.shape for step in architecture.decided if step.choice is not None]
+    different = set(layers) - {SKIP}
+    return _name([layer.name for layer in layers], different.pop().name) if len(different) == 1 else None
+
+
+def _scaled(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
+    """The uniform networks of a space whose stages have a choice of channels or of how many layers they have."""
+    space, networks = model.space, {}
+    stages = [stage for stage in space.stages if not stage.is_fixed]
+    sizes = [
+        list(zip(widths, depths, strict=True))
+        for widths in _raised([len(stage.widths) for stage in stages])
+        for depths in _raised([len(stage.depths) for stage in stages])
+    ]
+    stems = [[name] for slot in space.searchable if not slot.is_decided for name in slot.choices] or [[]]
+    for choice in (choice for choice in space.choices if choice != SKIP):
+        below = {}
+        for stem, size in product(stems, sizes):
+            names = [*stem]
+            for stage, (width, depth) in zip(stages, size, strict=True):
+                first = replace(choice, channels=stage.widths[width] if len(stage.widths) > 1 else 0)
+                kept = stage.depths[depth]
+                names += [first.name, *[choice.name] * (kept - 1), *[SKIP.name] * (stage.depths[-1] - kept)]
+            architecture = Architecture(space=space, choices=tuple(names))
+            if (ms := model.predict(architecture).total_ms) <= target_ms:
+                below[ms] = architecture
+        if below:
+            slowest = below[max(below)]
+            networks[uniform_name(slowest) or choice.name] = slowest
+    return networks
+
+
+def _raised(counts: Sequence[int]) -> Iterator[list[int]]:
+    """For each stage an index into its numbers: the same in all, as far as they have as many, or one more from some stage on."""
+    for level in range(max(counts)):
+        for first in range(len(counts) if level + 1 < max(counts) else 1):
+            # From stage 0 on one more is the next level.
+            yield [min(level + (0 < first <= stage), count - 1) for stage, count in enumerate(counts)]
 
 
 def _name(choices: Sequence[str], choice: str) -> str:
-    layers = choices.count(choice)
+    layers = len(choices) - choices.count(SKIP.name)
     return choice if layers == len(choices) else f"{choice}, {layers} of {len(choices)} layers"
 
 

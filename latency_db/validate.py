@@ -12,8 +12,9 @@ from latency_db.runtime_model import Prediction, RuntimeModel
 from latency_db.store import Store
 from latency_db.table import LatencyTable
 from latency_db.validation import ValidationReport, validate
+from profiling.draws import random_architectures
 from profiling.errors import InputError
-from profiling.space import Architecture, random_architectures
+from profiling.space import Architecture
 from profiling.visits import Visits
 
 ROUNDS = 8

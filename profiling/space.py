@@ -9,71 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from profiling.errors import InputError
-from profiling.layers import Bottleneck, FBNetBlock, Head, LayerSpec, MBConv, Stem
+from profiling.layers import LayerSpec
 from profiling.network import NetworkSpec
+from profiling.places import FIXED, SKIP, Choice, Slot, Step
+from profiling.slots import build_slots
 from profiling.space_limits import require_convertible, require_few
 from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
-from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels
+from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels, since
 
 Spec = TypeVar("Spec", bound=SpecModel)
 Folder = Literal["spaces", "architectures"]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a searchable layer may become: an MBConv with this kernel and expansion ratio, or nothing (`SKIP`)."""
-
-    kernel: int
-    expansion: int
-
-    @property
-    def name(self) -> str:
-        """`skip`, or kernel and ratio, e.g. `5x5-6`. Names are read back through `SearchSpace.choices`, never parsed."""
-        return "skip" if self == SKIP else f"{self.kernel}x{self.kernel}-{self.expansion}"
-
-    def layer(self, largest: MBConv) -> Bottleneck:
-        """What it makes of a place whose largest layer is this one; not for `SKIP`.
-
-        At ratio 1 there is an expanding convolution too, as in FBNet: it is the first part of that of larger ratios.
-        """
-        if self.expansion > 1:
-            return replace(largest, kernel=self.kernel, expansion=self.expansion)
-        values = {field.name: getattr(largest, field.name) for field in fields(largest)}
-        return FBNetBlock(**values | {"kernel": self.kernel, "expansion": 1, "depthwise": 1})
-
-
-SKIP = Choice(0, 0)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One place for a layer in the network of a space.
-
-    Attributes:
-        position: index among all places, the stem being 0; it stays the same when layers are skipped.
-        choices: by name, what the layer may become, in the order of `SearchSpace.choices`; empty for a fixed layer.
-        layers: the layer for each choice but `skip`; under the name `fixed` for a fixed layer.
-    """
-
-    position: int
-    choices: tuple[str, ...]
-    layers: Mapping[str, LayerSpec]
-
-    @property
-    def is_searchable(self) -> bool:
-        """Whether there is something to choose."""
-        return bool(self.choices)
 
 
 class SearchSpace(SpecModel):
@@ -81,7 +36,8 @@ class SearchSpace(SpecModel):
 
     Attributes:
         name: a word for people; two spaces are the same when their `digest` is.
-        resolution: height and width of the images in pixels.
+        resolution: height and width of the images in pixels. A file may give a list of rising ones to choose from, such as
+            `[160, 192, 224]`: then the largest stands here, and the others in `smaller_resolutions`.
         image_channels: 3 for colour, 1 for grey images.
         classes: outputs of the classifier.
         kernels: depthwise kernel sizes, odd and increasing; each is the inner core of the next.
@@ -96,6 +52,7 @@ class SearchSpace(SpecModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     resolution: Positive
+    smaller_resolutions: Annotated[tuple[Positive, ...], FROM_LIST] = since(())
     image_channels: Literal[1, 3] = 3
     classes: Annotated[int, Field(ge=2, le=10**6)]
     kernels: Annotated[tuple[Kernel, ...], FROM_LIST]
@@ -107,6 +64,22 @@ class SearchSpace(SpecModel):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1), FROM_LIST]
     head: HeadSettings
     data: Annotated[str | None, Field(exclude=True)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_resolutions(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(listed := values.get("resolution"), list | tuple):
+            return values
+        if (
+            "smaller_resolutions" in values
+            or not all(type(each) is int for each in listed)
+            or list(listed) != sorted(set(listed))
+        ):
+            problem = f"resolutions to choose from must be whole numbers that rise, such as [160, 192, 224], not {list(listed)}"
+            raise FieldError(("resolution",), problem)
+        if not listed:
+            raise FieldError(("resolution",), "give one resolution at least")
+        return values | {"resolution": listed[-1]} | ({"smaller_resolutions": list(listed[:-1])} if len(listed) > 1 else {})
 
     @field_validator("kernels")
     @classmethod
@@ -131,10 +104,23 @@ class SearchSpace(SpecModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        searchable = sum(stage.layers for stage in self.stages if not stage.is_fixed)
-        require_few(sum(stage.layers for stage in self.stages), searchable, len(self.choices))
-        require_convertible([list(slot.layers.values())[-1] for slot in self.slots])
+        searchable = [stage for stage in self.stages if not stage.is_fixed]
+        pairs = [len(stage.widths) * len(before.widths) for before, stage in pairwise((searchable[0], *searchable))]
+        layers = sum(stage.depths[-1] for stage in self.stages)
+        decided = len(self.resolutions) * sum(stage.depths[-1] for stage in searchable)
+        require_few(layers, decided, len(self.choices) * max(pairs))
+        for stage in self.stages:
+            self._require_distinct(stage)
+        require_convertible([slot.largest for slot in self.slots])
         return self
+
+    def _require_distinct(self, stage: Stage) -> None:
+        scaled = [self.scaled(channels) for channels in stage.widths]
+        if len(set(scaled)) < len(scaled):
+            raise ValueError(
+                f"the channels {list(stage.widths)} of a stage become {scaled}, as multiples of {self.channel_divisor}, at width"
+                f" {self.width_multiplier:g}: give numbers that stay different, or a smaller channel_divisor"
+            )
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
@@ -147,6 +133,41 @@ class SearchSpace(SpecModel):
         """The same table by name."""
         return {choice.name: choice for choice in self.choices}
 
+    def way(self, choices: Sequence[str]) -> Iterator[tuple[Slot, str]]:
+        """The way of a network through all places: each with the name of the step through it.
+
+        Args:
+            choices: by name, one for each searchable place.
+
+        Raises:
+            FieldError: a layer does not have its choice, or not after those before it.
+        """
+        left, state = iter(choices), self.slots[0].before[0]
+        for slot in self.slots:
+            choice = next(left) if slot.is_searchable else FIXED
+            name = slot.after(state).get(choice)
+            if name is None:
+                allowed = f"allowed: {', '.join(slot.after(state))}"
+                problem = (
+                    "cannot stand behind a layer that ends its stage"
+                    if choice in slot.choices
+                    else "is not a choice of this layer"
+                )
+                raise FieldError((self.searchable.index(slot),), f"{choice!r} {problem}; {allowed}")
+            yield slot, name
+            state = slot.steps[name].after
+
+    def completed(self, choices: Sequence[str]) -> tuple[str, ...]:
+        """The choices, where each that cannot stand after those before it is the smallest that can: behind the end of its stage
+        this is `skip`."""
+        state, names = self.slots[0].before[0], list[str]()
+        for slot in self.slots:
+            there, wanted = slot.after(state), choices[len(names)] if slot.is_searchable else FIXED
+            choice = wanted if wanted in there else next(iter(there))
+            state = slot.steps[there[choice]].after
+            names += [choice] if slot.is_searchable else []
+        return tuple(names)
+
     def scaled(self, channels: int) -> int:
         """A number of channels under the width multiplier."""
         return scaled_channels(channels, self.width_multiplier, self.channel_divisor)
@@ -154,39 +175,40 @@ class SearchSpace(SpecModel):
     @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """All places for layers, from the stem to the head."""
-        stem = Stem(
-            self.resolution, self.image_channels, self.scaled(self.stem.channels), self.stem.stride, self.stem.kernel,
-            activation=self.stem.activation,
-        )  # fmt: skip
-        slots = [Slot(0, (), {"fixed": stem})]
-        resolution, in_channels = stem.out_resolution, stem.out_channels
-        for stage in self.stages:
-            out_channels = self.scaled(stage.channels)
-            for index in range(stage.layers):
-                stride = stage.stride if index == 0 else 1
-                largest = MBConv(
-                    resolution, in_channels, out_channels, stride, self.kernels[-1], self.expansions[-1],
-                    residual=stride == 1 and in_channels == out_channels, activation=stage.activation,
-                )  # fmt: skip
-                slots.append(self._slot(len(slots), stage, largest))
-                resolution, in_channels = largest.out_resolution, out_channels
-        head_channels = self.scaled(self.head.channels) if self.width_multiplier > 1 else self.head.channels
-        head = Head(resolution, in_channels, head_channels, self.classes, activation=self.head.activation)
-        slots.append(Slot(len(slots), (), {"fixed": head}))
-        return tuple(slots)
+        return build_slots(self)
 
-    def _slot(self, position: int, stage: Stage, largest: MBConv) -> Slot:
-        if stage.kernel is not None and stage.expansion is not None:
-            fixed = stage.excited(replace(largest, kernel=stage.kernel, expansion=stage.expansion))
-            return Slot(position, (), {"fixed": fixed})
-        choices = [choice for choice in self.choices if choice != SKIP or largest.residual]
-        layers = {choice.name: stage.excited(choice.layer(largest)) for choice in choices if choice != SKIP}
-        return Slot(position, tuple(choice.name for choice in choices), layers)
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """The resolutions to choose from, in pixels."""
+        return (*self.smaller_resolutions, self.resolution)
+
+    def sizes(self, resolution: int) -> tuple[int, ...]:
+        """The height and width in pixels of what comes into each place, at this resolution of the network."""
+        sizes = [resolution]
+        for slot in self.slots[:-1]:
+            strides = {layer.resolution: layer.out_resolution for layer in slot.layers.values()}
+            sizes.append(strides[sizes[-1]])
+        return tuple(sizes)
 
     @cached_property
     def searchable(self) -> tuple[Slot, ...]:
         """The places where there is something to choose, in order."""
         return tuple(slot for slot in self.slots if slot.is_searchable)
+
+    @cached_property
+    def decided(self) -> tuple[Slot, ...]:
+        """Those of them where a supernet decides: all but the stem, whose resolution is not learned but tried."""
+        return tuple(slot for slot in self.slots if slot.is_decided)
+
+    @cached_property
+    def varying(self) -> tuple[Slot, ...]:
+        """The places where networks differ: the searchable ones, and those that what was chosen before them decides."""
+        return tuple(slot for slot in self.slots if slot.varies)
+
+    @property
+    def most_widths(self) -> int:
+        """How many numbers of channels a stage has to choose from, at most."""
+        return max(len(stage.widths) for stage in self.stages)
 
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
@@ -220,8 +242,9 @@ class SearchSpace(SpecModel):
             "image_channels": image_channels,
         }
         changed = {name: value for name, value in wanted.items() if value is not None}
+        alone: dict[str, Any] = {} if resolution is None else {"smaller_resolutions": ()}
         try:
-            return self.model_validate(self.model_dump() | changed)
+            return self.model_validate(self.model_dump() | changed | alone)
         except ValidationError as error:
             given = ", ".join(f"{name} {value}" for name, value in changed.items())
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -238,12 +261,16 @@ class SearchSpace(SpecModel):
         Raises:
             InputError: a layer does not have this choice.
         """
-        for slot in self.searchable:
-            if choice not in slot.choices:
+        names = [slot.choices[-1] for slot in self.searchable if not slot.is_decided]
+        for slot in self.decided:
+            widest = f"{choice}-{slot.widths[-1]}" if slot.widths else choice
+            if widest not in slot.choices:
+                shapes = dict.fromkeys(each.shape.name for each in slot.choices_by_name.values())
                 raise InputError(
-                    f"the layer at place {slot.position} of {self.name} cannot be {choice!r}; allowed: {', '.join(slot.choices)}"
+                    f"the layer at place {slot.position} of {self.name} cannot be {choice!r}; allowed: {', '.join(shapes)}"
                 )
-        return Architecture(space=self, choices=(choice,) * len(self.searchable))
+            names.append(widest)
+        return Architecture(space=self, choices=tuple(names))
 
 
 class Architecture(SpecModel):
@@ -275,21 +302,33 @@ class Architecture(SpecModel):
             raise ValueError(
                 f"{len(choices)} choices given, but the space {space.name} has {len(space.searchable)} searchable layers"
             )
-        for index, (choice, slot) in enumerate(zip(choices, space.searchable, strict=True)):
-            if choice not in slot.choices:
-                raise FieldError((index,), f"{choice!r} is not a choice of this layer; allowed: {', '.join(slot.choices)}")
+        for _ in space.way(choices):
+            pass
         return choices
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Its way through all places of the space."""
+        return tuple(slot.steps[name] for slot, name in self.space.way(self.choices))
+
+    @cached_property
+    def step_names(self) -> tuple[str, ...]:
+        """The same by name, of the varying places only: what costs and scores are kept by."""
+        return tuple(name for slot, name in self.space.way(self.choices) if slot.varies)
+
     @property
-    def chosen(self) -> list[Choice]:
-        """The choices themselves, which `choices` has by name."""
-        return [self.space.choices_by_name[name] for name in self.choices]
+    def decided(self) -> list[Step]:
+        """Its steps through the places where a supernet decides."""
+        return [step for slot, step in zip(self.space.slots, self.steps, strict=True) if slot.is_decided]
+
+    @property
+    def resolution(self) -> int:
+        """Of its input, in pixels."""
+        return self.network.input_shape[1]
 
     def placed_layers(self) -> Iterator[tuple[Slot, LayerSpec | None]]:
         """Each place of the space with its layer, None where it is skipped."""
-        choices = iter(self.choices)
-        for slot in self.space.slots:
-            yield slot, slot.layers.get(next(choices) if slot.is_searchable else "fixed")
+        return ((slot, step.layer) for slot, step in zip(self.space.slots, self.steps, strict=True))
 
     @property
     def network(self) -> NetworkSpec:
@@ -304,36 +343,14 @@ class Architecture(SpecModel):
         """
         width_multiplier = self.space.width_multiplier * width
         space = self.space.with_parameters(resolution=resolution, width_multiplier=width_multiplier, classes=classes)
-        return type(self)(space=space, choices=self.choices)
+        # At a given resolution there is none to choose.
+        return type(self)(space=space, choices=self.choices[len(self.choices) - len(space.searchable) :])
 
     def to_json(self) -> str:
         """The text of an architecture file."""
         shipped = self.space.name in built_in_names("spaces") and load_space(self.space.name) == self.space
         space = self.space.name if shipped else self.space.model_dump(mode="json")
         return json.dumps({"space": space, "choices": self.choices}, indent=2) + "\n"
-
-
-def random_architectures(space: SearchSpace, seed: int) -> Iterator[Architecture]:
-    """Endless distinct architectures, the same ones for the same seed.
-
-    Each is drawn layer by layer from proportions of the choices that are themselves drawn anew for every architecture. Drawing
-    every layer uniformly instead would crowd nearly all networks around the mean latency and test a runtime model only there.
-    """
-    generator = random.Random(f"spnas-architectures-{seed}")
-    seen: set[tuple[str, ...]] = set()
-    names = [choice.name for choice in space.choices]
-    misses = 0
-    while misses < 1000:
-        weights = {name: generator.expovariate(1.0) for name in names}
-        choices = tuple(
-            generator.choices(slot.choices, weights=[weights[name] for name in slot.choices])[0] for slot in space.searchable
-        )
-        if choices in seen:
-            misses += 1
-            continue
-        misses = 0
-        seen.add(choices)
-        yield Architecture(space=space, choices=choices)
 
 
 @cache

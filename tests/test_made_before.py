@@ -21,8 +21,9 @@ from click.testing import CliRunner
 from latency_db.runtime_model import RuntimeModel
 from latency_db.store import Store
 from latency_db.table_files import read_table
+from profiling.draws import random_architectures
 from profiling.host.host import HostDevice
-from profiling.space import Architecture, load_architecture, load_space, random_architectures
+from profiling.space import Architecture, load_architecture, load_space
 from search.convnet.saved import load_network
 from spnas_cli.main import cli
 

@@ -36,7 +36,8 @@ from latency_db.sampling import networks_between
 from latency_db.table_files import read_table
 from latency_db.uniform import uniform_networks
 from profiling.errors import InputError
-from profiling.space import SKIP, Architecture
+from profiling.places import SKIP
+from profiling.space import Architecture
 from search.config import SearchConfig, course
 from search.convnet.network import Network
 from search.convnet.saved import SavedNetwork

@@ -36,7 +36,8 @@ from seeing import see
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row, row_key
 from profiling.conditions import Conditions
-from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from profiling.places import SKIP, Choice
+from profiling.space import Architecture, SearchSpace
 from search.finding.additive import ALLOWANCE, BAND, select_by_fit
 from search.supernet.decode import TOLERANCE
 

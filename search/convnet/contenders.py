@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from latency_db.comparison import Contender
 from latency_db.uniform import uniform_name
-from profiling.space import load_architecture
+from profiling.space import Architecture, load_architecture
 from profiling.specfile import SpecModel
 from search.config import Settings
 from search.run_folder import RunFolder
@@ -32,12 +31,12 @@ class _Result(SpecModel):
     held_out_images: Annotated[int, Field(ge=1)] | None = None
 
 
-def role_of(name: str, choices: Sequence[str] | None = None) -> Role | None:
+def role_of(name: str, architecture: Architecture | None = None) -> Role | None:
     """The role of a network, by its file or the folder of its run, as the user named it.
 
     Args:
         name: a training passes on the role of the network that it was started with, as long as its folder is there.
-        choices: of its architecture, where they are known; else they are read from the file, if that is there.
+        architecture: of it, where that is known; else it is read from the file, if that is there.
 
     Raises:
         InputError: a file that says it is damaged.
@@ -52,9 +51,9 @@ def role_of(name: str, choices: Sequence[str] | None = None) -> Role | None:
         return by_name
     if path.name == run.architecture.name or (run.kind == "search" and _is_network_of(run, path)):
         return "found"
-    if choices is None and path.suffix == ".json" and path.is_file():
-        choices = load_architecture(str(path)).choices
-    return "uniform" if choices is not None and uniform_name(choices) else None
+    if architecture is None and path.suffix == ".json" and path.is_file():
+        architecture = load_architecture(str(path))
+    return "uniform" if architecture is not None and uniform_name(architecture) else None
 
 
 def _run(path: Path) -> RunFolder:

@@ -148,7 +148,7 @@ def _scaled(argument: str, given: Architecture | None, scaling: Scaling) -> Iter
         else:
             architecture = given.scaled(width, resolution=scaling.resolution, classes=scaling.classes)
             network = architecture.network
-        role = None if given is None else role_of(argument, given.choices)
+        role = None if given is None else role_of(argument, given)
         yield Entrant(name, network, architecture, family=argument, width=width, contender=Contender(role))
 
 

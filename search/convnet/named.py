@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from profiling.errors import InputError
 from profiling.layers import LayerSpec
 from profiling.outside import is_folder
-from profiling.space import SKIP, Architecture, SearchSpace, built_in_names, load_architecture
+from profiling.places import SKIP
+from profiling.space import Architecture, SearchSpace, built_in_names, load_architecture
 from search.convnet.zoo import RESOLUTION, UNAVAILABLE, load_zoo_network, zoo_names
 from search.run_folder import RunFolder
 

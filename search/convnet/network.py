@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from profiling.convolutions import Convolution
 from profiling.errors import InputError
@@ -101,7 +102,11 @@ class HeadBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, h, w) to logits (batch, classes)."""
-        pooled: Tensor = self.features(x).mean((2, 3))
+        return self.classified(self.features(x))
+
+    def classified(self, features: Tensor) -> Tensor:
+        """The logits of what comes out of the 1×1 convolution (batch, out, h, w)."""
+        pooled: Tensor = features.mean((2, 3))
         if len(self.between):
             pooled = self.between(pooled[:, :, None, None]).flatten(1)
         logits: Tensor = self.classifier(self.dropout(pooled))
@@ -128,21 +133,32 @@ def build_block(spec: LayerSpec, classes: int) -> nn.Module:
     raise InputError("no trainable block is known for this kind of layer", where=spec.key)
 
 
+def resized(images: Tensor, resolution: int) -> Tensor:
+    """Images (batch, channels, height, width) at another height and width, in pixels; as they are where they have it."""
+    if images.shape[-1] == resolution:
+        return images
+    return functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+
+
 class Network(nn.Module):
     """A stand-alone ConvNet.
 
     Args:
         layers: from stem to head; None where a layer is skipped, so that the places keep their numbers.
         classes: outputs of the classifier.
+
+    Attributes:
+        resolution: in pixels, that images are brought to; None takes them as they are.
     """
 
     def __init__(self, layers: Sequence[LayerSpec | None], classes: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(nn.Identity() if spec is None else build_block(spec, classes) for spec in layers)
+        self.resolution: int | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) to logits (batch, classes)."""
-        x = images
+        x = images if self.resolution is None else resized(images, self.resolution)
         for block in self.blocks:
             x = block(x)
         return x

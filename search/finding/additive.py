@@ -21,6 +21,7 @@ from sklearn.model_selection import KFold
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_near
 from profiling.errors import InputError
+from profiling.places import FIXED
 from profiling.space import Architecture, SearchSpace
 from search.supernet.decode import within_budget
 
@@ -44,7 +45,7 @@ class AdditiveFit:
 
     Attributes:
         constant: what all networks share.
-        terms: for each searchable layer, by choice; higher is better, as `within_budget` takes them.
+        terms: for each searchable layer, by choice; higher is better.
     """
 
     constant: float
@@ -53,6 +54,12 @@ class AdditiveFit:
     def score(self, architecture: Architecture) -> float:
         """The score that the fit expects of a network."""
         return self.constant + sum(terms[choice] for terms, choice in zip(self.terms, architecture.choices, strict=True))
+
+    def of_steps(self, space: SearchSpace) -> tuple[Mapping[str, float], ...]:
+        """The terms as `within_budget` takes them: a step has that of its choice, whatever stands before it."""
+        terms = iter(self.terms)
+        by_slot = ((slot, next(terms) if slot.is_searchable else {FIXED: 0.0}) for slot in space.varying)
+        return tuple({name: own[step.choice_name] for name, step in slot.steps.items()} for slot, own in by_slot)
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def select_by_fit(
     best = None
     while True:
         fit = fit_additive(model.space, scores)
-        ranking = within_budget(model, fit.terms, target_ms)
+        ranking = within_budget(model, fit.of_steps(model.space), target_ms)
         before, best = best, next(ranking)
         unseen = (architecture for architecture in chain([best], ranking) if architecture not in scores)
         new = list(islice(unseen, min(AT_ONCE, allowance - len(scores))))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from latency_db.runtime_model import RuntimeModel
-from profiling.space import SKIP, Architecture, SearchSpace
+from profiling.places import SKIP
+from profiling.space import Architecture, SearchSpace
 
 Kind = Literal["skip", "smallest", "largest"]
 
@@ -26,13 +27,15 @@ def collapsed(space: SearchSpace, choices: Sequence[str]) -> Kind | None:
 
     Layers that cannot be skipped do not count against a collapse; where none can be skipped, `skip` is never reported.
     """
-    skippable = [SKIP.name in slot.choices for slot in space.searchable]
+    slots = space.decided
+    choices = choices[-len(slots) :]  # without a resolution, which nothing decides
+    skippable = [slot.can_skip for slot in slots]
     if any(skippable) and all(name == SKIP.name for name, can in zip(choices, skippable, strict=True) if can):
         return "skip"
     # Choices stand in rising order, `skip` first where there is one.
-    if all(name == slot.choices[-1] for name, slot in zip(choices, space.searchable, strict=True)):
+    if all(name == slot.choices[-1] for name, slot in zip(choices, slots, strict=True)):
         return "largest"
-    smallest = [next(name for name in slot.choices if name != SKIP.name) for slot in space.searchable]
+    smallest = [next(name for name in slot.choices if name != SKIP.name) for slot in slots]
     if all(name in (least, SKIP.name) for name, least in zip(choices, smallest, strict=True)):
         return "smallest"
     return None

@@ -43,7 +43,7 @@ class Source:
     def likelihoods(self) -> Terms:
         """What the training has learned of each choice; nothing where it decided nothing."""
         if isinstance(self.config, SupernetConfig):
-            return tuple(dict.fromkeys(slot.choices, 0.0) for slot in self.supernet.space.searchable)
+            return tuple(dict.fromkeys(slot.steps, 0.0) for slot in self.supernet.space.varying)
         return log_likelihoods(self.supernet)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_near
-from profiling.space import SKIP, Choice, SearchSpace, Slot
+from profiling.places import SKIP, Choice, Slot, Step
+from profiling.space import Architecture, SearchSpace
 
 POOL = 1024
 # Share of the phase in which everything is trained first, so that no part is left behind as it was drawn.
@@ -18,8 +20,8 @@ WHOLE = 0.1
 class Draws(Protocol):
     """Draws what to train; the same after the same `torch.manual_seed`."""
 
-    def limits(self, progress: float) -> list[Choice]:
-        """The largest choice left in each layer; `progress` is the share of the phase that is over, 0 to 1."""
+    def steps(self, progress: float) -> Sequence[Step]:
+        """The steps of a network, see `Architecture.steps`; `progress` is the share of the phase that is over, 0 to 1."""
 
 
 class DroppedSubsets:
@@ -28,19 +30,24 @@ class DroppedSubsets:
     def __init__(self, space: SearchSpace, probability: float) -> None:
         self._space, self._kept = space, 1 - probability
 
-    def limits(self, progress: float) -> list[Choice]:
+    def steps(self, progress: float) -> Sequence[Step]:
         """As above."""
-        return [self._limit(slot) for slot in self._space.searchable]
+        choices = [self._choice(slot).name for slot in self._space.searchable]
+        return Architecture(space=self._space, choices=self._space.completed(choices)).steps
 
-    def _limit(self, slot: Slot) -> Choice:
+    def _choice(self, slot: Slot) -> Choice:
         space = self._space
-        if SKIP.name in slot.choices and torch.rand(()) >= self._kept:
+        if not slot.is_decided:
+            return list(slot.choices_by_name.values())[int(torch.randint(len(slot.choices), ()))]
+        if slot.can_skip and torch.rand(()) >= self._kept:
             return SKIP
-        kernels, expansions = (
+        return Choice(self._left(space.kernels), self._left(space.expansions), self._left(slot.widths or (0,)))
+
+    def _left(self, sizes: Sequence[int]) -> int:
+        """The largest of nested sizes that is left."""
+        return sizes[
             next((index for index, value in enumerate(torch.rand(len(sizes) - 1)) if value >= self._kept), len(sizes) - 1)
-            for sizes in (space.kernels, space.expansions)
-        )
-        return Choice(space.kernels[kernels], space.expansions[expansions])
+        ]
 
 
 class NearTarget:
@@ -57,11 +64,11 @@ class NearTarget:
     """
 
     def __init__(self, model: RuntimeModel, target_ms: float, within: float, seed: int) -> None:
-        self._largest = model.space.largest.chosen
+        self._largest = model.space.largest.steps
         drawn = networks_near(model, target_ms, within, POOL, seed)
-        self._pool = [each.chosen for each in drawn] or [self._largest]
+        self._pool = [each.steps for each in drawn] or [self._largest]
 
-    def limits(self, progress: float) -> list[Choice]:
+    def steps(self, progress: float) -> Sequence[Step]:
         """As above."""
         if progress < WHOLE:
             return self._largest

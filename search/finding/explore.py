@@ -137,6 +137,7 @@ class Explorer:
                 )
             else:
                 choices = tuple(generator.choice(pair) for pair in zip(one, other, strict=True))
+            choices = self.model.space.completed(choices)
             if choices in known:
                 continue
             child = Architecture(space=self.model.space, choices=choices)

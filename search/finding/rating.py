@@ -16,10 +16,10 @@ import numpy as np
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_near
 from profiling.layers import LayerSpec
-from profiling.space import SKIP, Architecture, SearchSpace
+from profiling.space import Architecture, SearchSpace
 
 Terms = tuple[Mapping[str, float], ...]
-"""For each searchable layer a number for each of its choices."""
+"""For each varying place a number for each of its steps."""
 
 INDICATORS = 0.1  # how much they count, each of the two counts being 1: about in proportion to how well each orders networks
 # No indicator is surer than this of a choice, so that none overrules everything else.
@@ -36,7 +36,7 @@ def rate(model: RuntimeModel, likelihoods: Sequence[Mapping[str, float]], target
 
     Args:
         model: the runtime model.
-        likelihoods: of each choice of each layer, see `decode.log_likelihoods`.
+        likelihoods: of each step of each place, see `decode.log_likelihoods`.
         target_ms: within the range of the space.
         seed: of the random networks.
 
@@ -55,23 +55,23 @@ def rate(model: RuntimeModel, likelihoods: Sequence[Mapping[str, float]], target
 
 def rating(terms: Terms, architecture: Architecture) -> float:
     """The sum of an architecture's terms."""
-    return sum(layer[choice] for layer, choice in zip(terms, architecture.choices, strict=True))
+    return sum(layer[name] for layer, name in zip(terms, architecture.step_names, strict=True))
 
 
 def activations(space: SearchSpace) -> Terms:
-    """The outputs of all convolutions of each choice, for one image."""
+    """The outputs of all convolutions of each step, for one image."""
     return _counted(space, lambda layer: sum(each.out_channels * each.out_resolution**2 for each in layer.convolutions))
 
 
 def multiply_adds(space: SearchSpace) -> Terms:
-    """Of each choice, for one image."""
+    """Of each step, for one image."""
     return _counted(space, lambda layer: layer.multiply_adds)
 
 
 def _counted(space: SearchSpace, count: Callable[[LayerSpec], float]) -> Terms:
     return tuple(
-        {name: 0.0 if name == SKIP.name else float(count(slot.layers[name])) for name in slot.choices}
-        for slot in space.searchable
+        {name: 0.0 if step.layer is None else float(count(step.layer)) for name, step in slot.steps.items()}
+        for slot in space.varying
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -219,21 +220,23 @@ class Search:
         supernet.train()
         with torch.no_grad():
             norms = supernet.norms()
-            runtime_ms = self._runtime(supernet.decide(superkernel.probability, norms)).item()
+            resolution = self._resolution()
+            runtime_ms = self._runtime(supernet.decide(superkernel.probability, norms), resolution).item()
             engine.refuse_if_not_finite(runtime_ms)
-            choices = hard_architecture(supernet.space, supernet.decide(norms=norms)).choices
+            choices = hard_architecture(supernet.space, supernet.decide(norms=norms), resolution).choices
         weight = 0.0 if in_dropout else self._runtime_weight.at(runtime_ms)
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             if in_dropout:
-                logits = supernet(images, limits=self._draws.limits(engine.step / self._dropout_steps))
+                logits = supernet(images, steps=self._draws.steps(engine.step / self._dropout_steps))
             else:
                 norms = supernet.norms()
-                logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms))
+                logits = supernet(images, supernet.decide(superkernel.sampled_indicator, norms), resolution=resolution)
             entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
             if in_dropout:
                 return entropy, entropy
-            return eq9_loss(entropy, self._runtime(supernet.decide(superkernel.probability, norms)), weight), entropy
+            runtime = self._runtime(supernet.decide(superkernel.probability, norms), resolution)
+            return eq9_loss(entropy, runtime, weight), entropy
 
         entropy = engine.backward(loss, images, labels)
         self._weights.step()
@@ -241,6 +244,23 @@ class Search:
             self._thresholds.step()
         phase: Phase = "dropout" if in_dropout else "search"
         return SearchStep(engine.step + 1, engine.steps, phase, entropy, runtime_ms, weight, choices)
+
+    def _resolution(self) -> int:
+        """Of this step where decisions are learned, in pixels: one of those that have networks on both sides of the target."""
+        if len(self._resolutions) == 1:
+            return self._resolutions[0]
+        draws = random.Random(f"spnas-resolution-{self.config.seed}-{self._engine.step}")
+        return draws.choice(self._resolutions)
+
+    @cached_property
+    def _resolutions(self) -> tuple[int, ...]:
+        space = self.model.space
+        if self.aim_ms is None or not space.smaller_resolutions:
+            return space.resolutions
+        ranges = {resolution: self.model.range_ms(resolution) for resolution in space.resolutions}
+        within = tuple(resolution for resolution, (low, high) in ranges.items() if low <= self.aim_ms <= high)
+        # In a gap between the ranges of two resolutions, the smaller one's networks are the slowest below the target.
+        return within or tuple(resolution for resolution, (low, _) in ranges.items() if low <= self.aim_ms)[-1:]
 
     def _final_step(self, images: Tensor, labels: Tensor) -> SearchStep:
         engine, finish, chosen = self._engine, self._finish, self._choose()
@@ -289,9 +309,7 @@ class Search:
             scorer = self.scorer(batches=BATCH_NORM_BATCHES, most_images=MOST_IMAGES)
             [own] = scorer.score_networks([chosen.architecture], [network])
             self._candidates = [each.trained(own) if each.chosen else each for each in self._candidates]
-        thresholds = torch.cat([t.detach().flatten() for t in supernet.thresholds()])
-        moved = float((thresholds != 0).float().mean())
-        return Found(tuple(self._candidates), supernet, tuple(self._engine.metrics), moved)
+        return Found(tuple(self._candidates), supernet, tuple(self._engine.metrics), supernet.moved)
 
 
 def make_weight_optimizer(supernet: Supernet, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

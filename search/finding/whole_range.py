@@ -73,11 +73,11 @@ class SupernetTraining:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         drawn = self._draw()
-        limits = drawn.chosen
+        steps = drawn.steps
         self.supernet.train()
 
         def loss(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            logits = self.supernet(images, limits=limits)
+            logits = self.supernet(images, steps=steps)
             entropy = cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
             return entropy, entropy
 

@@ -20,7 +20,8 @@ from matplotlib.patches import Patch, Rectangle
 from latency_db.figures import save_figure
 from latency_db.runtime_model import LayerLatency, RuntimeModel
 from profiling.layers import Bottleneck, Head, LayerSpec, Stem
-from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from profiling.places import SKIP, Choice
+from profiling.space import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from search.finding.explore import Explored
@@ -65,7 +66,8 @@ def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: f
     slots, end = space.searchable, steps[-1].step
     figure = Figure(figsize=(10, 2.6 + 0.26 * len(slots)), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[max(2.0, 0.26 * len(slots)), 1.6])
-    colours = {choice.name: choice_colour(space, choice) for choice in space.choices}
+    named = {name: choice for slot in slots for name, choice in slot.choices_by_name.items()}
+    colours = {name: choice_colour(space, choice) for name, choice in named.items()}
     # One row of cells for each layer, one column for each step that was kept, wide enough for the steps since the one before.
     cells = np.array([[colours[name] for name in step.choices] for step in steps]).swapaxes(0, 1)
     columns = np.array([0, *(step.step for step in steps)])
@@ -73,8 +75,8 @@ def draw_decisions(space: SearchSpace, steps: Sequence[SearchStep], target_ms: f
     top.set_yticks(range(len(slots)), [str(slot.position) for slot in slots], fontsize=8)
     top.invert_yaxis()
     top.set_ylabel("place in the network")
-    shown = [choice for choice in space.choices if any(choice.name in slot.choices for slot in slots)]
-    boxes = [Patch(facecolor=colours[choice.name], edgecolor="0.4", label=choice.name) for choice in shown]
+    shown = [choice for choice in space.choices if choice in {each.shape for each in named.values()}]
+    boxes = [Patch(facecolor=choice_colour(space, choice), edgecolor="0.4", label=choice.name) for choice in shown]
     top.legend(handles=boxes, loc="center left", bbox_to_anchor=(1.005, 0.5), frameon=False, title="decision")
     for axes in (top, bottom):
         axes.spines[["top", "right"]].set_visible(False)
@@ -190,7 +192,7 @@ def choice_colour(space: SearchSpace, choice: Choice) -> Colour:
     """A hue for each kernel, stronger with the expansion ratio; nearly white for `skip`, grey for anything else."""
     if choice == SKIP:
         return to_rgba("0.94")
-    if choice not in space.choices:
+    if choice.shape not in space.choices:
         return to_rgba(GREY)
     red, green, blue, _ = colormaps["Set2"](space.kernels.index(choice.kernel))
     strength = 0.45 + 0.55 * (space.expansions.index(choice.expansion) + 1) / len(space.expansions)

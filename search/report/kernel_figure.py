@@ -27,7 +27,7 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     Blue frames are the kernels that the network kept, dotted ones the borders of the others. Below each kernel stands what is
     outside its innermost core relative to that; where the network kept the core alone, it should be the less.
     """
-    space, slots = architecture.space, architecture.space.searchable
+    space, slots = architecture.space, architecture.space.decided
     deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.searchable]
     columns = min(KERNELS_A_ROW, len(slots))
     rows = math.ceil(len(slots) / columns)
@@ -36,10 +36,11 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     flat = torch.cat([deviation.flatten() for deviation in deviations])
     least, most = float(flat.min()), float(flat.max())
     norm = LogNorm(least, most)
-    for axes, slot, deviation, name in zip(grid, slots, deviations, architecture.choices, strict=False):
+    names = [step.choice_name for step in architecture.decided]
+    for axes, slot, deviation, name in zip(grid, slots, deviations, names, strict=False):
         axes.imshow(deviation.numpy(), norm=norm, cmap="YlOrRd")
         axes.set_title(f"{slot.position}: {name}", fontsize=8)
-        kept = space.choices_by_name[name].kernel
+        kept = slot.choices_by_name[name].kernel
         for kernel in space.kernels:
             if kernel != kept:
                 axes.add_patch(_frame(deviation, kernel, edgecolor="0.25", linestyle=":", linewidth=1))

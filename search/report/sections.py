@@ -17,7 +17,8 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table import LatencyTable, Row
 from latency_db.validate import Validation
 from profiling.outside import read_bytes
-from profiling.space import SKIP, Architecture, load_architecture
+from profiling.places import FIXED, SKIP
+from profiling.space import Architecture, load_architecture
 from profiling.specfile import MAX_BYTES, read_spec
 from search.config import Settings
 from search.finding.doubts import Doubt
@@ -265,15 +266,14 @@ def describe_table(table: LatencyTable, validation: Validation | None, runs: Seq
         return Cell(row.text, noise, min(1.0, row.ms / largest))
 
     places = []
-    for slot in table.space.slots:
-        layer = next(iter(slot.layers.values()))
+    for slot, layers in ((place, each) for place in table.space.slots for each in place.by_shape.values()):
+        layer = next(iter(layers.values()))
         what = f"{layer.resolution}² × {layer.in_channels} → {layer.out_channels}"
-        cells = {}
         if slot.is_searchable or table.fixed is None:
-            cells = {name: cell(table.row(layer, slot.position)) for name, layer in slot.layers.items()}
+            cells = {name: cell(table.row(layer, slot.position)) for name, layer in layers.items()}
         else:
-            cells = {"fixed": Cell("in sum", None, None)}
-        if SKIP.name in slot.choices:
+            cells = {FIXED: Cell("in sum", None, None)}
+        if slot.can_skip:
             cells[SKIP.name] = Cell("0", None, None)
         places.append(Place(slot.position, what, cells))
     image = None

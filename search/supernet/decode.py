@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count, islice
@@ -14,50 +15,67 @@ import torch
 from latency_db.limits import Choices
 from latency_db.runtime_model import RuntimeModel
 from profiling.errors import InputError
-from profiling.space import SKIP, Architecture, Choice, SearchSpace
+from profiling.places import FIXED, SKIP, Choice, Slot, Step
+from profiling.space import Architecture, SearchSpace
 from search.supernet import superkernel
+from search.supernet.decisions import Decisions, last_of, links
 from search.supernet.knapsack import Costs, fill_knapsack
-from search.supernet.supernet import Decisions, Supernet
+from search.supernet.supernet import Supernet
 
 TOLERANCE = 0.01
 ROUNDING = 1e-9
 SMALLEST = 1e-30
 
 
-def hard_architecture(space: SearchSpace, decisions: Decisions) -> Architecture:
-    """The architecture of hard decisions; `supernet.encode` is the inverse."""
+def hard_architecture(space: SearchSpace, decisions: Decisions, resolution: int | None = None) -> Architecture:
+    """The architecture of hard decisions, at a resolution or the largest; `decisions.encode` is the inverse."""
     counts = (decisions.use_kernel.sum(1), decisions.use_expansion.sum(1), decisions.use_layer)
-    names = [
-        Choice(space.kernels[kernels - 1], space.expansions[expansions - 1]).name if used else SKIP.name
-        # One transfer from the device for all of them.
-        for kernels, expansions, used in torch.stack(counts, dim=1).round().int().tolist()
-    ]
+    wide = (count for count in decisions.use_width.sum(1).round().int().tolist()[1:])
+    names = [Choice(0, 0, resolution=resolution or space.resolution).name] if space.smaller_resolutions else []
+    # One transfer from the device for all of them.
+    each = torch.stack(counts, dim=1).round().int().tolist()
+    for slot, (kernels, expansions, used) in zip(space.decided, each, strict=True):
+        channels = slot.widths[next(wide) - 1] if slot.widths else 0
+        names.append(Choice(space.kernels[kernels - 1], space.expansions[expansions - 1], channels).name if used else SKIP.name)
     return Architecture(space=space, choices=tuple(names))
 
 
 @torch.no_grad()
 def log_likelihoods(supernet: Supernet) -> tuple[Mapping[str, float], ...]:
-    """For each searchable layer the log-likelihood of each choice, its indicators taken as independent probabilities."""
+    """For each varying place the log-likelihood of each step, its indicators taken as independent probabilities."""
     space, relaxed = supernet.space, supernet.decide(superkernel.probability)
     # Nested probabilities fall from subset to subset; a choice ends with the one that is in use while the next is not.
-    last_kernel, last_expansion = (
-        -torch.diff(p, dim=1, append=p.new_zeros(len(p), 1)) for p in (relaxed.use_kernel, relaxed.use_expansion)
-    )
-    rows = zip(space.searchable, last_kernel.tolist(), last_expansion.tolist(), relaxed.use_layer.tolist(), strict=True)
-    return tuple(
-        {name: _log_likelihood(space, space.choices_by_name[name], *probabilities) for name in slot.choices}
-        for slot, *probabilities in rows
-    )
+    kernels, ratios, widths = (last_of(p).tolist() for p in (relaxed.use_kernel, relaxed.use_expansion, relaxed.use_width))
+    of_layers = iter(zip(kernels, ratios, supernet.use_layers(superkernel.probability).tolist(), strict=True))
+    terms = []
+    for slot, link in zip(space.varying, links(space), strict=True):
+        likely = Likely(space, slot, *next(of_layers), widths[link.decides]) if slot.is_decided else None
+        terms.append({name: 0.0 if likely is None else likely.log_of(step) for name, step in slot.steps.items()})
+    return tuple(terms)
 
 
-def _log_likelihood(
-    space: SearchSpace, choice: Choice, last_kernel: list[float], last_expansion: list[float], use_layer: float
-) -> float:
-    if choice == SKIP:
-        p = 1 - use_layer
-    else:
-        p = use_layer * last_kernel[space.kernels.index(choice.kernel)] * last_expansion[space.expansions.index(choice.expansion)]
-    return math.log(max(p, SMALLEST))
+@dataclass(frozen=True)
+class Likely:
+    """How likely each kernel, each ratio and each number of channels of one place is the largest in use; and the layer at all."""
+
+    space: SearchSpace
+    slot: Slot
+    kernels: Sequence[float]
+    ratios: Sequence[float]
+    use_layer: float
+    widths: Sequence[float]
+
+    def log_of(self, step: Step) -> float:
+        """The log-likelihood of a step; behind the end of its stage there is but one."""
+        choice = step.choice or SKIP
+        if step.before.ended:
+            return 0.0
+        if choice == SKIP:
+            return math.log(max(1 - self.use_layer, SMALLEST))
+        kernel = self.kernels[self.space.kernels.index(choice.kernel)]
+        ratio = self.ratios[self.space.expansions.index(choice.expansion)]
+        width = self.widths[self.slot.widths.index(choice.channels)] if self.slot.widths else 1.0
+        return math.log(max(self.use_layer * width * kernel * ratio, SMALLEST))
 
 
 def within_budget(model: RuntimeModel, scores: Costs, target_ms: float) -> Iterator[Architecture]:
@@ -68,7 +86,7 @@ def within_budget(model: RuntimeModel, scores: Costs, target_ms: float) -> Itera
 
     Args:
         model: gives the costs, with its calibration, and the limits.
-        scores: for each searchable layer the score of each choice, higher is better.
+        scores: for each varying place the score of each step, higher is better.
         target_ms: at least the latency of the fastest network.
 
     Raises:
@@ -159,17 +177,24 @@ def _ranked(
     limited, line, (least_ms, most_ms) = model.limited, model.calibration, bounds_ms
     if not all(choices):
         return
+    slots, allowed = model.space.slots, iter(choices)
+    ways = [_allowed(slot.steps, next(allowed) if slot.is_searchable else (FIXED,)) for slot in slots]
 
     def those(layers: Costs) -> list[Mapping[str, float]]:
-        return [{name: layer[name] for name in names} for layer, names in zip(layers, choices, strict=True)]
+        """Of all places: what all networks have costs nothing here."""
+        varying = iter(layers)
+        each = [next(varying) if slot.varies else dict.fromkeys(slot.steps, 0.0) for slot in slots]
+        return [{name: layer[name] for name in steps} for layer, steps in zip(each, ways, strict=True)]
 
     sizes = those(limited.layer_bytes)
     count_bytes = sum(max(layer.values()) for layer in sizes) > limited.bytes_left
     least_sum_ms, most_sum_ms = ((ms - line.offset_ms) / line.scale - model.fixed_ms for ms in bounds_ms)
-    knapsack = fill_knapsack(those(model.costs), those(scores), most_sum_ms, sizes if count_bytes else None, limited.bytes_left)
+    knapsack = fill_knapsack(
+        ways, those(model.costs), those(scores), most_sum_ms, sizes if count_bytes else None, limited.bytes_left
+    )
     places, cells = (each[::-1] for each in np.nonzero(np.isfinite(knapsack.best)))
     if not slowest_first:
-        in_band = places >= least_sum_ms / knapsack.step_ms - len(choices)
+        in_band = places >= least_sum_ms / knapsack.step_ms - len(ways)
         places, cells = places[in_band], cells[in_band]
         order = np.argsort(-knapsack.best[places, cells], kind="stable")
         places, cells = places[order], cells[order]
@@ -181,3 +206,7 @@ def _ranked(
         if place not in done and least_ms <= ms <= most_ms and limited.fits_size(architecture):
             done.add(place)
             yield (ms if slowest_first else float(knapsack.best[place, cell])), architecture
+
+
+def _allowed(steps: Mapping[str, Step], choices: Sequence[str]) -> Mapping[str, Step]:
+    return {name: step for name, step in steps.items() if step.choice_name in choices}

@@ -12,13 +12,17 @@ ratio multiplies the weights that read those channels, in the linear 1×1 convol
 `skip` multiplies the last batch norm's scale and bias, all that a layer adds to its residual connection. Each is a function of
 the very weights that it multiplies, as the paper asks for, and its decisions are those of Eq. 3.
 
+Channels of a stage, which the paper does not search, are nested like ratios: the indicator of each number multiplies scale and
+bias of the channels that it adds, behind every layer of the stage. What reads a channel that is not in use then reads zeros, and
+of a depthwise convolution behind it the channels are masked that the narrower layer would not have.
+
 The equations take all layers of a network at once: a decision is a handful of numbers a layer, and layer by layer the overhead of
 so many small operations would cost more than what they compute.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -93,7 +97,7 @@ def relative_norms(squares: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (layers, subsets), each between 0 and places / places of the subset.
     """
-    return _weighted(squares, masks.T) / masks.sum(1) / squares.mean(1, keepdim=True)
+    return weighted_rows(squares, masks.T) / masks.sum(1) / squares.mean(1, keepdim=True)
 
 
 def kernel_norms(kernels: Sequence[Tensor], shells: Tensor) -> Tensor:
@@ -138,7 +142,7 @@ def eq1_kernel_mask(use_kernel: Tensor, shells: Tensor) -> Tensor:
     Returns:
         (…, K, K).
     """
-    return torch.unflatten(_weighted(use_kernel, shells.flatten(1)), -1, shells.shape[1:])
+    return torch.unflatten(weighted_rows(use_kernel, shells.flatten(1)), -1, shells.shape[1:])
 
 
 def eq2_use_kernel(norms: Tensor, t_k: Tensor, g: Indicator = indicator) -> Tensor:
@@ -156,31 +160,70 @@ def eq3_use_layer(norms: Tensor, t_skip: Tensor, g: Indicator = indicator) -> Te
     return g(norms, t_skip)
 
 
-def eq3_group_mask(use_expansion: Tensor, groups: Tensor) -> Tensor:
-    """The factor of each group of channels in Eq. 3, w_3 + 1(use 6) · w_6∖3: (…, expansions) to (…, E); `groups` as above."""
-    return _weighted(use_expansion, groups)
-
-
-def eq3_channels(v: Tensor, group_mask: Tensor) -> Tensor:
-    """Eq. 3 on the weights that read the channels: (out, hidden, 1, 1) to the same shape; `group_mask` (E,)."""
-    return (torch.unflatten(v, 1, (len(group_mask), -1)) * group_mask[:, None, None, None]).flatten(1, 2)
-
-
-def squeeze_owners(squeezes: Mapping[int, int]) -> Tensor:
-    """For each channel in the middle of squeeze-and-excitation the last group of channels of the first ratio that has it.
-
-    The factor of that group in `eq3_group_mask` is the indicator of the ratio, and so the factor of the channel.
+def telescope(values: Tensor, directions: int) -> Tensor:
+    """What each of nested subsets adds to a value, beyond those that it contains.
 
     Args:
-        squeezes: by ratio, increasing, how many of the channels it has; the last has all of them.
+        values: of the subsets; the first so many dimensions are the directions in which they are nested.
+        directions: as above.
 
     Returns:
-        (channels,) of whole numbers.
+        The same shape. Summed over subsets, each times its indicator in every direction, they give the value of the subset that
+        is in use.
     """
-    steps = pairwise(((0, 0), *squeezes.items()))
-    return torch.tensor([ratio - 1 for (_, fewer), (ratio, more) in steps for _ in range(fewer, more)], dtype=torch.long)
+    for dim in range(directions):
+        values = torch.diff(values, dim=dim, prepend=torch.zeros_like(values.narrow(dim, 0, 1)))
+    return values
 
 
-def _weighted(weights: Tensor, rows: Tensor) -> Tensor:
-    """weights @ rows, (…, n) and (n, m) to (…, m); mixed precision would round the operands of a matrix product."""
+def subset_masks(counts: Sequence[Sequence[int]], channels: int) -> Tensor:
+    """What of some channels each of nested subsets adds, a subset being the first so many channels.
+
+    Args:
+        counts: channels by the widths before a layer and its expansion ratios.
+        channels: of the largest, or more.
+
+    Returns:
+        (widths, expansions, channels); see `telescope`.
+    """
+    return telescope((torch.arange(channels) < torch.tensor(counts)[..., None]).float(), 2)
+
+
+def eq3_channel_masks(use_width: Tensor, use_expansion: Tensor, subsets: Tensor) -> Tensor:
+    """The factor of each channel in Eq. 3, w_3 + 1(use 6) · w_6∖3, for the widths that may be before a layer.
+
+    Args:
+        use_width: (layers, widths) of what is before each layer.
+        use_expansion: (layers, expansions).
+        subsets: `subset_masks` of each layer (layers, widths, expansions, channels).
+
+    Returns:
+        (layers, channels).
+    """
+    uses = use_width[:, :, None] * use_expansion[:, None, :]
+    return weighted_rows(uses.flatten(1), subsets.flatten(1, 2))
+
+
+def width_norms(scales: Sequence[Tensor], subsets: Sequence[Tensor]) -> Tensor:
+    """What the thresholds of the numbers of channels of stages are compared with, for each beyond the first.
+
+    Args:
+        scales: for each stage the scale γ (out,) of what its first layer puts out.
+        subsets: for each stage the channels that each number adds, (widths, out) of zeros and ones.
+
+    Returns:
+        (stages, widths − 1), the widths being those of the stage with most; 1 where one has fewer.
+    """
+    norms = [relative_norms(gamma.square()[None], own[1:])[0] for gamma, own in zip(scales, subsets, strict=True)]
+    most = max(len(each) for each in norms)
+    return torch.stack([torch.cat((each, each.new_ones(most - len(each)))) for each in norms])
+
+
+def eq3_channels(v: Tensor, mask: Tensor) -> Tensor:
+    """Eq. 3 on the weights that read the channels: (out, channels, 1, 1) to the same shape; `mask` (channels,)."""
+    return v * mask[:, None, None]
+
+
+def weighted_rows(weights: Tensor, rows: Tensor) -> Tensor:
+    """weights @ rows, (…, n) and (…, n, m) to (…, m); mixed precision would round the operands of a matrix product."""
     return (weights[..., None] * rows).sum(-2)

@@ -148,7 +148,7 @@ def _uniform(model: RuntimeModel, target_ms: float) -> dict[str, Architecture]:
     """By file name; notes which choices are too slow or too large."""
     from latency_db.uniform import uniform_networks
     from profiling.errors import InputError
-    from profiling.space import SKIP
+    from profiling.places import SKIP
 
     networks = uniform_networks(model, target_ms)
     by_choice = {name.partition(",")[0]: architecture for name, architecture in networks.items()}

@@ -13,13 +13,14 @@ from spnas_cli.output import note, print_facts, print_json, print_table
 from spnas_cli.outputs import force_option, require_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.text import Text
 
     from latency_db.store import Store
     from latency_db.table import LatencyTable, Row
-    from profiling.space import Slot
+    from profiling.layers import LayerSpec
+    from profiling.places import Slot
 
 # From the fastest to the slowest of a table's layers.
 COLOURS = ("#1a9850", "#66bd63", "#a6d96a", "#fee08b", "#fdae61", "#f46d43", "#d73027")
@@ -73,7 +74,8 @@ def list_tables(db: Path, as_json: bool) -> None:
 def show(name: str | None, db: Path, as_json: bool) -> None:
     """Show a table's latencies in ms, its noise and its conditions.
 
-    There is one row for each place in the network, with the latency of every choice, coloured from fast to slow.
+    There is one row for each place in the network, with the latency of every choice, coloured from fast to slow; several where
+    channels are left to choose.
 
     \b
     Example:
@@ -87,7 +89,7 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
         return
     choices = [choice.name for choice in found.space.choices]
     columns = ("place", "input", "fixed", *choices, "spread")
-    places = [_place(found, slot, choices) for slot in found.space.slots]
+    places = [_place(found, slot, layers, choices) for slot in found.space.slots for layers in slot.by_shape.values()]
     print_table(f"Latency table {found.name}, in ms", columns, places, left=2)
     flagged = [f"{key}: {row.flag}" for key, row in found.rows.items() if row.flag]
     facts = [(field.replace("_", " "), value) for field, value in found.conditions.model_dump().items()]
@@ -103,31 +105,31 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
     print_facts(facts)
 
 
-def _place(table: LatencyTable, slot: Slot, choices: Sequence[str]) -> list[str | Text]:
-    rows = {choice: _row_at(table, slot, choice) for choice in slot.layers}
+def _place(table: LatencyTable, slot: Slot, layers: Mapping[str, LayerSpec], choices: Sequence[str]) -> list[str | Text]:
+    rows = {choice: _row_at(table, slot, layer) for choice, layer in layers.items()}
     everything = [row.ms for row in table.rows.values()]
     cells: dict[str, str | Text] = {
         choice: _cell(row, min(everything), max(everything)) if row else "?" for choice, row in rows.items()
     }
-    if "skip" in slot.choices:
+    if slot.can_skip:
         cells["skip"] = "0"
     if not slot.is_searchable and table.fixed is not None:
         cells["fixed"] = "in sum"
     spreads = [row.spread_ms / row.ms for row in rows.values() if row and row.spread_ms is not None]
-    layer = next(iter(slot.layers.values()))
+    layer = next(iter(layers.values()))
     return [
         str(slot.position),
-        f"{layer.resolution}² × {layer.in_channels}",
+        f"{layer.resolution}² × {layer.in_channels}" + (f" → {layer.out_channels}" if slot.widths else ""),
         *(cells.get(name, "") for name in ("fixed", *choices)),
         f"±{max(spreads) * 100:.1f} %" if spreads else "",
     ]
 
 
-def _row_at(table: LatencyTable, slot: Slot, choice: str) -> Row | None:
+def _row_at(table: LatencyTable, slot: Slot, layer: LayerSpec) -> Row | None:
     from profiling.errors import MissingRowsError
 
     try:
-        return table.row(slot.layers[choice], slot.position)
+        return table.row(layer, slot.position)
     except MissingRowsError:
         return None
 

@@ -13,8 +13,9 @@ from latency_db import sampling
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between, networks_near, networks_over_range, random_choices
+from profiling.draws import random_architectures
 from profiling.errors import InputError
-from profiling.space import Architecture, random_architectures
+from profiling.space import Architecture
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,9 @@ def test_networks_of_one_latency_are_made_of_very_different_choices(pixel1):
 def test_they_are_what_rejection_leaves_of_random_architectures(pixel1):
     """Both proposals have the same distribution of latency and of every choice, by the Kolmogorov-Smirnov test."""
     names = list(pixel1.space.choices_by_name)
-    drawn = random_choices(pixel1.space, 2000, np.random.default_rng(0))
-    fast = [tuple(names[index] for index in row) for row in drawn]
+    drawn, _ = random_choices(pixel1.space, 2000, np.random.default_rng(0))
+    places = pixel1.space.searchable
+    fast = [tuple(slot.choices[index] for slot, index in zip(places, row, strict=True)) for row in drawn]
     slow = [architecture.choices for architecture in islice(random_architectures(pixel1.space, 0), 2000)]
     assert ks_2samp([milliseconds(pixel1, c) for c in fast], [milliseconds(pixel1, c) for c in slow]).pvalue > 0.01
     for name in names:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from small import small_space, table_from_multiply_adds
 
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
@@ -56,10 +57,34 @@ def test_names_say_the_choice_and_how_many_layers_have_it(pixel1):
     assert [name.split(",")[0] for name in networks] == ["3x3-3", "5x5-3", "3x3-6", "5x5-6"]
     assert networks["3x3-3"].choices == ("3x3-3",) * 20
     for name, architecture in networks.items():
-        assert uniform_name(architecture.choices) == name
-    assert uniform_name(("skip", "5x5-6", "skip", "5x5-6")) == "5x5-6, 2 of 4 layers"
-    assert uniform_name(("skip", "3x3-3", "5x5-3")) is None
-    assert uniform_name(("skip", "skip")) is None
+        assert uniform_name(architecture) == name
+
+    def name(**others):
+        free = iter(others.get("free", ()))
+        choices = (next(free) if "skip" in slot.choices else others["fixed"] for slot in pixel1.space.searchable)
+        return uniform_name(Architecture(space=pixel1.space, choices=tuple(choices)))
+
+    can_skip = sum("skip" in slot.choices for slot in pixel1.space.searchable)
+    assert name(fixed="5x5-6", free=["skip"] * can_skip) == f"5x5-6, {20 - can_skip} of 20 layers"
+    assert name(fixed="3x3-3", free=["3x3-3"] * (can_skip - 1) + ["5x5-3"]) is None
+
+
+def test_stages_with_a_choice_of_channels_or_layers_are_scaled_alike():
+    """Of all stages together the same level, or from some stage on the next; the slowest below the target."""
+    stages = [{"layers": [1, 2, 3], "channels": [8, 16, 24]}, {"layers": [2, 3], "channels": 16}]
+    model = RuntimeModel(table_from_multiply_adds(small_space(stages=stages)))
+    fastest, slowest = model.range_ms()
+    assert uniform_networks(model, slowest)["5x5-6"].choices == model.space.largest.choices
+    levels = set()
+    for target_ms in np.linspace(fastest, slowest, 60):
+        for name, architecture in uniform_networks(model, target_ms).items():
+            assert model.predict(architecture).total_ms <= target_ms
+            assert uniform_name(architecture) == name
+            if name.startswith("3x3-3"):
+                kept = [step.layer.out_channels for step in architecture.decided if step.layer is not None]
+                levels.add((kept[0], sum(name != "skip" for name in architecture.choices)))
+    assert {channels for channels, _ in levels} == {8, 16, 24}
+    assert {depth for _, depth in levels} == {3, 4, 5, 6}
 
 
 def test_a_target_below_a_uniform_network_leaves_it_out_and_one_above_takes_it_whole(pixel1, table):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from profiling.draws import random_architectures
 from profiling.footprint import arena_bytes, file_bytes
 from profiling.layers import (
     FBNetBlock,
@@ -18,7 +19,7 @@ from profiling.models.arena import planned_bytes
 from profiling.models.foreign import read_tflite
 from profiling.models.operators import operators
 from profiling.network import NetworkSpec
-from profiling.space import SearchSpace, load_space, random_architectures
+from profiling.space import SearchSpace, load_space
 from search.convnet.zoo import load_zoo_network
 
 PRECISIONS = ("fp32", "fp16", "int8")

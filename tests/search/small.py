@@ -1,9 +1,28 @@
 """A small space, and a table made from multiply-adds, not measured."""
 
+import itertools
+
 from latency_db.table import LatencyTable, Row
 from profiling.conditions import Conditions
-from profiling.layers import Head, LayerSpec, MBConv, Stem
-from profiling.space import SearchSpace
+from profiling.layers import FBNetBlock, Head, LayerSpec, MBConv, Stem
+from profiling.space import Architecture, SearchSpace
+
+# Channels, layers, or both to choose from in each stage, as many or not, with squeeze-and-excitation in one; and a stage behind
+# them that has but one number of each.
+WIDE = {
+    "resolution": 24,
+    "kernels": [3, 5, 7],
+    "expansions": [1, 2, 4],
+    "stem": {"channels": 8},
+    "stages": [
+        {"layers": 1, "channels": 8, "kernel": 3, "expansion": 1},
+        {"layers": 2, "channels": [8, 16]},
+        {"layers": [1, 2, 4], "channels": [16, 24, 40], "stride": 2, "se_ratio": 0.25},
+        {"layers": [2, 3], "channels": 16},
+        {"layers": 1, "channels": [8, 24]},
+    ],
+    "head": {"channels": 32},
+}
 
 
 def small_space(**changes) -> SearchSpace:
@@ -29,8 +48,8 @@ def multiply_adds(layer: LayerSpec) -> float:
     match layer:
         case Stem():
             return out_pixels * layer.kernel**2 * layer.in_channels * layer.out_channels
-        case MBConv():
-            expand = pixels * layer.in_channels if layer.expansion > 1 else 0
+        case MBConv() | FBNetBlock():
+            expand = pixels * layer.in_channels if layer.has_expansion else 0
             return layer.hidden_channels * (expand + out_pixels * (4 * layer.kernel**2 + layer.out_channels))
         case Head():
             return layer.out_channels * (pixels * layer.in_channels + layer.classes)
@@ -51,3 +70,9 @@ def table_from_multiply_adds(space: SearchSpace) -> LatencyTable:
         created_at="2026-01-01T00:00:00Z",
         source="computed from multiply-adds for tests, not measured",
     )
+
+
+def every_architecture(space: SearchSpace) -> list[Architecture]:
+    """All networks of a space that has few."""
+    ways = {space.completed(names): None for names in itertools.product(*(slot.choices for slot in space.searchable))}
+    return [Architecture(space=space, choices=names) for names in ways]

@@ -15,8 +15,9 @@ from small import small_space, table_from_multiply_adds
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
 from latency_db.table_files import read_table, write_table
+from profiling.draws import random_architectures
 from profiling.network import NetworkSpec
-from profiling.space import SearchSpace, load_architecture, load_space, random_architectures
+from profiling.space import SearchSpace, load_architecture, load_space
 from profiling.visit_plan import VisitPlan
 from search.supernet.decode import hard_architecture, log_likelihoods, within_budget
 from search.supernet.supernet import Supernet
@@ -79,9 +80,24 @@ def test_the_decode(space):
         assert len(hard_architecture(space, supernet.decide()).choices) == 100
 
 
+def test_the_decode_of_25_layers_with_three_numbers_of_channels_each():
+    channels = ([16, 24, 32], [24, 32, 40], [40, 48, 64], [80, 96, 112], [160, 192, 224])
+    stages = [{"layers": [3, 4, 5], "channels": each, "stride": 2} for each in channels]
+    space = small_space(name="deep", kernels=[3, 5, 7], expansions=[3, 6], resolution=64, stages=stages)
+    model, random = RuntimeModel(table_from_multiply_adds(space)), np.random.default_rng(0)
+    scores = [{name: random.normal() for name in slot.steps} for slot in space.varying]
+    target_ms = sum(model.range_ms()) / 2
+    with quick("decode"):
+        found = next(within_budget(model, scores, target_ms))
+    assert len(space.searchable) == 25
+    assert 0.99 * target_ms <= model.predict(found).total_ms <= target_ms * (1 + 1e-9)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"stages": [{"layers": 4, "channels": list(range(8, 8 * 60, 8))}]}, "choices of one layer are more than"),
+        ({"stages": [{"layers": 1000, "channels": 8}], "resolution": list(range(8, 96))}, "choices of all layers are more than"),
         ({"stages": [{"layers": 1001, "channels": 8}]}, "1001 layers are more than the 1000"),
         ({"stages": [{"layers": 65536, "channels": 8}] * 3}, "196608 layers are more than the 1000"),
         ({"stages": [{"layers": 1000, "channels": 8}], "expansions": list(range(2, 14))}, "choices of all layers are more than"),

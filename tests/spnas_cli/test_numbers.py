@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from latency_db.published import published_table
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
-from profiling.space import load_space, random_architectures
+from profiling.draws import random_architectures
+from profiling.space import load_space
 from spnas_cli.main import cli
 from spnas_cli.options import Count, Number, Seed
 

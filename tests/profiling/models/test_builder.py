@@ -9,12 +9,13 @@ import psutil
 import pytest
 from waiting import until
 
+from profiling.draws import random_architectures
 from profiling.errors import ConversionError, InputError
 from profiling.layers import Head, MBConv, MlpHead, Stem, UniversalBottleneck
 from profiling.models import worker
 from profiling.models.builder import TfliteBuilder
 from profiling.network import NetworkSpec
-from profiling.space import load_space, random_architectures
+from profiling.space import load_space
 
 SMALL = NetworkSpec((Stem(16, 3, 8, 2, 3), MBConv(8, 8, 8, 1, 5, 3, True), MBConv(8, 8, 16, 2, 3, 6, False), Head(4, 16, 32, 10)))
 

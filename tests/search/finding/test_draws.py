@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small import WIDE
 
 from latency_db import sampling
 from latency_db.runtime_model import RuntimeModel
@@ -20,8 +21,11 @@ def target_ms(model):
 def drawn(model, draws, progress=0.5, count=300, seed=0):
     """Architectures drawn at one moment of the phase."""
     torch.manual_seed(seed)
-    limits = [draws.limits(progress) for _ in range(count)]
-    return [Architecture(space=model.space, choices=tuple(choice.name for choice in each)) for each in limits]
+    return [architecture_of(model.space, draws.steps(progress)) for _ in range(count)]
+
+
+def architecture_of(space, steps):
+    return Architecture(space=space, choices=tuple(step.choice.name for step in steps if step.choice is not None))
 
 
 def milliseconds(model, architectures):
@@ -71,17 +75,22 @@ def test_without_a_target_every_subset_is_dropped_with_its_probability(model):
         assert layer.count("skip") / 4000 == pytest.approx(1 - stays, abs=0.03)
 
 
-def test_what_is_trained_is_the_network_that_is_cut_out(model, target_ms):
-    """Limits compute what the network does that `extract` gives, and reach the same weights."""
+@pytest.mark.parametrize("changes", [{}, WIDE, WIDE | {"resolution": [16, 24]}], ids=["plain", "wide", "resolutions"])
+@pytest.mark.parametrize("near", [True, False], ids=["near", "dropped"])
+def test_what_is_trained_is_the_network_that_is_cut_out(make_space, make_table, changes, near):
+    """Steps compute what the network does that `extract` gives, and reach the same weights."""
     torch.manual_seed(0)
-    supernet = Supernet(model.space, 10).eval()
-    images, draws = torch.randn(4, 1, 12, 12), NearTarget(model, target_ms, 0.25, seed=0)
+    space = make_space(**changes)
+    model, supernet = RuntimeModel(make_table(space)), Supernet(space, 10).eval()
+    target_ms = sum(model.range_ms()) / 2
+    images = torch.randn(4, 1, space.resolution, space.resolution)
+    draws = NearTarget(model, target_ms, 0.25, seed=0) if near else DroppedSubsets(space, 0.4)
     for _ in range(5):
-        limits = draws.limits(0.5)
-        network = extract(supernet, Architecture(space=model.space, choices=tuple(choice.name for choice in limits))).eval()
-        torch.testing.assert_close(supernet(images, limits=limits), network(images))
+        steps = draws.steps(0.5)
+        network = extract(supernet, architecture_of(space, steps)).eval()
+        torch.testing.assert_close(supernet(images, steps=steps), network(images))
         supernet.zero_grad(set_to_none=True)
-        supernet(images, limits=limits).square().sum().backward()
+        supernet(images, steps=steps).square().sum().backward()
         network(images).square().sum().backward()
         reached = sum(int((p.grad != 0).sum()) for p in supernet.parameters() if p.grad is not None)
         assert reached == sum(int((p.grad != 0).sum()) for p in network.parameters())

@@ -10,7 +10,8 @@ from small import small_space, table_from_multiply_adds
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_near
-from profiling.space import Architecture, random_architectures
+from profiling.draws import random_architectures
+from profiling.space import Architecture
 from search.convnet.network import ConvBN, Network
 from search.finding import rating as ratings
 from search.finding.rating import activations, multiply_adds, rate, rating

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from small import multiply_adds, small_space, table_from_multiply_adds
+from stopping import Stopping
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import Row
@@ -13,7 +14,6 @@ from profiling.errors import InputError
 from search import checkpoint
 from search.config import TrainingOptions
 from search.finding.derive import best_rated, config_of, load_source
-from search.listener import Listener
 from search.run_folder import RunFolder
 from search.runs import supernet
 from search.runs.run import load_run
@@ -35,17 +35,6 @@ OTHER = TABLE.model_copy(
     }
 )
 SHORT = TrainingOptions(epochs=2, batch_size=128)
-
-
-class Stopping(Listener):
-    """Stops after so many steps or networks."""
-
-    def __init__(self, after):
-        self.left = after
-
-    def stop(self):
-        self.left -= 1
-        return self.left <= 0
 
 
 @pytest.fixture(scope="module")

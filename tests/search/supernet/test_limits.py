@@ -4,11 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from small import small_space, table_from_multiply_adds
+from small import every_architecture, small_space, table_from_multiply_adds
 
 from latency_db.limits import Limits
 from latency_db.runtime_model import RuntimeModel
-from profiling.space import Architecture
 from search.supernet.decode import fastest_within_limits, within_budget
 
 # Their arenas have gaps, so that no layer is to blame alone.
@@ -28,6 +27,16 @@ SPACES = {
             {"layers": 3, "channels": 24, "stride": 2},
         ],
     ),
+    "wide": small_space(
+        resolution=24,
+        expansions=[2, 6],
+        kernels=[3],
+        stem={"channels": 8},
+        stages=[
+            {"layers": [1, 2, 3], "channels": [8, 16, 24]},
+            {"layers": [2, 3], "channels": [16, 32], "stride": 2},
+        ],
+    ),
 }
 
 
@@ -37,9 +46,7 @@ def everything(request):
     space = SPACES[request.param]
     table = table_from_multiply_adds(space)
     model = RuntimeModel(table)
-    networks = [
-        Architecture(space=space, choices=names) for names in itertools.product(*(slot.choices for slot in space.searchable))
-    ]
+    networks = every_architecture(space)
     needs = [model.limited.footprint(each) for each in networks]
     ms = np.array([model.predict(each).total_ms for each in networks])
     return table, networks, ms, np.array([each.memory_mb for each in needs]), np.array([each.size_mb for each in needs])
@@ -49,8 +56,8 @@ def everything(request):
 def test_the_best_score_within_all_limits(everything, seed):
     table, networks, ms, memory, size = everything
     random = np.random.default_rng(seed)
-    scores = [{name: random.normal() for name in slot.choices} for slot in table.space.searchable]
-    totals = np.array([sum(score[name] for score, name in zip(scores, each.choices, strict=True)) for each in networks])
+    scores = [{name: random.normal() for name in slot.steps} for slot in table.space.varying]
+    totals = np.array([sum(score[name] for score, name in zip(scores, each.step_names, strict=True)) for each in networks])
     levels = np.unique(memory)
     tried = 0
     for level, share, part in itertools.product(levels[:: max(1, len(levels) // 4)], (0.3, 0.6), (None, 0.2, 0.6)):

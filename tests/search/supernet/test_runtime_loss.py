@@ -7,16 +7,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import WIDE
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table import CalibrationNetwork
 from latency_db.table_files import published_table
-from profiling.space import Architecture, random_architectures
+from profiling.draws import random_architectures
+from profiling.space import Architecture
+from search.supernet.decisions import encode
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss, eq10_runtime, eq11_eq12_layer_runtimes
-from search.supernet.supernet import Decisions, encode
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, {"skip": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, {"skip": False}, WIDE, WIDE | {"resolution": [16, 20, 24]}],
+    ids=str,
+)
 def test_r_of_hard_decisions_is_exactly_the_prediction(make_space, make_table, changes):
     """With a calibration, and rows that are no smooth function of kernel and ratio."""
     random = np.random.default_rng(0)
@@ -31,7 +37,8 @@ def test_r_of_hard_decisions_is_exactly_the_prediction(make_space, make_table, c
     assert model.calibration.scale == pytest.approx(1.07)
     term = RuntimeTerm(model)
     for architecture in itertools.islice(random_architectures(model.space, 0), 50):
-        assert term(encode(architecture)).item() == pytest.approx(model.predict(architecture).total_ms, rel=1e-5)
+        runtime = term(encode(architecture), architecture.resolution)
+        assert runtime.item() == pytest.approx(model.predict(architecture).total_ms, rel=1e-5)
 
 
 def test_r_of_the_paper_network_is_the_papers_figure():
@@ -53,8 +60,7 @@ def test_the_papers_ratio_form_agrees_but_for_its_3x3_3_corner():
     model = RuntimeModel(published_table("pixel1"))
     errors = []
     for costs, slot in zip(model.costs, model.space.searchable, strict=True):
-        for name in slot.choices:
-            choice = model.space.choices_by_name[name]
+        for name, choice in slot.choices_by_name.items():
             theirs = eq11_then_eq12(costs, choice.kernel == 5, name != "skip", choice.expansion == 6)
             if name == "3x3-3":
                 errors.append(abs(theirs / costs[name] - 1))
@@ -70,7 +76,7 @@ def test_r_of_probabilities_is_the_expectation_over_architectures(seed):
     random = np.random.default_rng(seed)
     differences = torch.from_numpy(random.normal(size=(3, 2, 2)))
     probabilities = random.uniform(size=(3, 3))
-    runtimes = eq11_eq12_layer_runtimes(differences, decisions(*probabilities.T))
+    runtimes = eq11_eq12_layer_runtimes(differences, uses(*probabilities.T))
     for layer, (p_5, p_6, p_layer) in enumerate(probabilities):
         expectation = 0.0
         for five, six, used in itertools.product((0, 1), repeat=3):
@@ -81,9 +87,9 @@ def test_r_of_probabilities_is_the_expectation_over_architectures(seed):
         assert runtimes[layer].item() == pytest.approx(expectation)
 
 
-def decisions(five, six, layer):
+def uses(five, six, layer):
     five, six, layer = (torch.as_tensor(values, dtype=torch.float64) for values in (five, six, layer))
-    return Decisions(torch.stack((torch.ones_like(five), five), 1), torch.stack((torch.ones_like(six), six), 1), layer)
+    return [torch.stack((layer, layer * six), 1), torch.stack((torch.ones_like(five), five), 1)]
 
 
 def test_eq10_adds_the_layers_up():
@@ -92,9 +98,9 @@ def test_eq10_adds_the_layers_up():
 
 def test_gradients_of_eq10_to_eq12_match_finite_differences():
     differences = torch.randn(3, 2, 2, dtype=torch.float64)
-    uses = torch.rand(3, 3, dtype=torch.float64, requires_grad=True)
+    drawn = torch.rand(3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(
-        lambda u: torch.log(eq10_runtime(eq11_eq12_layer_runtimes(differences, decisions(*u.unbind())), 50.0)), uses
+        lambda u: torch.log(eq10_runtime(eq11_eq12_layer_runtimes(differences, uses(*u.unbind())), 50.0)), drawn
     )
 
 

@@ -14,12 +14,15 @@ NESTS = [((3, 5), (3, 6)), ((3, 5, 7), (2, 4, 6)), ((3,), (6,)), ((5, 7), (1, 2,
 
 
 def test_the_middle_of_squeeze_and_excitation_has_the_channels_of_the_ratios_in_use():
-    squeezes, groups = {1: 8, 2: 8, 4: 16, 6: 24}, superkernel.group_masks((1, 2, 4, 6))
-    for used, (_, channels) in enumerate(squeezes.items(), start=1):
-        group_mask = superkernel.eq3_group_mask(torch.tensor([1.0] * used + [0.0] * (4 - used)), groups)
-        mask = group_mask[superkernel.squeeze_owners(squeezes)]
-        assert mask.tolist() == [1.0] * channels + [0.0] * (24 - channels)
-    assert superkernel.squeeze_owners({3: 0, 6: 0}).shape == (0,)
+    """By widths before the layer as well, which are nested in another direction."""
+    counts = [[8, 8, 16, 24], [8, 16, 24, 40], [16, 24, 48, 64]]
+    subsets = superkernel.subset_masks(counts, 64)[None]
+    for (wide, row), used in itertools.product(enumerate(counts), range(4)):
+        use_width = torch.tensor([[1.0] * (wide + 1) + [0.0] * (2 - wide)])
+        use_expansion = torch.tensor([[1.0] * (used + 1) + [0.0] * (3 - used)])
+        [mask] = superkernel.eq3_channel_masks(use_width, use_expansion, subsets)
+        channels = row[used]
+        assert mask.tolist() == [1.0] * channels + [0.0] * (64 - channels)
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3))
@@ -78,7 +81,9 @@ def test_eq3_groups_are_the_first_channels_and_their_norms_are_per_weight(kernel
         use = torch.tensor([1.0] * (index + 1) + [0.0] * (len(expansions) - index - 1), dtype=torch.float64)
         expected = v.clone()
         expected[:, inputs * expansion :] = 0
-        assert torch.equal(superkernel.eq3_channels(v, superkernel.eq3_group_mask(use, groups)), expected)
+        subsets = superkernel.subset_masks([[inputs * each for each in expansions]], inputs * expansions[-1])
+        [mask] = superkernel.eq3_channel_masks(torch.ones(1, 1), use[None], subsets[None])
+        assert torch.equal(superkernel.eq3_channels(v, mask), expected)
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0]), max_size=4))
@@ -93,6 +98,7 @@ def test_gradients_of_the_relaxed_equations_match_finite_differences(kernels, ex
     torch.manual_seed(0)
     size, inputs = kernels[-1], 2
     shells, groups = superkernel.shell_masks(kernels).double(), superkernel.group_masks(expansions).double()
+    subsets = superkernel.subset_masks([[inputs * each for each in expansions]], inputs * expansions[-1]).double()
 
     def equations(w, v, gamma, t_k, t_e, t_skip):
         g = superkernel.probability
@@ -100,8 +106,8 @@ def test_gradients_of_the_relaxed_equations_match_finite_differences(kernels, ex
         use_expansion = superkernel.eq3_use_expansion(superkernel.expansion_norms([v], groups), t_e, g)
         use_layer = superkernel.eq3_use_layer(superkernel.layer_norms([gamma]), t_skip, g)
         kernel_mask = superkernel.eq1_kernel_mask(use_kernel, shells)[0]
-        group_mask = superkernel.eq3_group_mask(use_expansion, groups)[0]
-        return w * kernel_mask, superkernel.eq3_channels(v, group_mask), gamma * use_layer
+        [mask] = superkernel.eq3_channel_masks(torch.ones(1, 1), use_expansion, subsets[None])
+        return w * kernel_mask, superkernel.eq3_channels(v, mask), gamma * use_layer
 
     shapes = [(3, 1, size, size), (2, inputs * expansions[-1], 1, 1), (2,), (1, len(kernels) - 1), (1, len(expansions) - 1), (1,)]
     values = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]

@@ -7,17 +7,21 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
+from small import WIDE
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from latency_db.runtime_model import RuntimeModel
-from profiling.space import SKIP, Architecture, random_architectures
+from profiling.draws import random_architectures
+from profiling.places import SKIP
+from profiling.space import Architecture
 from search.convnet.batch_norm import BatchNorm
 from search.finding.scoring import reestimate_batch_norm
 from search.finding.search import make_weight_optimizer
+from search.supernet.decisions import can_end, encode
 from search.supernet.decode import hard_architecture
 from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
-from search.supernet.supernet import Supernet, encode, extract, superkernel
+from search.supernet.supernet import Supernet, extract, superkernel
 from search.supernet.thresholds import ThresholdDescent
 
 
@@ -46,11 +50,22 @@ EXCITED = {
 }
 
 
+RIGHT_BEHIND = {"stages": [{"layers": [1, 2], "channels": [8, 16], "stride": 2}, {"layers": [1, 3], "channels": [8, 16]}]}
+
+
+RESOLUTIONS = {"resolution": [12, 16, 24]}
+
+
 def every_choice_of_each_layer(space):
-    largest = tuple(slot.choices[-1] for slot in space.searchable)
-    for index, slot in enumerate(space.searchable):
-        for choice in slot.choices:
-            yield Architecture(space=space, choices=(*largest[:index], choice, *largest[index + 1 :]))
+    """Alone in the largest network; and where there are channels to choose, in the largest one with the fewest channels."""
+    narrow = tuple(slot.choices[len(slot.choices) // max(1, len(slot.widths)) - 1] for slot in space.searchable)
+    for around in (space.largest.choices, narrow)[: 1 + (space.most_widths > 1)]:
+        networks = {}
+        for index, slot in enumerate(space.searchable):
+            for choice in slot.choices:
+                choices = space.completed((*around[:index], choice, *around[index + 1 :]))
+                networks[choices] = Architecture(space=space, choices=choices)
+        yield from networks.values()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +79,9 @@ def every_choice_of_each_layer(space):
         EXCITED,
         EXCITED | {"kernels": [3, 5, 7], "expansions": [1, 2, 6], "resolution": 24},
         {"skip": False},
+        WIDE,
+        RIGHT_BEHIND,
+        RIGHT_BEHIND | RESOLUTIONS,
     ],
     ids=str,
 )
@@ -73,14 +91,15 @@ def test_masked_sliced_and_decoded_networks_agree_for_every_choice_of_a_layer(ma
     supernet = Supernet(space, 10)
     with_lively_batch_norm(supernet)
     supernet.eval()
+    supernet.blocks[-1].classifier.weight.data *= 5
     images = torch.randn(4, 1, space.resolution, space.resolution)
-    everything = encode(space.uniform(space.choices[-1].name))
+    everything = encode(space.largest)
     outputs = {}
     with torch.no_grad():
         for architecture in every_choice_of_each_layer(space):
             decoded = extract(supernet, architecture).eval()(images)
-            masked = supernet(images, encode(architecture))
-            sliced = supernet(images, everything, [space.choices_by_name[name] for name in architecture.choices])
+            masked = supernet(images, encode(architecture), resolution=architecture.resolution)
+            sliced = supernet(images, everything, architecture.steps)
             torch.testing.assert_close(masked, decoded, atol=1e-5, rtol=0)
             torch.testing.assert_close(sliced, decoded, atol=1e-5, rtol=0)
             outputs[architecture.choices] = decoded
@@ -89,17 +108,17 @@ def test_masked_sliced_and_decoded_networks_agree_for_every_choice_of_a_layer(ma
 
 
 class Part(nn.Module):
-    """A network inside a supernet: its decisions or its limits, at every call."""
+    """A network inside a supernet: its decisions or its steps, at every call."""
 
-    def __init__(self, supernet, decisions=None, limits=None):
+    def __init__(self, supernet, decisions=None, steps=None):
         super().__init__()
-        self.supernet, self.decisions, self.limits = supernet, decisions, limits
+        self.supernet, self.decisions, self.steps = supernet, decisions, steps
 
     def forward(self, images):
-        return self.supernet(images, self.decisions, self.limits)
+        return self.supernet(images, self.decisions, self.steps)
 
 
-@pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, EXCITED], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, EXCITED, RIGHT_BEHIND], ids=str)
 def test_all_three_agree_with_reestimated_statistics_for_every_choice_of_a_layer(make_space, changes):
     """The masked supernet gathers, for every channel that the decoded network has, the very statistics of that network."""
     torch.manual_seed(0)
@@ -121,7 +140,7 @@ def test_all_three_agree_with_reestimated_statistics_for_every_choice_of_a_layer
     for architecture in every_choice_of_each_layer(space):
         decoded = after_reestimation(extract(supernet, architecture))
         masked = after_reestimation(Part(supernet, encode(architecture)))
-        sliced = after_reestimation(Part(supernet, limits=[space.choices_by_name[name] for name in architecture.choices]))
+        sliced = after_reestimation(Part(supernet, steps=architecture.steps))
         torch.testing.assert_close(masked, decoded, atol=1e-5, rtol=0)
         torch.testing.assert_close(sliced, decoded, atol=1e-5, rtol=0)
         assert (decoded - stale).abs().max() > 1e-2, "statistics that do not matter would prove nothing"
@@ -152,12 +171,10 @@ def test_eq4_is_the_mbconv_that_loops_compute(make_space, stride):
     block = next(Supernet(space, 10).searchable).eval()
     with_lively_batch_norm(block)
     x = torch.randn(1, 8, 5, 5)
-    for choice in space.choices:
-        if choice == SKIP and not block.skippable:
-            continue
+    for step in block.slot.steps.values():
         with torch.no_grad():
-            output = block(x, limit=choice)[0]
-        np.testing.assert_allclose(output, slow_mbconv(block, x[0].numpy(), choice), atol=1e-5)
+            output = block(x, step=step)[0]
+        np.testing.assert_allclose(output, slow_mbconv(block, x[0].numpy(), step.choice), atol=1e-5)
 
 
 def slow_mbconv(block, x, choice):
@@ -193,10 +210,17 @@ def slow_mbconv(block, x, choice):
 
 
 def test_encode_and_hard_architecture_are_inverse_for_every_choice(make_space):
-    for changes in ({}, {"kernels": [3, 5, 7], "expansions": [2, 4, 6]}, {"skip": False}):
+    for changes in (
+        {},
+        {"kernels": [3, 5, 7], "expansions": [2, 4, 6]},
+        {"skip": False},
+        WIDE,
+        RIGHT_BEHIND,
+        RIGHT_BEHIND | RESOLUTIONS,
+    ):
         space = make_space(**changes)
         for architecture in every_choice_of_each_layer(space):
-            assert hard_architecture(space, encode(architecture)) == architecture
+            assert hard_architecture(space, encode(architecture), architecture.resolution) == architecture
 
 
 def with_decisions(supernet, architecture):
@@ -205,13 +229,15 @@ def with_decisions(supernet, architecture):
     with torch.no_grad():
         supernet.t_k.copy_(1.5 - wanted.use_kernel[:, 1:])
         supernet.t_e.copy_(1.5 - wanted.use_expansion[:, 1:])
-        skippable = torch.tensor([block.skippable for block in supernet.searchable])
+        skippable = torch.tensor([can_end(slot) for slot in supernet.space.searchable])
         supernet.t_skip.copy_(1.5 - wanted.use_layer[skippable])
+        if supernet.t_w is not None:
+            supernet.t_w.copy_(1.5 - wanted.use_width[1:, 1:])
     assert hard_architecture(supernet.space, supernet.decide()) == architecture
 
 
 def two_architectures(space):
-    return space.uniform("5x5-6"), next(random_architectures(space, 1))
+    return space.largest, next(random_architectures(space, 1))
 
 
 def test_weights_and_thresholds_all_get_gradient(space):
@@ -236,7 +262,7 @@ def assert_gradients_match(parameters, objective, places=6):
     for parameter in parameters:
         flat, gradient = parameter.data.view(-1), parameter.grad.view(-1)
         for index in range(0, len(flat), max(1, len(flat) // places)):
-            value, step, around = flat[index].item(), 1e-5, []
+            value, step, around = flat[index].item(), 1e-7, []
             for shifted in (value - step, value + step):
                 flat[index] = shifted
                 with torch.no_grad():
@@ -245,7 +271,7 @@ def assert_gradients_match(parameters, objective, places=6):
             assert gradient[index].item() == pytest.approx((around[1] - around[0]) / (2 * step), rel=1e-4, abs=1e-8)
 
 
-@pytest.fixture(params=[{}, EXCITED], ids=["plain", "excited"])
+@pytest.fixture(params=[{}, EXCITED, RIGHT_BEHIND], ids=["plain", "excited", "wide"])
 def double(request, make_space, make_table):
     """A supernet in double precision without dropout, and its objective (Eq. 9) by an indicator function."""
     torch.manual_seed(0)
@@ -263,8 +289,7 @@ def double(request, make_space, make_table):
 
 
 def learning(supernet):
-    block = list(supernet.searchable)[-1]
-    assert block.skippable
+    block = [block for block in supernet.searchable if can_end(block.slot)][-1]
     weights = [block.expand.weight, block.depthwise.weight, block.project.weight, block.project.bn.gamma, block.project.bn.beta]
     excitation = [] if block.excitation is None else list(block.excitation.parameters())
     return [*supernet.thresholds(), *weights, *excitation]

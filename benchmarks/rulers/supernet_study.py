@@ -1,21 +1,24 @@
-"""Does one supernet serve all targets? On the glyph ruler: its networks as cut out, after finetune, and trained alone.
+"""Does one supernet serve all devices and targets? On the glyph ruler: its networks cut out, after finetune, and trained alone.
 
-A supernet is trained on as many images as a search or a training from scratch sees. Networks for five targets are cut out of it,
-and tested untouched, after the recipe `finetune` on a twelfth of the images, and trained from scratch on as many images as the
-supernet saw, with the same seed. Every finished run is a line of the results, and is not done again:
+A supernet is trained for all given tables on as many images as a search or a training from scratch sees. For each table networks
+for five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `finetune` on a
+twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Every finished run is a
+line of the results, and is not done again:
 
-    python benchmarks/rulers/supernet_study.py --images FOLDER
+    python benchmarks/rulers/supernet_study.py --images FOLDER --table FILE --table FILE …
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,44 +42,68 @@ SEEDS = 2
 
 
 class SupernetStudy(GlyphStudy):
-    """All runs of the study."""
+    """All runs of the study.
+
+    Args:
+        models: of one space; the first one's networks are trained alone too.
+        file: of the results.
+        images: folder of the glyphs.
+    """
+
+    def __init__(self, models: Sequence[RuntimeModel], file: Path, images: Path) -> None:
+        super().__init__(models[0], file, images)
+        self._models = models
 
     def runs(self) -> Iterator[tuple[str, str, int, Run]]:
         """As `Study.runs`; trainings alone once the networks are cut out."""
         for seed in range(SEEDS):
             yield SUPERNET, SUPERNET, seed, partial(self._supernet, seed)
         for result in read_results(self._file):
-            kind, _, share = result.name.partition(" ")
-            if kind == CUT:
+            kind, _, target = result.name.partition(" ")
+            if kind == CUT and target.partition(" ")[0] == self._model.table.name:
                 network = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
-                name = f"{ALONE} {share}"
+                name = f"{ALONE} {target}"
                 yield ALONE, name, result.seed, partial(self._train, name, network, result.seed)
 
     def _supernet(self, seed: int, folder: Path) -> list[Result]:
         start, data = time.process_time(), self._data(seed, choosing=True)
         config = SupernetConfig(
-            tables=(self._model.table.name,),
+            tables=tuple(model.table.name for model in self._models),
             space_digest=self._model.space.digest,
-            tables_digest=table_digest(self._model.table),
+            tables_digest=" ".join(table_digest(model.table) for model in self._models),
             data="glyphs",
             epochs=EPOCHS,
             batch_size=BATCH,
             learning_rate=RATE,
             seed=seed,
         )
-        training = SupernetTraining([self._model], data, config, RunFolder(folder))
+        training = SupernetTraining(self._models, data, config, RunFolder(folder))
         training.run(on_step=lambda step: None)
         source, images = Source(RunFolder(folder), config, training.supernet), EPOCHS * data.train_images
-        fastest, slowest = self._model.range_ms()
         results = [self._result(SUPERNET, seed, self._model.extremes()[1], 0.0, images, start)]
-        for share in SHARES:
-            start = time.process_time()
-            architecture = best_rated(self._model, source, fastest + share / 100 * (slowest - fastest))
-            [score] = cut_out([self._model], source, data, [architecture], training.steps)
-            top1 = self._tested(score.network)
-            results.append(self._result(f"{CUT} {share}", seed, architecture, top1, images, start))
-            results.append(self._tune(f"{TUNED} {share}", architecture, score.network, seed, folder / str(share)))
+        for model, share in itertools.product(self._models, SHARES):
+            start, target = time.process_time(), f"{model.table.name} {share}"
+            fastest, slowest = model.range_ms()
+            architecture = best_rated(model, source, fastest + share / 100 * (slowest - fastest))
+            [score] = cut_out([model], source, data, [architecture], training.steps)
+            cut = self._result(f"{CUT} {target}", seed, architecture, self._tested(score.network), images, start)
+            results.append(replace(cut, predicted_ms=round(model.predict(architecture).total_ms, 6)))
+            if model is self._model:
+                results.append(self._tune(f"{TUNED} {target}", architecture, score.network, seed, folder / str(share)))
         return results
+
+
+def targets(models: Sequence[RuntimeModel], results: Sequence[Result]) -> str:
+    """How far below their targets the networks are, in words."""
+    off = []
+    for model, share in itertools.product(models, SHARES):
+        fastest, slowest = model.range_ms()
+        target_ms = fastest + share / 100 * (slowest - fastest)
+        name = f"{CUT} {model.table.name} {share}"
+        off += [100 * (each.predicted_ms / target_ms - 1) for each in results if each.name == name]
+    below = sum(-1 <= each <= 1e-3 for each in off)
+    within = f"{below} of {len(off)} networks for {len(models)} tables are within 1 % below their target"
+    return f"{within}: {min(off):+.2f} to {max(off):+.2f} %."
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -85,11 +112,13 @@ def summary(results: Sequence[Result]) -> str:
     rows = ["| target, % of the range | ms | cut out % | after finetune % | alone % |", "|---|---|---|---|---|"]
     less: dict[str, list[float]] = {CUT: [], TUNED: []}
     for result in sorted(results, key=lambda result: (result.predicted_ms, result.seed)):
-        kind, _, share = result.name.partition(" ")
-        if kind != CUT or (f"{ALONE} {share}", result.seed) not in top1:
+        kind, _, target = result.name.partition(" ")
+        if kind != CUT or (f"{ALONE} {target}", result.seed) not in top1:
             continue
-        cut, tuned, alone = (top1[f"{each} {share}", result.seed] for each in (CUT, TUNED, ALONE))
-        rows.append(f"| {share}, seed {result.seed} | {result.predicted_ms:.4f} | {cut:.2f} | {tuned:.2f} | {alone:.2f} |")
+        cut, tuned, alone = (top1[f"{each} {target}", result.seed] for each in (CUT, TUNED, ALONE))
+        rows.append(
+            f"| {target.split()[-1]}, seed {result.seed} | {result.predicted_ms:.4f} | {cut:.2f} | {tuned:.2f} | {alone:.2f} |"
+        )
         less[CUT].append(cut - alone)
         less[TUNED].append(tuned - alone)
     if not less[CUT]:
@@ -109,24 +138,27 @@ def summary(results: Sequence[Result]) -> str:
     )
 
 
-def work(table: Path, results: Path, images: Path) -> None:
+def work(tables: Sequence[Path], results: Path, images: Path) -> None:
     """What each process does."""
     torch.set_num_threads(1)
-    SupernetStudy(RuntimeModel(read_table(table)), results, images).run([SUPERNET, ALONE])
+    SupernetStudy([RuntimeModel(read_table(table)) for table in tables], results, images).run([SUPERNET, ALONE])
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
-    parser.add_argument("--table", type=Path, default=RESULTS / "fashion-mnist-table.json", help="latency table [default: ours]")
+    parser.add_argument("--table", type=Path, action="append", help="latency tables of one space [default: fashion-mnist, ours]")
     parser.add_argument("--results", type=Path, default=RESULTS / "supernet.csv", help="results so far [default: ours]")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    load_glyphs(arguments.images, RuntimeModel(read_table(arguments.table)).space, 0)  # once, before several processes need them
+    tables = arguments.table or [RESULTS / "fashion-mnist-table.json"]
+    models = [RuntimeModel(read_table(table)) for table in tables]
+    load_glyphs(arguments.images, models[0].space, 0)  # once, before several processes need them
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        pool.starmap(work, [(arguments.table, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
-    print(summary(read_results(arguments.results)))
+        pool.starmap(work, [(tables, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
+    results = read_results(arguments.results)
+    print(targets(models, results), summary(results), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,149 @@
+"""How is a supernet for all targets best trained? On the glyph ruler, in two ways, for as much processor time.
+
+`one` is what `spnas search --supernet` does: in every step one network, drawn from the whole range, or the largest. `sandwich`
+is the rule of BigNAS (Yu et al., arXiv:2003.11142): in every step the largest network learns from the labels, and the smallest
+one and one that is drawn learn what the largest one says (in-place distillation). A step of it costs about two and a half times
+as much, so that it has fewer epochs. Accuracies are of networks for five targets as they are cut out. Every finished run is a
+line of the results, and is not done again:
+
+    python benchmarks/rulers/supernet_ways.py --images FOLDER --table FILE
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from glyph_study import BATCH, RATE, RESULTS, GlyphStudy
+from glyphs import load_glyphs
+from study import Result, Run, read_results
+from supernet_study import SHARES
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from latency_db.runtime_model import RuntimeModel
+from latency_db.table_files import read_table
+from profiling.space import Architecture
+from search.config import SupernetConfig, falling_rate
+from search.finding.derive import Source, best_rated, cut_out
+from search.finding.search import table_digest
+from search.finding.whole_range import SupernetTraining
+from search.run_folder import RunFolder
+from search.steps import SupernetStep
+
+ONE, SANDWICH = "one", "sandwich"
+EPOCHS = {ONE: 5, SANDWICH: 2}  # for about the same processor time
+SEEDS = 4
+
+
+class SandwichTraining(SupernetTraining):
+    """The same with three networks a step."""
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> SupernetStep:
+        engine, config = self._engine, self._config
+        rate = falling_rate(config.rate_at(0), engine.step, engine.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        smallest, drawn = self._pool[0], self._draw()
+        self.supernet.train()
+        self.supernet.zero_grad()
+        logits = self.supernet(images, steps=self._largest.steps)
+        entropy = cross_entropy(logits, labels, label_smoothing=config.label_smoothing)
+        entropy.backward()
+        soft = logits.detach().softmax(-1)
+        for network in (smallest, drawn):
+            cross_entropy(self.supernet(images, steps=network.steps), soft).backward()
+        self._optimizer.step()
+        return SupernetStep(engine.step + 1, engine.steps, entropy.item(), rate, drawn.choices)
+
+
+class WaysStudy(GlyphStudy):
+    """All runs of the study."""
+
+    def runs(self) -> Iterator[tuple[str, str, int, Run]]:
+        """As `Study.runs`."""
+        for seed in range(SEEDS):
+            yield ONE, f"{ONE} {SHARES[0]}", seed, partial(self._supernet, ONE, SupernetTraining, seed)
+            yield SANDWICH, f"{SANDWICH} {SHARES[0]}", seed, partial(self._supernet, SANDWICH, SandwichTraining, seed)
+
+    def _supernet(self, way: str, kind: type[SupernetTraining], seed: int, folder: Path) -> list[Result]:
+        start, data = time.process_time(), self._data(seed, choosing=True)
+        config = SupernetConfig(
+            tables=(self._model.table.name,),
+            space_digest=self._model.space.digest,
+            tables_digest=table_digest(self._model.table),
+            data="glyphs",
+            epochs=EPOCHS[way],
+            batch_size=BATCH,
+            learning_rate=RATE,
+            seed=seed,
+        )
+        training = kind([self._model], data, config, RunFolder(folder))
+        training.run(on_step=lambda step: None)
+        seconds = time.process_time() - start
+        source, (fastest, slowest) = Source(RunFolder(folder), config, training.supernet), self._model.range_ms()
+        results = []
+        for share in SHARES:
+            architecture: Architecture = best_rated(self._model, source, fastest + share / 100 * (slowest - fastest))
+            [score] = cut_out([self._model], source, data, [architecture], training.steps)
+            top1, images = self._tested(score.network), EPOCHS[way] * data.train_images
+            result = self._result(f"{way} {share}", seed, architecture, top1, images, start)
+            results.append(replace(result, cpu_s=round(seconds, 1)))
+        return results
+
+
+def summary(results: Sequence[Result]) -> str:
+    """The table of the study, in Markdown."""
+    seeds = [seed for seed in range(SEEDS) if sum(result.seed == seed for result in results) == 2 * len(SHARES)]
+    if len(seeds) < 2:
+        return "The study has not got far enough for its table."
+    rows = [f"| way | processor s | {' | '.join(f'{share} %' for share in SHARES)} | mean |", "|---" * (3 + len(SHARES)) + "|"]
+    means: dict[str, list[float]] = {}
+    for way in (ONE, SANDWICH):
+        mine = {(each.name, each.seed): each for each in results if each.name.startswith(way)}
+        cells = [statistics.mean(100 * mine[f"{way} {share}", seed].top1 for seed in seeds) for share in SHARES]
+        means[way] = [statistics.mean(100 * mine[f"{way} {share}", seed].top1 for share in SHARES) for seed in seeds]
+        seconds = statistics.mean(each.cpu_s for each in mine.values())
+        rows.append(f"| {way} | {seconds:.0f} | {' | '.join(f'{cell:.2f}' for cell in cells)} | {statistics.mean(cells):.2f} |")
+    differences = [one - other for one, other in zip(means[ONE], means[SANDWICH], strict=True)]
+    error = statistics.stdev(differences) / len(seeds) ** 0.5
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"One network a step is {statistics.mean(differences):+.2f} ± {error:.2f} points better ({len(seeds)} pairs).",
+        ]
+    )
+
+
+def work(table: Path, results: Path, images: Path) -> None:
+    """What each process does."""
+    torch.set_num_threads(1)
+    WaysStudy(RuntimeModel(read_table(table)), results, images).run(list(EPOCHS))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
+    parser.add_argument("--table", type=Path, default=RESULTS / "glyphs-wide-table.json", help="latency table [default: ours]")
+    parser.add_argument("--results", type=Path, default=RESULTS / "supernet-ways.csv", help="results so far [default: ours]")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    load_glyphs(arguments.images, RuntimeModel(read_table(arguments.table)).space, 0)  # once, before several processes need them
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        pool.starmap(work, [(arguments.table, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
+    print(summary(read_results(arguments.results)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -42,7 +42,7 @@ from search.steps import SupernetStep
 
 ONE, SANDWICH = "one", "sandwich"
 EPOCHS = {ONE: 5, SANDWICH: 2}  # for about the same processor time
-SEEDS = 4
+SEEDS = 2
 
 
 class SandwichTraining(SupernetTraining):

@@ -21,9 +21,10 @@ def build_slots(space: SearchSpace) -> tuple[Slot, ...]:
         ValueError: its stages do not go together.
     """
     slots = [slot_of(0, _stems(space))]
+    choices = [choice for choice in space.choices if choice != SKIP or space.skip]
     for stage in space.stages:
         widths = {channels: space.scaled(channels) for channels in stage.widths}
-        slots += stage_slots(stage, space.choices, widths, _behind(slots[-1]), len(slots))
+        slots += stage_slots(stage, choices, widths, _behind(slots[-1]), len(slots))
     return (*slots, slot_of(len(slots), _heads(space, _behind(slots[-1]))))
 
 

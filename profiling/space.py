@@ -126,7 +126,7 @@ class SearchSpace(SpecModel):
     def choices(self) -> tuple[Choice, ...]:
         """Every choice of the space, smallest first. This is the one table that naming, encoding, decoding and display use."""
         built = tuple(Choice(kernel, expansion) for expansion in self.expansions for kernel in self.kernels)
-        return (SKIP, *built) if self.skip else built
+        return (SKIP, *built) if self.skip or any(len(stage.depths) > 1 for stage in self.stages) else built
 
     @cached_property
     def choices_by_name(self) -> Mapping[str, Choice]:
@@ -148,11 +148,8 @@ class SearchSpace(SpecModel):
             name = slot.after(state).get(choice)
             if name is None:
                 allowed = f"allowed: {', '.join(slot.after(state))}"
-                problem = (
-                    "cannot stand behind a layer that ends its stage"
-                    if choice in slot.choices
-                    else "is not a choice of this layer"
-                )
+                known = choice in slot.choices
+                problem = "cannot stand behind the layers before it" if known else "is not a choice of this layer"
                 raise FieldError((self.searchable.index(slot),), f"{choice!r} {problem}; {allowed}")
             yield slot, name
             state = slot.steps[name].after

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
+from small import small_space, table_from_multiply_adds
 
 from latency_db import sampling
 from latency_db.published import published_table
@@ -77,6 +78,19 @@ def test_they_are_what_rejection_leaves_of_random_architectures(pixel1):
     assert ks_2samp([milliseconds(pixel1, c) for c in fast], [milliseconds(pixel1, c) for c in slow]).pvalue > 0.01
     for name in names:
         assert ks_2samp([c.count(name) for c in fast], [c.count(name) for c in slow]).pvalue > 0.01, name
+
+
+def test_networks_of_chosen_depths_are_drawn_also_where_no_other_layer_may_be_skipped():
+    """By the thousand as one by one: every number of channels, and of layers, and nothing skipped elsewhere."""
+    stages = [{"layers": [1, 2, 4], "channels": [8, 16]}, {"layers": 2, "channels": 16}]
+    model = RuntimeModel(table_from_multiply_adds(small_space(stages=stages, skip=False)))
+    low, high = model.range_ms()
+    drawn = [each.choices for each in islice(networks_between(model, low, high, 0), 400)]
+    one_by_one = [each.choices for each in islice(random_architectures(model.space, 0), 400)]
+    for networks in (drawn, one_by_one):
+        assert {names[0].split("-")[-1] for names in networks} == {"8", "16"}
+        assert {sum(name != "skip" for name in names[:4]) for names in networks} == {1, 2, 4}
+        assert all("skip" not in names[4:] for names in networks)
 
 
 def test_a_band_that_is_empty_out_of_reach_or_exhausted_is_one_clear_error(pixel1, table, monkeypatch):

@@ -43,9 +43,9 @@ def test_layers_of_a_list_end_their_stage_together():
     [
         (
             ("3x3-2-8", "skip", "3x3-2", "3x3-2-8", "3x3-2"),
-            "'3x3-2' cannot stand behind a layer that ends its stage; allowed: skip",
+            "'3x3-2' cannot stand behind the layers before it; allowed: skip",
         ),
-        (("3x3-2-8", "3x3-2", "skip", "3x3-2-8", "3x3-2"), "'skip' cannot stand behind"),
+        (("3x3-2-8", "3x3-2", "skip", "3x3-2-8", "3x3-2"), "'skip' cannot stand behind the layers before it; allowed: 3x3-2"),
         (("3x3-2", "skip", "skip", "3x3-2-8", "3x3-2"), "'3x3-2' is not a choice of this layer; allowed: 3x3-2-8, 3x3-2-16"),
         (("3x3-2-8", "skip", "skip", "3x3-2-8"), "4 choices given, but the space small has 5 searchable layers"),
     ],

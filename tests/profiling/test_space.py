@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiling.draws import random_architectures
 from profiling.errors import InputError
 from profiling.layers import Head, MBConv
 from profiling.space import (
@@ -15,7 +16,6 @@ from profiling.space import (
     built_in_names,
     load_architecture,
     load_space,
-    random_architectures,
 )
 from profiling.specfile import parse_spec
 

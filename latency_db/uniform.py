@@ -41,13 +41,13 @@ def uniform_networks(model: RuntimeModel, target_ms: float) -> dict[str, Archite
         networks by name, in the order of the space's choices: `5x5-6`, or `5x5-6, 14 of 20 layers` where layers are skipped. A
         choice that is too slow with every skippable layer skipped is left out.
     """
-    can_skip = np.array([SKIP.name in slot.choices for slot in model.space.searchable])
-    families = [_even(int(can_skip.sum()))]
-    while len(families) <= MOST_MOVES and families[-1].size <= LARGEST:
-        families.append(_one_more_moved(families[-1]))
     chained = any(len(stage.widths) > 1 or len(stage.depths) > 1 for stage in model.space.stages)
     if chained or model.space.smaller_resolutions:
         return _scaled(model, target_ms)
+    can_skip = np.array([slot.can_skip for slot in model.space.searchable])
+    families = [_even(int(can_skip.sum()))]
+    while len(families) <= MOST_MOVES and families[-1].size <= LARGEST:
+        families.append(_one_more_moved(families[-1]))
     networks = {}
     for choice in (choice.name for choice in model.space.choices if choice != SKIP):
         costs = np.array([layer[choice] for layer in model.costs])

@@ -30,7 +30,7 @@ SMALLEST = 1e-30
 def hard_architecture(space: SearchSpace, decisions: Decisions, resolution: int | None = None) -> Architecture:
     """The architecture of hard decisions, at a resolution or the largest; `decisions.encode` is the inverse."""
     counts = (decisions.use_kernel.sum(1), decisions.use_expansion.sum(1), decisions.use_layer)
-    wide = (count for count in decisions.use_width.sum(1).round().int().tolist()[1:])
+    wide = iter(decisions.use_width.sum(1).round().int().tolist()[1:])
     names = [Choice(0, 0, resolution=resolution or space.resolution).name] if space.smaller_resolutions else []
     # One transfer from the device for all of them.
     each = torch.stack(counts, dim=1).round().int().tolist()

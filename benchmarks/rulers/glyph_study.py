@@ -59,7 +59,7 @@ SEEDS = 2
 BATCH = 64
 EPOCHS = 4
 RATE = 0.064  # of searches and trainings, for 256 images
-TUNED_ON = 3  # finetune sees every third image once, less than a tenth of what a search sees
+TUNED_ON = 3  # a twelfth of the images that a search sees
 
 RECIPE = TrainConfig(
     recipe="glyphs",
@@ -98,7 +98,13 @@ class GlyphStudy(Study):
         images: folder of the glyphs; they are rendered into it where it does not exist.
         searches: with the seeds 0, 1, 2, …
         seeds: of each training from scratch, likewise.
+
+    Attributes:
+        epochs: of searches and trainings.
+        tuned_on: finetune sees every so manieth image, once; by the recipe `tuned_by`.
     """
+
+    epochs, tuned_on, tuned_by = EPOCHS, TUNED_ON, "finetune"
 
     def __init__(self, model: RuntimeModel, file: Path, images: Path, searches: int = SEARCHES, seeds: int = SEEDS) -> None:
         super().__init__(file)
@@ -133,14 +139,14 @@ class GlyphStudy(Study):
         """A search; its network untouched and fine-tuned; and its ratings of the random networks."""
         start = time.process_time()
         data = self._data(seed, choosing=True)
-        images = EPOCHS * data.train_images
+        images = self.epochs * data.train_images
         config = SearchConfig(
             table=self._model.table.name,
             space_digest=self._model.space.digest,
             table_digest=table_digest(self._model.table),
             data="glyphs",
             target_ms=self._target_ms,
-            epochs=EPOCHS,
+            epochs=self.epochs,
             batch_size=BATCH,
             learning_rate=RATE,
             seed=seed,
@@ -159,9 +165,9 @@ class GlyphStudy(Study):
     def _tune(self, name: str, architecture: Architecture, network: Network, seed: int, folder: Path) -> Result:
         start, data = time.process_time(), self._data(seed)
         layers = [layer for _, layer in architecture.placed_layers()]
-        some = Every(data.train, TUNED_ON)
-        data = replace(data, train=some, train_images=data.train_images // TUNED_ON)
-        recipe = load_recipe("finetune")
+        some = Every(data.train, self.tuned_on)
+        data = replace(data, train=some, train_images=data.train_images // self.tuned_on)
+        recipe = load_recipe(self.tuned_by)
         config = TrainConfig(**dict(recipe.adapted(1)), batch_size=BATCH, seed=seed, data="glyphs", network="")
         folder.mkdir()
         saved = SavedNetwork(name, tuple(layers), data.classes, network.state_dict(), None, "search")
@@ -172,9 +178,9 @@ class GlyphStudy(Study):
         start = time.process_time()
         layers = [layer for _, layer in network.placed_layers()]
         data = self._data(seed)
-        config = RECIPE.model_copy(update={"seed": seed})
+        config = RECIPE.adapted(self.epochs).model_copy(update={"seed": seed})
         trained = Training(layers, data, config, RunFolder(folder)).run(on_step=lambda step: None)
-        return [self._result(name, seed, network, trained.top1, EPOCHS * data.train_images, start)]
+        return [self._result(name, seed, network, trained.top1, self.epochs * data.train_images, start)]
 
     def _tested(self, network: Network) -> float:
         data = self._data(0)

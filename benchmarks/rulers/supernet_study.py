@@ -1,9 +1,9 @@
 """Does one supernet serve all devices and targets? On the glyph ruler: its networks cut out, after finetune, and trained alone.
 
-A supernet is trained for all given tables on as many images as a search or a training from scratch sees. For each table networks
-for five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `finetune` on a
-twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Every finished run is a
-line of the results, and is not done again:
+A supernet is trained for all given tables, three times as long as the searches of the study on glyphs. For each table networks for
+five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `from-supernet` on a
+twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for the same
+targets are made for what they cost. Every finished run is a line of the results, and is not done again:
 
     python benchmarks/rulers/supernet_study.py --images FOLDER --table FILE --table FILE …
 """
@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from glyph_study import BATCH, EPOCHS, RATE, RESULTS, GlyphStudy
+from glyph_study import BATCH, RATE, RESULTS, GlyphStudy
 from glyphs import load_glyphs
 from study import Result, Run, read_results
 
@@ -37,7 +37,8 @@ from search.finding.whole_range import SupernetTraining
 from search.run_folder import RunFolder
 
 SHARES = (10, 30, 50, 70, 90)  # of the range, in percent
-CUT, TUNED, ALONE, SUPERNET = "cut", "tuned", "alone", "supernet"
+CUT, TUNED, ALONE, SUPERNET, SEARCH = "cut", "tuned", "alone", "supernet", "search"
+SEARCHED_FOR = (30, 70)  # of these
 SEEDS = 2
 
 
@@ -49,6 +50,8 @@ class SupernetStudy(GlyphStudy):
         file: of the results.
         images: folder of the glyphs.
     """
+
+    epochs, tuned_on, tuned_by = 12, 1, "from-supernet"
 
     def __init__(self, models: Sequence[RuntimeModel], file: Path, images: Path) -> None:
         super().__init__(models[0], file, images)
@@ -64,6 +67,14 @@ class SupernetStudy(GlyphStudy):
                 network = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
                 name = f"{ALONE} {target}"
                 yield ALONE, name, result.seed, partial(self._train, name, network, result.seed)
+        for share in SEARCHED_FOR:
+            yield SEARCH, f"{SEARCH} {share}", 0, partial(self._search_for, share)
+
+    def _search_for(self, share: int, folder: Path) -> list[Result]:
+        fastest, slowest = self._model.range_ms()
+        self._target_ms = fastest + share / 100 * (slowest - fastest)
+        found = self._search(0, folder)[0]
+        return [replace(found, name=f"{SEARCH} {share}")]
 
     def _supernet(self, seed: int, folder: Path) -> list[Result]:
         start, data = time.process_time(), self._data(seed, choosing=True)
@@ -72,14 +83,14 @@ class SupernetStudy(GlyphStudy):
             space_digest=self._model.space.digest,
             tables_digest=" ".join(table_digest(model.table) for model in self._models),
             data="glyphs",
-            epochs=EPOCHS,
+            epochs=self.epochs,
             batch_size=BATCH,
             learning_rate=RATE,
             seed=seed,
         )
         training = SupernetTraining(self._models, data, config, RunFolder(folder))
         training.run(on_step=lambda step: None)
-        source, images = Source(RunFolder(folder), config, training.supernet), EPOCHS * data.train_images
+        source, images = Source(RunFolder(folder), config, training.supernet), self.epochs * data.train_images
         results = [self._result(SUPERNET, seed, self._model.extremes()[1], 0.0, images, start)]
         for model, share in itertools.product(self._models, SHARES):
             start, target = time.process_time(), f"{model.table.name} {share}"
@@ -125,7 +136,8 @@ def summary(results: Sequence[Result]) -> str:
         return "The study has not got far enough for its table."
     seconds = {
         kind: statistics.mean(result.cpu_s for result in results if result.name.partition(" ")[0] == kind)
-        for kind in (SUPERNET, CUT, TUNED, ALONE)
+        for kind in (SUPERNET, CUT, TUNED, ALONE, SEARCH)
+        if any(result.name.partition(" ")[0] == kind for result in results)
     }
     return "\n".join(
         [
@@ -141,7 +153,7 @@ def summary(results: Sequence[Result]) -> str:
 def work(tables: Sequence[Path], results: Path, images: Path) -> None:
     """What each process does."""
     torch.set_num_threads(1)
-    SupernetStudy([RuntimeModel(read_table(table)) for table in tables], results, images).run([SUPERNET, ALONE])
+    SupernetStudy([RuntimeModel(read_table(table)) for table in tables], results, images).run([SUPERNET, ALONE, SEARCH])
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from profiling.space import Architecture, SearchSpace
 from profiling.specfile import read_spec
 from search import checkpoint
 from search.config import SearchConfig, SupernetConfig
-from search.finding.rating import Terms, rate
+from search.finding.rating import Terms, nothing_learned, rate
 from search.finding.scoring import Score, Scorer
 from search.finding.search import check_target
 from search.fitting import require_weights
@@ -43,7 +43,7 @@ class Source:
     def likelihoods(self) -> Terms:
         """What the training has learned of each choice; nothing where it decided nothing."""
         if isinstance(self.config, SupernetConfig):
-            return tuple(dict.fromkeys(slot.steps, 0.0) for slot in self.supernet.space.varying)
+            return nothing_learned(self.supernet.space)
         return log_likelihoods(self.supernet)
 
 

@@ -43,9 +43,13 @@ def rate(model: RuntimeModel, likelihoods: Sequence[Mapping[str, float]], target
     Returns:
         Terms for `within_budget`; higher is better, and only differences mean something.
     """
+    return rate_by(model.space, likelihoods, networks_near(model, target_ms, BAND, SAMPLE, seed))
+
+
+def rate_by(space: SearchSpace, likelihoods: Sequence[Mapping[str, float]], near: Sequence[Architecture]) -> Terms:
+    """The same, where the random networks near the target are known."""
     likely = tuple({name: max(each, LEAST_LIKELY) for name, each in layer.items()} for layer in likelihoods)
-    near = networks_near(model, target_ms, BAND, SAMPLE, seed)
-    parts = [(activations(model.space), 1.0), (multiply_adds(model.space), 1.0), (likely, INDICATORS)]
+    parts = [(activations(space), 1.0), (multiply_adds(space), 1.0), (likely, INDICATORS)]
     weights = [weight / spread if (spread := _spread(terms, near)) else 0.0 for terms, weight in parts]
     return tuple(
         {name: sum(weight * layer[name] for weight, layer in zip(weights, layers, strict=True)) for name in layers[0]}
@@ -56,6 +60,11 @@ def rate(model: RuntimeModel, likelihoods: Sequence[Mapping[str, float]], target
 def rating(terms: Terms, architecture: Architecture) -> float:
     """The sum of an architecture's terms."""
     return sum(layer[name] for layer, name in zip(terms, architecture.step_names, strict=True))
+
+
+def nothing_learned(space: SearchSpace) -> Terms:
+    """The log-likelihoods where no training has decided anything."""
+    return tuple(dict.fromkeys(slot.steps, 0.0) for slot in space.varying)
 
 
 def activations(space: SearchSpace) -> Terms:

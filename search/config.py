@@ -288,10 +288,11 @@ def falling_rate(rate: float, step: int, steps: int) -> float:
 def course(steps: int, target_ms: float | None) -> dict[str, float]:
     """The phases of a search of so many steps: fields of `SearchConfig`.
 
-    With a target the network found takes most of the steps, since shared weights are a poor start; without one there is more to
-    decide.
+    With a target the network found takes nearly all of the steps, since shared weights are a poor start for it, and no guide to
+    it; without one there is more to decide.
     """
     if target_ms is None:
         return {"dropout_phase": 0.4, "draw_within": 0.0, "final_phase": 0.3}
-    deciding = max(0.1, min(0.3, DECIDING_STEPS / max(1, steps)))
-    return {"dropout_phase": 0.1, "draw_within": 0.25, "final_phase": round(0.9 - deciding, 3)}
+    deciding = max(0.025, min(0.3, DECIDING_STEPS / max(1, steps)))
+    dropout = max(0.025, min(0.1, deciding / 2))
+    return {"dropout_phase": round(dropout, 4), "draw_within": 0.25, "final_phase": round(1 - dropout - deciding, 4)}

@@ -1,9 +1,9 @@
 """Does one supernet serve all devices and targets? On the glyph ruler: its networks cut out, after finetune, and trained alone.
 
-A supernet is trained for all given tables, three times as long as the searches of the study on glyphs. For each table networks for
-five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `from-supernet` on a
-twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for the same
-targets are made for what they cost. Every finished run is a line of the results, and is not done again:
+A supernet is trained for all given tables, three times as long as the searches of the study on glyphs. For each table networks
+for five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `from-supernet`
+on a twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for two of
+the targets are made for what they cost. Every finished run is a line of the results, and is not done again:
 
     python benchmarks/rulers/supernet_study.py --images FOLDER --table FILE --table FILE …
 """
@@ -61,7 +61,7 @@ class SupernetStudy(GlyphStudy):
         """As `Study.runs`; trainings alone once the networks are cut out."""
         for seed in range(SEEDS):
             yield SUPERNET, SUPERNET, seed, partial(self._supernet, seed)
-        for result in read_results(self._file):
+        for result in sorted(read_results(self._file), key=lambda result: result.predicted_ms):
             kind, _, target = result.name.partition(" ")
             if kind == CUT and target.partition(" ")[0] == self._model.table.name:
                 network = Architecture(space=self._model.space, choices=tuple(result.choices.split()))

@@ -17,6 +17,7 @@ from search.convnet.inputs import load_images
 from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
 from search.convnet.saved import SavedNetwork, load_network
 from search.convnet.torchvision_weights import TORCHVISION, downloaded, from_torchvision, state_in
+from search.finding.derive import ORIGIN
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
@@ -30,7 +31,7 @@ from search.training.recipe import Recipe, TrainConfig, load_recipe
 from search.training.train import Trained, Training, augmentation, sensible_training
 
 RANDOM = "random"
-RECIPE, RECIPE_FROM_OWN_WEIGHTS = "mnasnet", "finetune"
+RECIPE, RECIPE_FROM_OWN_WEIGHTS, RECIPE_FROM_SUPERNET = "mnasnet", "finetune", "from-supernet"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Plan:
 
     Attributes:
         recipe: name of a recipe that ships with spnas, or a YAML file; None for `finetune` where the training starts from the
-            weights that the network comes with or torchvision's, and `mnasnet` otherwise.
+            weights that the network comes with or torchvision's, for `from-supernet` where those were cut out of a supernet and
+            not trained since, and for `mnasnet` otherwise.
         init: a trained network, or its run, whose weights the training starts from; `torchvision` for those that it downloads
             for this network of the zoo, or a file of them; `random`; or None for the weights that the network comes with, random
             ones where it has none.
@@ -161,10 +163,18 @@ def _start_of(network: str, size: Size, plan: Plan, begun: TrainConfig | None, l
         listener.note(f"Weights of torchvision's {network}, downloaded if they are not in its cache …")
     weights = downloaded(network, size.width) if source == TORCHVISION else state_in(Path(source))
     if weights is None:
-        recipe = RECIPE if plan.init is not None else RECIPE_FROM_OWN_WEIGHTS
-        return Start(layers, recipe, source, load_network(Path(source)))
+        initial = load_network(Path(source))
+        return Start(layers, _recipe_from(initial, plan, begun), source, initial)
     initial = from_torchvision(network, size, weights)
     return Start(initial.layers, RECIPE_FROM_OWN_WEIGHTS, source, initial)
+
+
+def _recipe_from(initial: SavedNetwork, plan: Plan, begun: TrainConfig | None) -> str:
+    if plan.init is not None:
+        return RECIPE
+    # What was begun goes on as it was: earlier versions had one recipe for both.
+    as_before = begun is not None and begun.recipe == RECIPE_FROM_OWN_WEIGHTS
+    return RECIPE_FROM_SUPERNET if initial.origin == ORIGIN and not as_before else RECIPE_FROM_OWN_WEIGHTS
 
 
 def _file_of(name: Name) -> Path:

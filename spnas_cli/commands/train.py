@@ -39,8 +39,8 @@ SUPERNET = "supernet:"
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="finetune, few-images, mnasnet, modern, or a YAML file. [default: finetune if the training starts from NETWORK's own "
-    "weights or torchvision's, otherwise mnasnet]",
+    help="few-images, finetune, from-supernet, mnasnet, modern, or a YAML file. [default: finetune if the training starts from "
+    "NETWORK's own weights or torchvision's, from-supernet if those were cut out of a supernet, otherwise mnasnet]",
 )
 @click.option(
     "--init",

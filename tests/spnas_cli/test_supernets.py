@@ -63,7 +63,9 @@ def test_networks_of_two_targets_are_cut_out_finetuned_and_listed(tmp_path):
     assert found[0]["predicted_ms"] < found[1]["predicted_ms"]
     for each in found:
         assert json.loads((Path(each["folder"]) / "result.json").read_text())["accuracy"] == each["accuracy"]
-        assert json.loads((Path(each["folder"]) / "finetuned" / "result.json").read_text())["top1"] == each["top1_after_finetune"]
+        tuned = Path(each["folder"]) / "finetuned"
+        assert json.loads((tuned / "result.json").read_text())["top1"] == each["top1_after_finetune"]
+        assert "recipe: from-supernet\n" in (tuned / "config.yaml").read_text()
     shown = CliRunner().invoke(cli, [*command, "--resume"], catch_exceptions=False)
     for each in found:
         assert f"{each['accuracy']:.2%}" in shown.stdout, "what is there stays"

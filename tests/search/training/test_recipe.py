@@ -40,6 +40,12 @@ def test_finetune_is_short_and_falls_to_nothing():
     assert settings.rate_at(0.999) < 1e-4 * settings.learning_rate
 
 
+def test_weights_of_a_supernet_are_tuned_at_ten_times_the_rate():
+    finetune, from_supernet = load_recipe("finetune"), load_recipe("from-supernet")
+    faster = {"recipe": "from-supernet", "learning_rate": 10 * finetune.learning_rate}
+    assert from_supernet == finetune.model_copy(update=faster)
+
+
 @pytest.mark.parametrize(
     ("images", "batch", "finetune", "mnasnet"),
     [(240, 16, 3, 100), (1438, 64, 2, 70), (25_600, 256, 1, 40), (60_000, 256, 1, 40), (1_281_167, 1024, 1, 350)],

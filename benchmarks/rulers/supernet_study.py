@@ -2,8 +2,8 @@
 
 A supernet is trained for all given tables, three times as long as the searches of the study on glyphs. For each table networks
 for five targets are cut out of it and tested untouched. Those of the first table are also tested after the recipe `from-supernet`
-on a twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for two of
-the targets are made for what they cost. Every finished run is a line of the results, and is not done again:
+on a twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for two
+of the targets are made for what they cost. Every finished run is a line of the results, and is not done again:
 
     python benchmarks/rulers/supernet_study.py --images FOLDER --table FILE --table FILE …
 """

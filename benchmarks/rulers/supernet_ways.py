@@ -53,7 +53,7 @@ class SandwichTraining(SupernetTraining):
         rate = falling_rate(config.rate_at(0), engine.step, engine.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        smallest, drawn = self._pool[0], self._draw()
+        smallest, drawn = self._best[0], self._draw()
         self.supernet.train()
         self.supernet.zero_grad()
         logits = self.supernet(images, steps=self._largest.steps)

@@ -294,5 +294,5 @@ def course(steps: int, target_ms: float | None) -> dict[str, float]:
     if target_ms is None:
         return {"dropout_phase": 0.4, "draw_within": 0.0, "final_phase": 0.3}
     deciding = max(0.025, min(0.3, DECIDING_STEPS / max(1, steps)))
-    dropout = max(0.025, min(0.1, deciding / 2))
-    return {"dropout_phase": round(dropout, 4), "draw_within": 0.25, "final_phase": round(1 - dropout - deciding, 4)}
+    dropout = round(max(0.025, min(0.1, deciding * 2 / 3)), 3)
+    return {"dropout_phase": dropout, "draw_within": 0.25, "final_phase": round(1 - dropout - deciding, 3)}

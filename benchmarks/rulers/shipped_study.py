@@ -29,7 +29,7 @@ from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
 from profiling.space import Architecture
 
-PAIRS = 12
+PAIRS = 8
 
 
 class ShippedStudy(GlyphStudy):

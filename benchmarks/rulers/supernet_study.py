@@ -61,14 +61,14 @@ class SupernetStudy(GlyphStudy):
         """As `Study.runs`; trainings alone once the networks are cut out."""
         for seed in range(SEEDS):
             yield SUPERNET, SUPERNET, seed, partial(self._supernet, seed)
+        for share in SEARCHED_FOR:
+            yield SEARCH, f"{SEARCH} {share}", 0, partial(self._search_for, share)
         for result in sorted(read_results(self._file), key=lambda result: result.predicted_ms):
             kind, _, target = result.name.partition(" ")
             if kind == CUT and target.partition(" ")[0] == self._model.table.name:
                 network = Architecture(space=self._model.space, choices=tuple(result.choices.split()))
                 name = f"{ALONE} {target}"
                 yield ALONE, name, result.seed, partial(self._train, name, network, result.seed)
-        for share in SEARCHED_FOR:
-            yield SEARCH, f"{SEARCH} {share}", 0, partial(self._search_for, share)
 
     def _search_for(self, share: int, folder: Path) -> list[Result]:
         fastest, slowest = self._model.range_ms()

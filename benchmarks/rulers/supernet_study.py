@@ -5,7 +5,7 @@ for five targets are cut out of it and tested untouched. Those of the first tabl
 on a twelfth of the images, and trained from scratch on as many images as the supernet saw, with the same seed. Searches for two
 of the targets are made for what they cost. Every finished run is a line of the results, and is not done again:
 
-    python benchmarks/rulers/supernet_study.py --images FOLDER --table FILE --table FILE …
+    python benchmarks/rulers/supernet_study.py --images FOLDER
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from search.run_folder import RunFolder
 SHARES = (10, 30, 50, 70, 90)  # of the range, in percent
 CUT, TUNED, ALONE, SUPERNET, SEARCH = "cut", "tuned", "alone", "supernet", "search"
 SEARCHED_FOR = (30, 70)  # of these
+OURS = ("wide", "int8", "threads2", "fp16", "none", "int8-none")
 SEEDS = 2
 
 
@@ -160,11 +161,11 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
-    parser.add_argument("--table", type=Path, action="append", help="latency tables of one space [default: fashion-mnist, ours]")
+    parser.add_argument("--table", type=Path, action="append", help="latency tables of one space [default: ours, six]")
     parser.add_argument("--results", type=Path, default=RESULTS / "supernet.csv", help="results so far [default: ours]")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    tables = arguments.table or [RESULTS / "fashion-mnist-table.json"]
+    tables = arguments.table or [RESULTS / f"glyphs-{name}-table.json" for name in OURS]
     models = [RuntimeModel(read_table(table)) for table in tables]
     load_glyphs(arguments.images, models[0].space, 0)  # once, before several processes need them
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -63,6 +64,18 @@ def append_results(results: Sequence[Result], file: Path) -> None:
 
 Run = Callable[[Path], list[Result]]
 """Given an empty folder, the results of one run."""
+
+
+def in_processes(processes: int, work: Callable[..., None], *arguments: object) -> None:
+    """Does the same work in several processes, which share the runs; exits with 1 where one of them fails."""
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=work, args=arguments) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        sys.exit("a process of the study failed")
 
 
 class Study(ABC):

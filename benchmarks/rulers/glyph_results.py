@@ -122,7 +122,7 @@ def _found_against_others(found: Sequence[Trained], random: Sequence[Trained], u
         f"Found against random: {gain:+.2f} points, {gain / spread:.1f} standard deviations of the random networks' means "
         f"({len(mine)} {'different networks' if len(mine) > 1 else 'network'} against {len(others)}; better than random ones are "
         f"on average: p = {p:.2g}; than a random one would be by chance: p = {p_draw:.2g}; t-tests, one-sided).",
-        f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {_interval(paired.mean(axis=0))} points, "
+        f"Found against the best uniform network, {best.name.removeprefix('uniform ')}: {interval(paired.mean(axis=0))} points, "
         "in pairs of the same seed.",
     ]
 
@@ -155,7 +155,7 @@ def _shipped(results: Sequence[Result], found: Sequence[Trained]) -> list[str]:
     return [
         *rows,
         "",
-        *(f"{words[kind]}, against from scratch: {_interval(np.array(some))} points." for kind, some in differences.items()),
+        *(f"{words[kind]}, against from scratch: {interval(np.array(some))} points." for kind, some in differences.items()),
     ]
 
 
@@ -184,7 +184,7 @@ def _cost(results: Sequence[Result]) -> list[str]:
     return [f"Processor seconds: {', '.join(f'{kind} {value:.0f}' for kind, value in seconds.items())}; in all {total:.0f}."]
 
 
-def _interval(differences: Floats) -> str:
+def interval(differences: Floats) -> str:
     """The mean with its 95 % interval."""
     mean, count = differences.mean(), len(differences)
     if count < 2:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from study import Result, Run, Study, read_results
+from study import Result, Run, Study, in_processes, read_results
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
@@ -207,32 +206,26 @@ def work(table: Path, results: Path, images: Path, searches: int, seeds: int) ->
     GlyphStudy(RuntimeModel(read_table(table)), results, images, searches, seeds).run(["search", "networks"])
 
 
+def study_parser(description: str | None, results: str, table: str) -> argparse.ArgumentParser:
+    """The options of a study by one table; `results` and `table` are the default files, of those that are here."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
+    parser.add_argument("--table", type=Path, default=RESULTS / table, help="latency table [default: ours]")
+    parser.add_argument("--results", type=Path, default=RESULTS / results, help="results so far [default: ours]")
+    parser.add_argument("--processes", type=int, default=2)
+    return parser
+
+
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
-    parser.add_argument("--table", type=Path, default=RESULTS / "fashion-mnist-table.json", help="latency table [default: ours]")
-    parser.add_argument("--results", type=Path, default=RESULTS / "glyphs.csv", help="results so far [default: ours]")
+    parser = study_parser(__doc__, "glyphs.csv", "fashion-mnist-table.json")
     parser.add_argument("--searches", type=int, default=SEARCHES, help=f"how many [default: {SEARCHES}]")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"trainings from scratch of each network [default: {SEEDS}]")
-    parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     model = RuntimeModel(read_table(arguments.table))
     load_glyphs(arguments.images, model.space, 0)  # once, before several processes need them
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(
-            target=work,
-            args=(arguments.table, arguments.results, arguments.images, arguments.searches, arguments.seeds),
-        )
-        for _ in range(arguments.processes)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        sys.exit("a process of the study failed")
+    of_study = (arguments.table, arguments.results, arguments.images, arguments.searches, arguments.seeds)
+    in_processes(arguments.processes, work, *of_study)
     print(summary(read_results(arguments.results)))
 
 

@@ -9,21 +9,17 @@ Every finished run is a line of the results, and is not done again:
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from glyph_results import FOUND, SHIPPED, TUNED
-from glyph_study import RESULTS, GlyphStudy
+from glyph_results import FOUND, SHIPPED, TUNED, interval
+from glyph_study import GlyphStudy, study_parser
 from glyphs import load_glyphs
-from scipy.stats import t
-from study import Result, Run, read_results
+from study import Result, Run, in_processes, read_results
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
@@ -56,8 +52,7 @@ def summary(results: Sequence[Result]) -> str:
     lines = []
     for name, words in ((SHIPPED, "Untouched"), (TUNED, "After finetune")):
         difference = np.array([top1[name, seed] - top1[FOUND, seed] for seed in seeds])
-        half = t.ppf(0.975, len(seeds) - 1) * difference.std(ddof=1) / len(seeds) ** 0.5
-        lines.append(f"{words}, against from scratch: {difference.mean():+.2f} ± {half:.2f} points ({len(seeds)} pairs).")
+        lines.append(f"{words}, against from scratch: {interval(difference)} points ({len(seeds)} pairs).")
     seconds = {name: np.mean([each.cpu_s for each in results if each.name == name]) for name in (SHIPPED, TUNED, FOUND)}
     networks = len({each.choices for each in results if each.name == SHIPPED})
     lines.append(
@@ -75,15 +70,9 @@ def work(table: Path, results: Path, images: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
-    parser.add_argument("--table", type=Path, default=RESULTS / "fashion-mnist-table.json", help="latency table [default: ours]")
-    parser.add_argument("--results", type=Path, default=RESULTS / "shipped.csv", help="results so far [default: ours]")
-    parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = study_parser(__doc__, "shipped.csv", "fashion-mnist-table.json").parse_args()
     load_glyphs(arguments.images, RuntimeModel(read_table(arguments.table)).space, 0)  # once, before several processes need them
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        pool.starmap(work, [(arguments.table, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
+    in_processes(arguments.processes, work, arguments.table, arguments.results, arguments.images)
     print(summary(read_results(arguments.results)))
 
 

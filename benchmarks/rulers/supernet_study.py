@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from pathlib import Path
 import torch
 from glyph_study import BATCH, RATE, RESULTS, GlyphStudy
 from glyphs import load_glyphs
-from study import Result, Run, read_results
+from study import Result, Run, in_processes, read_results
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
@@ -168,8 +167,7 @@ def main() -> None:
     tables = arguments.table or [RESULTS / f"glyphs-{name}-table.json" for name in OURS]
     models = [RuntimeModel(read_table(table)) for table in tables]
     load_glyphs(arguments.images, models[0].space, 0)  # once, before several processes need them
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        pool.starmap(work, [(tables, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
+    in_processes(arguments.processes, work, tables, arguments.results, arguments.images)
     results = read_results(arguments.results)
     print(targets(models, results), summary(results), sep="\n\n")
 

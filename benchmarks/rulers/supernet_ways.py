@@ -11,11 +11,8 @@ line of the results, and is not done again:
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from glyph_study import BATCH, RATE, RESULTS, GlyphStudy
+from glyph_study import BATCH, RATE, GlyphStudy, study_parser
 from glyphs import load_glyphs
-from study import Result, Run, read_results
+from study import Result, Run, in_processes, read_results
 from supernet_study import SHARES
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -133,15 +130,9 @@ def work(table: Path, results: Path, images: Path) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, default=Path(tempfile.gettempdir()) / "glyphs", help="folder of the glyphs")
-    parser.add_argument("--table", type=Path, default=RESULTS / "glyphs-wide-table.json", help="latency table [default: ours]")
-    parser.add_argument("--results", type=Path, default=RESULTS / "supernet-ways.csv", help="results so far [default: ours]")
-    parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = study_parser(__doc__, "supernet-ways.csv", "glyphs-wide-table.json").parse_args()
     load_glyphs(arguments.images, RuntimeModel(read_table(arguments.table)).space, 0)  # once, before several processes need them
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        pool.starmap(work, [(arguments.table, arguments.results, arguments.images)] * arguments.processes, chunksize=1)
+    in_processes(arguments.processes, work, arguments.table, arguments.results, arguments.images)
     print(summary(read_results(arguments.results)))
 
 

@@ -10,7 +10,6 @@ run is a line of the results, and is not done again. Both tables were measured o
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 import tempfile
@@ -21,12 +20,13 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
-from glyph_results import FOUND, RANDOM, SHIPPED, TUNED
+from glyph_results import FOUND, RANDOM, SHIPPED, TUNED, interval
 from glyph_study import BAND, EPOCHS, RECIPE, RESULTS, TARGET, GlyphStudy
 from glyphs import load_glyphs
-from scipy.stats import spearmanr, t, ttest_rel
-from study import Result, Run, Study, read_results
+from scipy.stats import spearmanr, ttest_rel
+from study import Result, Run, Study, in_processes, read_results
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.sampling import networks_between
@@ -123,11 +123,10 @@ def summary(results: Sequence[Result]) -> str:
     for kind, words in ((FOUND, "from scratch"), (SHIPPED, "as the search leaves them"), (TUNED, "after finetune")):
         narrow, wide = ([top1[f"{name} {kind}", seed] for seed in seeds] for name in (NARROW, WIDE))
         differences = [one - other for one, other in zip(wide, narrow, strict=True)]
-        half = t.ppf(0.975, len(seeds) - 1) * statistics.stdev(differences) / len(seeds) ** 0.5
         lines += [
             "",
             f"{words}: narrow {statistics.mean(narrow):.2f} %, wide {statistics.mean(wide):.2f} %, wide is"
-            f" {statistics.mean(differences):+.2f} ± {half:.2f} points better ({len(seeds)} pairs,"
+            f" {interval(np.array(differences))} points better ({len(seeds)} pairs,"
             f" p = {ttest_rel(wide, narrow).pvalue:.2g}).",
         ]
     return "\n".join(lines)
@@ -172,8 +171,7 @@ def main() -> None:
     parts = arguments.part or PARTS
     tables = {NARROW: arguments.narrow, WIDE: arguments.wide}
     load_glyphs(arguments.images, read_table(arguments.narrow).space, 0)  # once, before several processes need them
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        pool.starmap(work, [(tables, arguments.results, arguments.images, parts)] * arguments.processes, chunksize=1)
+    in_processes(arguments.processes, work, tables, arguments.results, arguments.images, parts)
     results = read_results(arguments.results)
     print(summary(results), what_orders(RuntimeModel(read_table(arguments.wide)), results), sep="\n\n")
 

@@ -25,6 +25,8 @@ from search.images.framing import Framing
 FORMAT = "spnas-network-1"
 # What maps 8-bit pixels divided by 255 to the numbers from −1 to 1 that every network here is trained on.
 MEAN = STD = 0.5
+# The origin of weights that were cut out of a supernet and not trained since.
+FROM_SUPERNET = "weights of a supernet, batch norm re-estimated"
 
 
 class _Content(SpecModel):

@@ -25,8 +25,6 @@ from search.supernet.supernet import Supernet
 # Enough for the statistics of batch norm, and for an accuracy to one percent; a phone-sized network sees them in half a minute.
 BATCH_NORM_IMAGES = 3000
 MOST_IMAGES = 3000
-# What a network says of its weights where nothing was trained after they were cut out.
-ORIGIN = "weights of a supernet, batch norm re-estimated"
 
 
 @dataclass(frozen=True)

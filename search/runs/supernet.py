@@ -27,8 +27,8 @@ from search.config import (
     search_schedule,
     sensible_learning_rate,
 )
-from search.convnet.saved import SavedNetwork
-from search.finding.derive import ORIGIN, Source, best_rated, config_of, cut_out, load_source, require_space_of
+from search.convnet.saved import FROM_SUPERNET, SavedNetwork
+from search.finding.derive import Source, best_rated, config_of, cut_out, load_source, require_space_of
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.finding.scoring import Score
 from search.finding.search import check_target, table_digest
@@ -297,7 +297,7 @@ def _leave(network: Network, score: Score, images: Data) -> None:
         classes=images.classes,
         state=score.network.state_dict(),
         top1=accuracy,
-        origin=ORIGIN,
+        origin=FROM_SUPERNET,
         framing=images.framing,
         centre_crop=images.centre_crop,
     ).save(run.network)

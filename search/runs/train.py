@@ -15,9 +15,8 @@ from search import processes
 from search.config import DEFAULTS, TrainingOptions, configured
 from search.convnet.inputs import load_images
 from search.convnet.named import AS_GIVEN, WITH_LAYERS, WITH_WEIGHTS, Layers, Name, Size, find_layers, own_weights, resolve
-from search.convnet.saved import SavedNetwork, load_network
+from search.convnet.saved import FROM_SUPERNET, SavedNetwork, load_network
 from search.convnet.torchvision_weights import TORCHVISION, downloaded, from_torchvision, state_in
-from search.finding.derive import ORIGIN
 from search.finding.doubts import TrainingFacts, chance, training_doubts
 from search.images.data import Data
 from search.listener import SILENT, Listener
@@ -174,7 +173,7 @@ def _recipe_from(initial: SavedNetwork, plan: Plan, begun: TrainConfig | None) -
         return RECIPE
     # What was begun goes on as it was: earlier versions had one recipe for both.
     as_before = begun is not None and begun.recipe == RECIPE_FROM_OWN_WEIGHTS
-    return RECIPE_FROM_SUPERNET if initial.origin == ORIGIN and not as_before else RECIPE_FROM_OWN_WEIGHTS
+    return RECIPE_FROM_SUPERNET if initial.origin == FROM_SUPERNET and not as_before else RECIPE_FROM_OWN_WEIGHTS
 
 
 def _file_of(name: Name) -> Path:

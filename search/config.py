@@ -24,6 +24,8 @@ FEW_IMAGES, STEPS_ON_FEW_IMAGES = 1000, 900
 # twice the authors' learning rate, which is for 10,000.
 FEW_STEPS = 1000
 LEARNING_RATE = 0.016
+AUTHORS_BATCH, AUTHORS_STEPS = 1024, 10_000
+SUPERNET_BATCH = 32  # the smallest that is chosen for a supernet of all latencies
 # What R takes to come down to the target.
 DECIDING_STEPS = 60
 WARM_UP = 0.05  # share of the steps
@@ -267,9 +269,32 @@ def search_schedule(images: int, batch_size: int | None, begun: TrainingConfig |
     return batch_size, math.ceil(STEPS_ON_FEW_IMAGES / max(1, images // batch_size))
 
 
+def supernet_schedule(images: int, batch_size: int | None, begun: SupernetConfig | None) -> tuple[int, int]:
+    """The same for a supernet of all latencies, in which a network is trained in few of the steps.
+
+    On less data than the authors' its batches are smaller, for as many steps as theirs, and its epochs those of a search. A run
+    that is there already goes on with what it was begun with.
+    """
+    if begun is not None:
+        return batch_size or begun.batch_size, begun.epochs
+    usual, epochs = search_schedule(images, batch_size, None)
+    if batch_size is None:
+        batch_size = min(usual, max(SUPERNET_BATCH, 2 ** int(math.log2(max(1, images * epochs / AUTHORS_STEPS)))))
+    return batch_size, epochs
+
+
 def sensible_learning_rate(steps: int) -> float:
     """Learning rate of a search of so many steps, for 256 images each: the authors', or twice that if they are few."""
     return LEARNING_RATE if steps >= FEW_STEPS else 2 * LEARNING_RATE
+
+
+def supernet_learning_rate(batch_size: int) -> float:
+    """Learning rate of a supernet of all latencies, for 256 images each: the authors' at their batch.
+
+    RMSProp's steps are nearly as long for small batches as for large ones; scaled down in proportion, a supernet would learn
+    little from small ones.
+    """
+    return LEARNING_RATE * max(1.0, min(4.0, math.sqrt(AUTHORS_BATCH / batch_size)))
 
 
 def falling_rate(rate: float, step: int, steps: int) -> float:

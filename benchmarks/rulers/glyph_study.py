@@ -100,10 +100,10 @@ class GlyphStudy(Study):
 
     Attributes:
         epochs: of searches and trainings.
-        tuned_on: finetune sees every so manieth image, once; by the recipe `tuned_by`.
+        tuned_on: finetune sees every so manieth image, `tuned_epochs` times; by the recipe `tuned_by`.
     """
 
-    epochs, tuned_on, tuned_by = EPOCHS, TUNED_ON, "finetune"
+    epochs, tuned_on, tuned_epochs, tuned_by = EPOCHS, TUNED_ON, 1, "finetune"
 
     def __init__(self, model: RuntimeModel, file: Path, images: Path, searches: int = SEARCHES, seeds: int = SEEDS) -> None:
         super().__init__(file)
@@ -167,11 +167,11 @@ class GlyphStudy(Study):
         some = Every(data.train, self.tuned_on)
         data = replace(data, train=some, train_images=data.train_images // self.tuned_on)
         recipe = load_recipe(self.tuned_by)
-        config = TrainConfig(**dict(recipe.adapted(1)), batch_size=BATCH, seed=seed, data="glyphs", network="")
+        config = TrainConfig(**dict(recipe.adapted(self.tuned_epochs)), batch_size=BATCH, seed=seed, data="glyphs", network="")
         folder.mkdir()
         saved = SavedNetwork(name, tuple(layers), data.classes, network.state_dict(), None, "search")
         trained = Training(layers, data, config, RunFolder(folder), saved).run(on_step=lambda step: None)
-        return self._result(name, seed, architecture, trained.top1, data.train_images, start)
+        return self._result(name, seed, architecture, trained.top1, self.tuned_epochs * data.train_images, start)
 
     def _train(self, name: str, network: Architecture, seed: int, folder: Path) -> list[Result]:
         start = time.process_time()

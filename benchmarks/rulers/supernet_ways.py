@@ -30,7 +30,7 @@ from torch.nn.functional import cross_entropy
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
 from profiling.space import Architecture
-from search.config import SupernetConfig, falling_rate
+from search.config import SupernetConfig
 from search.finding.derive import Source, best_rated, cut_out
 from search.finding.search import table_digest
 from search.finding.whole_range import SupernetTraining
@@ -46,10 +46,7 @@ class SandwichTraining(SupernetTraining):
     """The same with three networks a step."""
 
     def _train_step(self, images: Tensor, labels: Tensor) -> SupernetStep:
-        engine, config = self._engine, self._config
-        rate = falling_rate(config.rate_at(0), engine.step, engine.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        engine, config, rate = self._engine, self._config, self._set_rate()
         smallest, drawn = self._best[0], self._draw()
         self.supernet.train()
         self.supernet.zero_grad()

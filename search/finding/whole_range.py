@@ -84,10 +84,7 @@ class SupernetTraining:
         return tuple(self._engine.metrics)
 
     def _train_step(self, images: Tensor, labels: Tensor) -> SupernetStep:
-        engine, config = self._engine, self._config
-        rate = falling_rate(config.rate_at(0), engine.step, engine.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        engine, config, rate = self._engine, self._config, self._set_rate()
         drawn = self._draw()
         steps = drawn.steps
         self.supernet.train()
@@ -100,6 +97,12 @@ class SupernetTraining:
         entropy = engine.backward(loss, images, labels)
         self._optimizer.step()
         return SupernetStep(engine.step + 1, engine.steps, entropy, rate, drawn.choices)
+
+    def _set_rate(self) -> float:
+        rate = falling_rate(self._config.rate_at(0), self._engine.step, self._engine.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
 
     def _draw(self) -> Architecture:
         """Depends on the seed and the step alone, so that a run that is continued draws the same; and so does every process."""

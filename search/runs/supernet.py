@@ -24,8 +24,8 @@ from search.config import (
     TrainingConfig,
     TrainingOptions,
     configured,
-    search_schedule,
-    sensible_learning_rate,
+    supernet_learning_rate,
+    supernet_schedule,
 )
 from search.convnet.saved import FROM_SUPERNET, SavedNetwork
 from search.finding.derive import Source, best_rated, config_of, cut_out, load_source, require_space_of
@@ -91,9 +91,8 @@ def train_supernet(
 def _config(
     models: Sequence[RuntimeModel], data: str, images: Data, options: TrainingOptions, begun: SupernetConfig | None
 ) -> SupernetConfig:
-    settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
-    steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
-    learning_rate = options.learning_rate or (begun.learning_rate if begun else sensible_learning_rate(steps))
+    settings = options.settings(*supernet_schedule(images.train_images, options.batch_size, begun))
+    usual_rate = begun.learning_rate if begun else supernet_learning_rate(settings["batch_size"])
     digests = " ".join(table_digest(model.table) for model in models)
     return configured(
         SupernetConfig,
@@ -104,7 +103,7 @@ def _config(
             "data": data,
             **image_settings(data, images, begun),
             **settings,
-            "learning_rate": learning_rate,
+            "learning_rate": options.learning_rate or usual_rate,
         },
     )
 

@@ -2,9 +2,9 @@
 
 A supernet is trained for all given tables, on four and a half times as many images as the searches of the study on glyphs, in
 smaller batches. For each table networks for five targets are cut out of it and tested untouched. Those of the first table are
-also tested after the recipe `from-supernet` on a twelfth of the images, and trained from scratch on as many images as the supernet
-saw, with the same seed. One search is made for what it costs. Every finished run is a line of the results, and is not done
-again:
+also tested after the recipe `from-supernet` on a twelfth of the images, and trained from scratch on as many images as the
+supernet saw, with the same seed. One search is made for what it costs. Every finished run is a line of the results, and is not
+done again:
 
     python benchmarks/rulers/supernet_study.py --images FOLDER
 """

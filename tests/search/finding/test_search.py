@@ -7,7 +7,17 @@ import torch
 
 from profiling.errors import InputError, TrainingError
 from search import checkpoint
-from search.config import LEAST_STEPS, SearchConfig, course, search_schedule, sensible_learning_rate, sensible_schedule
+from search.config import (
+    LEAST_STEPS,
+    SearchConfig,
+    SupernetConfig,
+    course,
+    search_schedule,
+    sensible_learning_rate,
+    sensible_schedule,
+    supernet_learning_rate,
+    supernet_schedule,
+)
 from search.finding import rating
 from search.finding.search import Search, table_digest
 from search.images.data import load_data
@@ -194,6 +204,25 @@ def test_a_search_on_few_images_takes_more_steps_unless_it_was_begun_with_fewer(
     steps = search_schedule(images, None, None)[1] * (images // batch_size)
     assert 900 <= steps < 900 + images // batch_size
     assert search_schedule(images, None, begun.model_copy(update={"epochs": 1}))[1] > epochs
+
+
+@pytest.mark.parametrize("images", [9, 240, 1437, 25_600, 50_000, 400_000, 1_281_167, 14_000_000])
+def test_a_supernet_takes_as_many_steps_as_the_authors_or_as_small_batches_allow(images):
+    """And on data like theirs their batch and rate; `batch_size` and a run that is there already decide otherwise."""
+    batch_size, epochs = supernet_schedule(images, None, None)
+    usual, of_search = search_schedule(images, None, None)
+    assert batch_size <= usual
+    assert epochs == of_search
+    assert 10_000 <= images * epochs / batch_size < 20_000 or batch_size in {min(usual, 32), 1024}
+    assert supernet_schedule(images, 8, None) == search_schedule(images, 8, None)
+    begun = SupernetConfig(tables=["t"], space_digest="s", tables_digest="t", data="photos", epochs=3, batch_size=48)
+    assert supernet_schedule(images, None, begun) == (48, 3)
+
+
+def test_the_rate_of_a_supernet_is_that_of_the_authors_at_their_batch_and_falls_less_than_smaller_batches():
+    assert supernet_schedule(1_281_167, None, None) == (1024, 8)
+    assert supernet_schedule(25_600, None, None) == (32, 8)
+    assert [supernet_learning_rate(batch) for batch in (4096, 1024, 256, 64, 32, 8)] == [0.016, 0.016, 0.032, 0.064, 0.064, 0.064]
 
 
 def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):

@@ -117,7 +117,7 @@ class TrainingConfig(SpecModel):
 
     data: str
     epochs: Annotated[int, Field(ge=1)] = 8
-    batch_size: Annotated[int, Field(ge=2)] = 1024
+    batch_size: Annotated[int, Field(ge=2)] = AUTHORS_BATCH
     accumulate: Annotated[int, Field(ge=1)] = 1
     learning_rate: Positive = LEARNING_RATE
     decay: Positive = 0.97
@@ -254,7 +254,7 @@ def configured(kind: type[Config], values: dict[str, Any]) -> Config:
 
 def sensible_schedule(images: int, batch_size: int | None = None) -> tuple[int, int]:
     """Batch size and epochs for a number of training images: the paper's 1024 and 8; on small data, more epochs."""
-    batch_size = batch_size or min(1024, 2 ** math.ceil(math.log2(max(4, images)) / 2))
+    batch_size = batch_size or min(AUTHORS_BATCH, 2 ** math.ceil(math.log2(max(4, images)) / 2))
     return batch_size, max(8, math.ceil(LEAST_STEPS / max(1, images // batch_size)))
 
 

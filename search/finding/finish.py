@@ -13,7 +13,7 @@ from profiling.layers import LayerSpec
 from search.config import SearchConfig, falling_rate
 from search.convnet.network import Network
 from search.fitting import require_weights
-from search.training.optimizers import make_optimizer, require_fitting
+from search.training.optimizers import make_optimizer, require_fitting, set_learning_rate
 from search.training.simulated_int8 import SimulatedInt8
 
 
@@ -75,8 +75,7 @@ class Finish:
     def train_step(self, backward: Callable[[], float], step: int) -> float:
         """One step, the gradients computed by `backward`; returns what that reports."""
         assert self._optimizer is not None
-        for group in self._optimizer.param_groups:
-            group["lr"] = falling_rate(self._config.rate_at(0), step, self.steps)
+        set_learning_rate(self._optimizer, falling_rate(self._config.rate_at(0), step, self.steps))
         entropy = backward()
         self._optimizer.step()
         return entropy

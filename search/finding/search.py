@@ -36,7 +36,7 @@ from search.supernet.runtime_loss import RuntimeTerm, eq9_loss
 from search.supernet.supernet import Supernet, extract
 from search.supernet.thresholds import RuntimeWeight, ThresholdDescent
 from search.training.engine import Engine, Stateful
-from search.training.optimizers import make_optimizer
+from search.training.optimizers import make_optimizer, set_learning_rate
 
 BATCH_NORM_BATCHES = 50
 # For candidates, whose accuracies with shared weights are there to be looked at and decide nothing.
@@ -214,8 +214,7 @@ class Search:
             return self._final_step(images, labels)
         engine, config, supernet = self._engine, self.config, self._supernet
         in_dropout = engine.step < self._dropout_steps
-        for group in self._weights.param_groups:
-            group["lr"] = config.rate_at(engine.step / engine.steps_per_epoch)
+        set_learning_rate(self._weights, config.rate_at(engine.step / engine.steps_per_epoch))
 
         supernet.train()
         with torch.no_grad():

@@ -29,6 +29,7 @@ from search.steps import SupernetStep
 from search.supernet.decode import within_budget
 from search.supernet.supernet import Supernet
 from search.training.engine import Engine, Stateful
+from search.training.optimizers import set_learning_rate
 
 RANDOM = 1024  # networks, over all tables
 TARGETS, OF_EACH = 96, 10  # latencies, over all tables, and how many of the best rated networks of each may be asked for
@@ -100,8 +101,7 @@ class SupernetTraining:
 
     def _set_rate(self) -> float:
         rate = falling_rate(self._config.rate_at(0), self._engine.step, self._engine.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self._optimizer, rate)
         return rate
 
     def _draw(self) -> Architecture:

@@ -145,3 +145,9 @@ def make_optimizer(
             return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
         case "adamw":
             return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Gives all weights of an optimizer the same learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

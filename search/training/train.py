@@ -30,7 +30,7 @@ from search.training.accuracy import accuracies
 from search.training.average import average_decay, averaged_model
 from search.training.distillation import Teacher
 from search.training.engine import Engine, Stateful, write_metrics
-from search.training.optimizers import make_optimizer
+from search.training.optimizers import make_optimizer, set_learning_rate
 from search.training.recipe import Augmentation, Recipe, TrainConfig
 from search.training.simulated_int8 import SimulatedInt8
 
@@ -203,8 +203,7 @@ class Training:
     def _train_step(self, images: Tensor, labels: Tensor) -> TrainStep:
         engine = self._engine
         rate = self._config.rate_at(engine.step / engine.steps_per_epoch)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self._optimizer, rate)
 
         self._network.train()
         if self._frozen_steps:

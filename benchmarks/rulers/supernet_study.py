@@ -34,6 +34,7 @@ from search.config import SupernetConfig, supernet_learning_rate, supernet_sched
 from search.finding.derive import Source, best_rated, cut_out
 from search.finding.search import table_digest
 from search.finding.whole_range import SupernetTraining
+from search.images.data import Data
 from search.run_folder import RunFolder
 
 SHARES = (10, 30, 50, 70, 90)  # of the range, in percent
@@ -77,20 +78,8 @@ class SupernetStudy(GlyphStudy):
 
     def _supernet(self, seed: int, folder: Path) -> list[Result]:
         start, data = time.process_time(), self._data(seed, choosing=True)
-        batch_size, _ = supernet_schedule(data.train_images, None, None)
-        config = SupernetConfig(
-            tables=tuple(model.table.name for model in self._models),
-            space_digest=self._model.space.digest,
-            tables_digest=" ".join(table_digest(model.table) for model in self._models),
-            data="glyphs",
-            epochs=self.epochs,
-            batch_size=batch_size,
-            learning_rate=supernet_learning_rate(batch_size),
-            seed=seed,
-        )
-        training = SupernetTraining(self._models, data, config, RunFolder(folder))
-        training.run(on_step=lambda step: None)
-        source, images = Source(RunFolder(folder), config, training.supernet), self.epochs * data.train_images
+        training, source = trained_supernet(self._models, data, self.epochs, seed, RunFolder(folder))
+        images = self.epochs * data.train_images
         results = [self._result(SUPERNET, seed, self._model.extremes()[1], 0.0, images, start)]
         for model, share in itertools.product(self._models, SHARES):
             start, target = time.process_time(), f"{model.table.name} {share}"
@@ -102,6 +91,31 @@ class SupernetStudy(GlyphStudy):
             if model is self._model:
                 results.append(self._tune(f"{TUNED} {target}", architecture, score.network, seed, folder / str(share)))
         return results
+
+
+def trained_supernet(
+    models: Sequence[RuntimeModel],
+    data: Data,
+    epochs: int,
+    seed: int,
+    folder: RunFolder,
+    kind: type[SupernetTraining] = SupernetTraining,
+) -> tuple[SupernetTraining, Source]:
+    """A supernet, trained as `spnas search --supernet` does it but for the epochs, and what networks are cut out of."""
+    batch_size, _ = supernet_schedule(data.train_images, None, None)
+    config = SupernetConfig(
+        tables=tuple(model.table.name for model in models),
+        space_digest=models[0].space.digest,
+        tables_digest=" ".join(table_digest(model.table) for model in models),
+        data="glyphs",
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=supernet_learning_rate(batch_size),
+        seed=seed,
+    )
+    training = kind(models, data, config, folder)
+    training.run(on_step=lambda step: None)
+    return training, Source(folder, config, training.supernet)
 
 
 def targets(models: Sequence[RuntimeModel], results: Sequence[Result]) -> str:

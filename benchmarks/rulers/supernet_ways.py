@@ -20,19 +20,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from glyph_study import BATCH, RATE, GlyphStudy, study_parser
+from glyph_study import GlyphStudy, study_parser
 from glyphs import load_glyphs
 from study import Result, Run, in_processes, read_results
-from supernet_study import SHARES
+from supernet_study import SHARES, trained_supernet
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
 from profiling.space import Architecture
-from search.config import SupernetConfig
-from search.finding.derive import Source, best_rated, cut_out
-from search.finding.search import table_digest
+from search.finding.derive import best_rated, cut_out
 from search.finding.whole_range import SupernetTraining
 from search.run_folder import RunFolder
 from search.steps import SupernetStep
@@ -71,20 +69,8 @@ class WaysStudy(GlyphStudy):
 
     def _supernet(self, way: str, kind: type[SupernetTraining], seed: int, folder: Path) -> list[Result]:
         start, data = time.process_time(), self._data(seed, choosing=True)
-        config = SupernetConfig(
-            tables=(self._model.table.name,),
-            space_digest=self._model.space.digest,
-            tables_digest=table_digest(self._model.table),
-            data="glyphs",
-            epochs=EPOCHS[way],
-            batch_size=BATCH,
-            learning_rate=RATE,
-            seed=seed,
-        )
-        training = kind([self._model], data, config, RunFolder(folder))
-        training.run(on_step=lambda step: None)
-        seconds = time.process_time() - start
-        source, (fastest, slowest) = Source(RunFolder(folder), config, training.supernet), self._model.range_ms()
+        training, source = trained_supernet([self._model], data, EPOCHS[way], seed, RunFolder(folder), kind)
+        seconds, (fastest, slowest) = time.process_time() - start, self._model.range_ms()
         results = []
         for share in SHARES:
             architecture: Architecture = best_rated(self._model, source, fastest + share / 100 * (slowest - fastest))

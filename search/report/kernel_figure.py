@@ -28,7 +28,7 @@ def draw_kernels(supernet: Supernet, architecture: Architecture, path: Path) -> 
     outside its innermost core relative to that; where the network kept the core alone, it should be the less.
     """
     space, slots = architecture.space, architecture.space.decided
-    deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.searchable]
+    deviations = [block.depthwise.weight.detach().float().cpu().std(dim=0)[0] for block in supernet.decided]
     columns = min(KERNELS_A_ROW, len(slots))
     rows = math.ceil(len(slots) / columns)
     figure = Figure(figsize=(1.35 * columns + 1.3, 1.75 * rows), layout="constrained")

@@ -131,7 +131,7 @@ class Supernet(nn.Module):
             self.register_buffer(name, buffer, persistent=False)
 
     @property
-    def searchable(self) -> Iterator[SuperMBConv]:
+    def decided(self) -> Iterator[SuperMBConv]:
         """The layers that are decided, in order."""
         return (block for block in self.blocks if isinstance(block, SuperMBConv))
 
@@ -147,7 +147,7 @@ class Supernet(nn.Module):
 
     def norms(self) -> Norms:
         """The values that the thresholds are compared with, for the current weights."""
-        layers = list(self.searchable)
+        layers = list(self.decided)
         scales = [layer.project.bn.gamma for layer in layers if can_end(layer.slot)]
         return Norms(
             superkernel.kernel_norms([layer.depthwise.weight for layer in layers], self.shells),
@@ -158,7 +158,7 @@ class Supernet(nn.Module):
 
     def _scales_of_widths(self) -> Iterator[tuple[Tensor, Tensor]]:
         """For each stage with a choice of channels the scale of its first layer's output, and the channels of each number."""
-        for layer, link in zip(self.searchable, self.links, strict=True):
+        for layer, link in zip(self.decided, self.links, strict=True):
             if link.decides:
                 yield layer.project.bn.gamma, self.outputs[link.decides, : len(layer.slot.widths), : layer.spec.out_channels]
 
@@ -215,7 +215,7 @@ class Supernet(nn.Module):
         squeezes = superkernel.eq3_channel_masks(before, decisions.use_expansion, self.squeezes)
         of_rows = superkernel.weighted_rows(decisions.use_width, self.outputs)
         masks = []
-        for index, (layer, link) in enumerate(zip(self.searchable, self.links, strict=True)):
+        for index, (layer, link) in enumerate(zip(self.decided, self.links, strict=True)):
             spec, out = layer.spec, None
             if layer.slot.can_skip:
                 out = decisions.use_layer[index : index + 1]

@@ -250,7 +250,7 @@ def test_weights_and_thresholds_all_get_gradient(space):
         cross_entropy(supernet(images, supernet.decide()), labels).backward()
         assert supernet.t_skip.grad.abs().min() > 0
         for block, name, t_k, t_e in zip(
-            supernet.searchable, architecture.choices, supernet.t_k.grad, supernet.t_e.grad, strict=True
+            supernet.decided, architecture.choices, supernet.t_k.grad, supernet.t_e.grad, strict=True
         ):
             if name != "skip":
                 assert min(t_k.abs().min(), t_e.abs().min()) > 0
@@ -289,7 +289,7 @@ def double(request, make_space, make_table):
 
 
 def learning(supernet):
-    block = [block for block in supernet.searchable if can_end(block.slot)][-1]
+    block = [block for block in supernet.decided if can_end(block.slot)][-1]
     weights = [block.expand.weight, block.depthwise.weight, block.project.weight, block.project.bn.gamma, block.project.bn.beta]
     excitation = [] if block.excitation is None else list(block.excitation.parameters())
     return [*supernet.thresholds(), *weights, *excitation]

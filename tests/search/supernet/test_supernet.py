@@ -168,7 +168,7 @@ def test_eq4_is_the_mbconv_that_loops_compute(make_space, stride):
     """Against plain loops over pixels, channels and taps, with TensorFlow's padding, for every choice."""
     torch.manual_seed(0)
     space = make_space(expansions=[2, 3], stages=[{"layers": 1, "channels": 8, "stride": stride}], resolution=9)
-    block = next(Supernet(space, 10).searchable).eval()
+    block = next(Supernet(space, 10).decided).eval()
     with_lively_batch_norm(block)
     x = torch.randn(1, 8, 5, 5)
     for step in block.slot.steps.values():

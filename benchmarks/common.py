@@ -52,7 +52,7 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
             "data": "digits",
             "batch_size": batch_size,
             **course(steps, given.get("target_ms")),
-            "learning_rate": sensible_learning_rate(steps),
+            "learning_rate": sensible_learning_rate(batch_size, steps),
         }
         | given
     )

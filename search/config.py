@@ -20,11 +20,11 @@ from search.images.options import Moves
 LEAST_STEPS = 300
 # On so few training images a network has learned little after the steps above: 55 % of five classes right, and 87 % after these.
 FEW_IMAGES, STEPS_ON_FEW_IMAGES = 1000, 900
-# RMSProp takes some sixty steps to forget the mean square that it starts with. A search of fewer steps than these ends better at
-# twice the authors' learning rate, which is for 10,000.
-FEW_STEPS = 1000
 LEARNING_RATE = 0.016
 AUTHORS_BATCH, AUTHORS_STEPS = 1024, 10_000
+# RMSProp takes some sixty steps to forget the mean square that it starts with. A search of fewer steps than these ends better at
+# twice the authors' learning rate.
+FEW_STEPS = 1000
 SUPERNET_BATCH = 32  # the smallest that is chosen for a supernet of all latencies
 # What R takes to come down to the target.
 DECIDING_STEPS = 60
@@ -283,18 +283,18 @@ def supernet_schedule(images: int, batch_size: int | None, begun: SupernetConfig
     return batch_size, epochs
 
 
-def sensible_learning_rate(steps: int) -> float:
-    """Learning rate of a search of so many steps, for 256 images each: the authors', or twice that if they are few."""
-    return LEARNING_RATE if steps >= FEW_STEPS else 2 * LEARNING_RATE
+def sensible_learning_rate(batch_size: int, steps: int) -> float:
+    """Learning rate of a search or supernet, for 256 images each: the authors' at their batch and many steps.
 
-
-def supernet_learning_rate(batch_size: int) -> float:
-    """Learning rate of a supernet of all latencies, for 256 images each: the authors' at their batch.
-
-    RMSProp's steps are nearly as long for small batches as for large ones; scaled down in proportion, a supernet would learn
+    RMSProp's steps are nearly as long for small batches as for large ones; scaled down in proportion, a network would learn
     little from small ones.
+
+    Args:
+        batch_size: images per step.
+        steps: of the whole run.
     """
-    return LEARNING_RATE * max(1.0, min(4.0, math.sqrt(AUTHORS_BATCH / batch_size)))
+    smaller_batches = min(4.0, math.sqrt(AUTHORS_BATCH / max(1, batch_size)))
+    return LEARNING_RATE * max(2.0 if steps < FEW_STEPS else 1.0, smaller_batches)
 
 
 def falling_rate(rate: float, step: int, steps: int) -> float:

@@ -30,7 +30,7 @@ from study import Result, Run, in_processes, read_results
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
 from profiling.space import Architecture
-from search.config import SupernetConfig, supernet_learning_rate, supernet_schedule
+from search.config import SupernetConfig, sensible_learning_rate, supernet_schedule
 from search.finding.derive import Source, best_rated, cut_out
 from search.finding.search import table_digest
 from search.finding.whole_range import SupernetTraining
@@ -110,7 +110,7 @@ def trained_supernet(
         data="glyphs",
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=supernet_learning_rate(batch_size),
+        learning_rate=sensible_learning_rate(batch_size, epochs * data.train_images // batch_size),
         seed=seed,
     )
     training = kind(models, data, config, folder)

@@ -140,7 +140,7 @@ def _config(
         phases = {name: getattr(begun, name) for name in phases}
         trained_for = begun.trained_for
     if learning_rate is None:
-        learning_rate = sensible_learning_rate(steps)
+        learning_rate = sensible_learning_rate(settings["batch_size"], steps)
     return configured(
         SearchConfig,
         {

@@ -24,7 +24,7 @@ from search.config import (
     TrainingConfig,
     TrainingOptions,
     configured,
-    supernet_learning_rate,
+    sensible_learning_rate,
     supernet_schedule,
 )
 from search.convnet.saved import FROM_SUPERNET, SavedNetwork
@@ -92,7 +92,9 @@ def _config(
     models: Sequence[RuntimeModel], data: str, images: Data, options: TrainingOptions, begun: SupernetConfig | None
 ) -> SupernetConfig:
     settings = options.settings(*supernet_schedule(images.train_images, options.batch_size, begun))
-    usual_rate = begun.learning_rate if begun else supernet_learning_rate(settings["batch_size"])
+    batch_size = settings["batch_size"]
+    steps = settings["epochs"] * (images.train_images // max(1, batch_size))
+    usual_rate = begun.learning_rate if begun else sensible_learning_rate(batch_size, steps)
     digests = " ".join(table_digest(model.table) for model in models)
     return configured(
         SupernetConfig,

@@ -58,7 +58,7 @@ NOT_WITH = {
 @click.option("--space", metavar="NAME|FILE", help="Check that the table is for this search space. [default: not checked]")
 @training_options(
     epochs="8, more on small data",
-    learning_rate="0.016; 0.032 in a search of fewer than 1,000 steps, up to 0.064 with --supernet",
+    learning_rate="0.016 at batches of 1024, twice that at 256 or in fewer than 1,000 steps, and 0.064 at 64 or less",
     precision="int8 if the table is, otherwise fp32",
 )
 @click.option(

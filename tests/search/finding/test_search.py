@@ -15,7 +15,6 @@ from search.config import (
     search_schedule,
     sensible_learning_rate,
     sensible_schedule,
-    supernet_learning_rate,
     supernet_schedule,
 )
 from search.finding import rating
@@ -193,7 +192,7 @@ def test_the_paper_schedule_for_imagenet_and_more_epochs_for_small_data():
     assert batch_size == 64
     assert 1437 // batch_size * epochs >= LEAST_STEPS
     assert search_schedule(1437, None, None) == (batch_size, epochs)
-    assert [sensible_learning_rate(steps) for steps in (LEAST_STEPS, 999, 1000, 10_008)] == [0.032, 0.032, 0.016, 0.016]
+    assert [supernet_schedule(images, None, None) for images in (1_281_167, 25_600)] == [(1024, 8), (32, 8)]
 
 
 @pytest.mark.parametrize("images", [2, 30, 240, 999])
@@ -219,10 +218,11 @@ def test_a_supernet_takes_as_many_steps_as_the_authors_or_as_small_batches_allow
     assert supernet_schedule(images, None, begun) == (48, 3)
 
 
-def test_the_rate_of_a_supernet_is_that_of_the_authors_at_their_batch_and_falls_less_than_smaller_batches():
-    assert supernet_schedule(1_281_167, None, None) == (1024, 8)
-    assert supernet_schedule(25_600, None, None) == (32, 8)
-    assert [supernet_learning_rate(batch) for batch in (4096, 1024, 256, 64, 32, 8)] == [0.016, 0.016, 0.032, 0.064, 0.064, 0.064]
+def test_the_learning_rate_is_that_of_the_authors_at_their_batch_and_falls_less_than_smaller_batches():
+    rates = [sensible_learning_rate(batch, 10_008) for batch in (4096, 1024, 256, 64, 32, 8)]
+    assert rates == [0.016, 0.016, 0.032, 0.064, 0.064, 0.064]
+    rates = [sensible_learning_rate(batch, steps) for batch in (1024, 256, 64) for steps in (999, 1000)]
+    assert rates == [0.032, 0.016, 0.032, 0.032, 0.064, 0.064]
 
 
 def test_tracked_metrics_are_those_of_the_metrics_file(start, tmp_path):

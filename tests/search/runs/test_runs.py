@@ -83,7 +83,7 @@ def test_a_search_tells_how_it_goes_on_from_where_it_stopped(found):
 
 def test_a_search_goes_on_at_the_learning_rate_that_it_was_begun_with(found, table, tmp_path):
     """Whatever the default is by then: it was 0.016 before."""
-    assert found[0].config.learning_rate == 0.032, "44 steps are few"
+    assert found[0].config.learning_rate == 0.064, "batches of 64 are small"
     begun = replace(QUICK, learning_rate=0.016)
     with pytest.raises(KeyboardInterrupt):
         search(table, "digits", tmp_path, runtime_weight=0.1, options=begun, listener=Notebook(stop_after=40))

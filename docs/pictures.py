@@ -1,7 +1,7 @@
 """Makes the pictures of docs/images from the report page, in Chromium: a figure each, or the page itself.
 
-python docs/pictures.py figures REPORT.html [PREFIX]    every figure as PREFIXprogress.png, PREFIXnetwork.png, ...
-python docs/pictures.py page REPORT.html NAME           the top of the page at 1280 and 390 pixels, light and dark
+python docs/pictures.py figures REPORT.html PREFIX [progress ...]   these figures, or all, as PREFIXprogress.png, ...
+python docs/pictures.py page REPORT.html NAME                       the top of the page at 1280 and 390 pixels, light and dark
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from latency_db.campaign import Outcome
     from latency_db.table import LatencyTable
     from profiling.events import Watch
+
+MOST_FLAGGED = 6  # that are named; on a noisy machine there are dozens
 
 
 @click.command()
@@ -132,7 +135,7 @@ def _show(table: LatencyTable, outcome: Outcome, db: Path) -> None:
     model = RuntimeModel(table)
     rows = [
         *table_facts(model),
-        ("flagged", ", ".join(_flagged(table, key) for key in outcome.flagged) or "none"),
+        ("flagged", flagged(table, outcome.flagged, db)),
         ("measurements", f"{outcome.measured} made, {outcome.resumed} found from before"),
         *_sustained(outcome, *model.range_ms()),
         *outcome_facts(outcome),
@@ -160,10 +163,17 @@ def _sustained(outcome: Outcome, fastest_ms: float, slowest_ms: float) -> list[t
     return [("sustained", f"{found.factor:.2f} times as long {when}: {networks}")]
 
 
-def _flagged(table: LatencyTable, key: str) -> str:
-    """A model with what is wrong with its figure; networks have no row that says it."""
-    row = table.rows.get(key)
-    return key if row is None else f"{key} ({row.flag})"
+def flagged(table: LatencyTable, keys: Sequence[str], db: Path) -> str:
+    """The first few models with doubtful figures, and what is wrong with these; networks have no row that says it.
+
+    Args:
+        table: of the figures; db: the database that it is in.
+        keys: of the models.
+    """
+    named = [key if (row := table.rows.get(key)) is None else f"{key} ({row.flag})" for key in keys[:MOST_FLAGGED]]
+    if more := len(keys) - len(named):
+        named.append(f"and {more} more: spnas table show {shlex.quote(table.name)}{_db_hint(db)}")
+    return ", ".join(named) or "none"
 
 
 def _tool_hint(tool: str | None) -> str:

@@ -59,7 +59,7 @@ NOT_WITH = {
 @training_options(
     epochs="8, more on small data",
     learning_rate="0.016 at batches of 1024, twice that at 256 or in fewer than 1,000 steps, and 0.064 at 64 or less",
-    precision="int8 if the table is, otherwise fp32",
+    precision="int8 in a search whose table is, otherwise fp32",
 )
 @click.option(
     "--explore",

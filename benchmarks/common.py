@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from latency_db.runtime_model import RuntimeModel
-from search.config import SearchConfig, course, sensible_learning_rate, sensible_schedule
+from search.config import SearchConfig, course, sensible_learning_rate, sensible_schedule, steps_of
 from search.finding.search import Found, Search, table_digest
 from search.images.data import load_data
 from search.run_folder import RunFolder
@@ -43,7 +43,7 @@ def searched(model: RuntimeModel, folder: Path, **settings: Any) -> Found:
     data = load_data("digits", model.space, seed=0)
     batch_size, epochs = sensible_schedule(data.train_images)
     given = {"epochs": epochs} | {name: value for name, value in settings.items() if value is not None}
-    steps = given["epochs"] * (data.train_images // batch_size)
+    steps = steps_of(data.train_images, batch_size, given["epochs"])
     config = SearchConfig(
         **{
             "table": model.table.name,

@@ -283,6 +283,11 @@ def supernet_schedule(images: int, batch_size: int | None, begun: SupernetConfig
     return batch_size, epochs
 
 
+def steps_of(images: int, batch_size: int, epochs: int) -> int:
+    """Steps of a run; in each epoch the images that do not fill a batch are left out."""
+    return epochs * (images // max(1, batch_size))
+
+
 def sensible_learning_rate(batch_size: int, steps: int) -> float:
     """Learning rate of a search or supernet, for 256 images each: the authors' at their batch and many steps.
 

@@ -30,7 +30,7 @@ from study import Result, Run, in_processes, read_results
 from latency_db.runtime_model import RuntimeModel
 from latency_db.table_files import read_table
 from profiling.space import Architecture
-from search.config import SupernetConfig, sensible_learning_rate, supernet_schedule
+from search.config import SupernetConfig, sensible_learning_rate, steps_of, supernet_schedule
 from search.finding.derive import Source, best_rated, cut_out
 from search.finding.search import table_digest
 from search.finding.whole_range import SupernetTraining
@@ -40,7 +40,7 @@ from search.run_folder import RunFolder
 SHARES = (10, 30, 50, 70, 90)  # of the range, in percent
 CUT, TUNED, ALONE, SUPERNET, SEARCH = "cut", "tuned", "alone", "supernet", "search"
 SEARCHED_FOR = 30  # of these
-OURS = ("wide", "int8", "threads2", "fp16", "none", "int8-none")
+OURS = [RESULTS / f"glyphs-{name}-table.json" for name in ("wide", "int8", "threads2", "fp16", "none", "int8-none")]
 SEEDS = 2
 
 
@@ -110,7 +110,7 @@ def trained_supernet(
         data="glyphs",
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=sensible_learning_rate(batch_size, epochs * data.train_images // batch_size),
+        learning_rate=sensible_learning_rate(batch_size, steps_of(data.train_images, batch_size, epochs)),
         seed=seed,
     )
     training = kind(models, data, config, folder)
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "supernet.csv", help="results so far [default: ours]")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    tables = arguments.table or [RESULTS / f"glyphs-{name}-table.json" for name in OURS]
+    tables = arguments.table or OURS
     models = [RuntimeModel(read_table(table)) for table in tables]
     load_glyphs(arguments.images, models[0].space, 0)  # once, before several processes need them
     in_processes(arguments.processes, work, tables, arguments.results, arguments.images)

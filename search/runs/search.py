@@ -23,6 +23,7 @@ from search.config import (
     course,
     search_schedule,
     sensible_learning_rate,
+    steps_of,
 )
 from search.convnet.saved import SavedNetwork
 from search.finding.collapse import CollapseWatch
@@ -131,7 +132,7 @@ def _config(
     begun: SearchConfig | None,
 ) -> SearchConfig:
     settings = options.settings(*search_schedule(images.train_images, options.batch_size, begun))
-    steps = settings["epochs"] * (images.train_images // max(1, settings["batch_size"]))
+    steps = steps_of(images.train_images, settings["batch_size"], settings["epochs"])
     learning_rate, phases = options.learning_rate, course(steps, aim["target_ms"])
     trained_for: TrainedFor = "int8" if model.table.conditions.precision == "int8" else "fp32"
     if begun is not None:

@@ -25,6 +25,7 @@ from search.config import (
     TrainingOptions,
     configured,
     sensible_learning_rate,
+    steps_of,
     supernet_schedule,
 )
 from search.convnet.saved import FROM_SUPERNET, SavedNetwork
@@ -92,9 +93,8 @@ def _config(
     models: Sequence[RuntimeModel], data: str, images: Data, options: TrainingOptions, begun: SupernetConfig | None
 ) -> SupernetConfig:
     settings = options.settings(*supernet_schedule(images.train_images, options.batch_size, begun))
-    batch_size = settings["batch_size"]
-    steps = settings["epochs"] * (images.train_images // max(1, batch_size))
-    usual_rate = begun.learning_rate if begun else sensible_learning_rate(batch_size, steps)
+    steps = steps_of(images.train_images, settings["batch_size"], settings["epochs"])
+    usual_rate = begun.learning_rate if begun else sensible_learning_rate(settings["batch_size"], steps)
     digests = " ".join(table_digest(model.table) for model in models)
     return configured(
         SupernetConfig,
@@ -243,7 +243,7 @@ class Network:
 
 def _cut_all(networks: Sequence[Network], source: Source, images: Data, listener: Listener) -> None:
     """A few at a time, so that images are loaded once for these."""
-    steps = source.config.epochs * (images.train_images // source.config.batch_size)
+    steps = steps_of(images.train_images, source.config.batch_size, source.config.epochs)
     listener.begin(0, len(networks))
     for first in range(0, len(networks), AT_ONCE):
         some = networks[first : first + AT_ONCE]

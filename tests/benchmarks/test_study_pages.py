@@ -27,6 +27,6 @@ def test_the_page_on_glyphs_holds_the_tables_of_the_committed_results(ruler):
 def test_the_page_on_many_devices_holds_the_table_of_the_committed_results(ruler):
     study = ruler("supernet_study")
     results = study.read_results(study.RESULTS / "supernet.csv")
-    models = [RuntimeModel(read_table(study.RESULTS / f"glyphs-{name}-table.json")) for name in study.OURS]
+    models = [RuntimeModel(read_table(table)) for table in study.OURS]
     missing = missing_lines("many-devices.md", study.summary(results), study.targets(models, results))
     assert not missing, "run benchmarks/rulers/supernet_study.py and paste what it prints"

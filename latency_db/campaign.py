@@ -11,8 +11,8 @@ from functools import cached_property
 from latency_db.store import Campaign, Purpose, Store
 from profiling.conditions import Conditions
 from profiling.device import Device, RunSettings
-from profiling.errors import MeasurementError
-from profiling.events import Converting, Watch
+from profiling.errors import MeasurementError, ToolOutputError
+from profiling.events import Converting, Notice, Watch
 from profiling.host.lock import measuring_here
 from profiling.measurement import Measurement
 from profiling.models.builder import TfliteBuilder
@@ -139,6 +139,21 @@ class Rig:
         """Keeps others from measuring on the device, or into the database from it, while the block runs."""
         with self.store.writing(self.device.name), measuring_here() if self.device.shares_cpu else nullcontext():
             yield
+
+    def packed_bytes(self, networks: Iterable[NetworkSpec]) -> dict[str, int]:
+        """Bytes of memory that the runtime packs the weights of each network into, by key; empty where the device cannot tell.
+
+        Tables do without them, so a tool that fails is no more than a notice.
+
+        Raises:
+            ConversionError: a network cannot be built.
+        """
+        built = self.builder.build(networks, self.settings.precision)
+        try:
+            return self.device.packed_bytes(list(built.values()), self.settings)
+        except ToolOutputError as error:
+            self.watch(Notice(f"{self.device.name}: what memory the weights take is not known: {error.problem}"))
+            return {}
 
     def sustained(self, space: SearchSpace, visits: Visits) -> Sustained:
         """Measures how much slower than in these visits the device is once it is warm.

@@ -11,10 +11,9 @@ def table_facts(model: RuntimeModel) -> Facts:
     """What a table covers, and how sure its figures are."""
     table, line = model.table, model.calibration
     noise = table.noise_pct
-    half = line.half_width_ms(sum(network.sum_ms for network in table.calibration) / max(1, len(table.calibration)))
     calibration = "none: the prediction is the sum of the layers"
-    if half:
-        calibration = f"{_line(model)}, on {len(table.calibration)} networks, ±{half:.2g} ms"
+    if line.interval is not None:
+        calibration = f"{_line(model)}, on {len(table.calibration)} networks, ±{line.interval.least_half_width_ms:.2g} ms"
     return [
         ("layers", f"{len(table.rows)}"),
         ("networks of the space", "{:.3f} to {:.3f} ms".format(*model.range_ms())),
@@ -31,8 +30,9 @@ def prediction_facts(model: RuntimeModel, prediction: Prediction) -> Facts:
         line = f"{_line(model)}, on {interval.networks} networks"
         if model.calibration.left_out:
             line += f", {len(model.calibration.left_out)} outliers left out"
+    of_weights = f", {prediction.packed_mb:.2f} MB of packed weights included" if prediction.packed_mb else ""
     return [
-        ("sum of layers", f"{prediction.sum_ms:.4f} ms"),
+        ("sum of layers", f"{prediction.sum_ms:.4f} ms{of_weights}"),
         ("calibration", line),
         ("predicted", f"{prediction.total_ms:.4f} ms"),
         ("95 % interval", interval_in_words(prediction) or "none (no calibration networks)"),
@@ -47,4 +47,6 @@ def interval_in_words(prediction: Prediction) -> str | None:
 
 
 def _line(model: RuntimeModel) -> str:
-    return f"{model.calibration.scale:.4f} · sum {model.calibration.offset_ms:+.4f} ms"
+    line = model.calibration
+    of_layers = f"(sum + {line.packed_ms_per_mb:.4f} ms/MB · packed weights)" if line.packed_ms_per_mb else "sum"
+    return f"{line.scale:.4f} · {of_layers} {line.offset_ms:+.4f} ms"

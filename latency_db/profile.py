@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -90,7 +90,8 @@ def profile(
     visits, outcome = rig.measure(campaign, wanted)
     if sustained:
         outcome = replace(outcome, sustained=rig.sustained(space, visits))
-    table = _table(name, space, campaign.conditions, networks, visits).model_copy(update={"source": source})
+    packed_bytes = rig.packed_bytes(NetworkSpec.of(layer) for layer in space.layers)
+    table = _table(name, space, campaign.conditions, networks, visits, packed_bytes).model_copy(update={"source": source})
     # An unchanged table keeps its date, by which its validations are found.
     before = rig.store.table(name)
     if before is not None and before.model_copy(update={"created_at": table.created_at, "source": source}) == table:
@@ -100,13 +101,18 @@ def profile(
 
 
 def _table(
-    name: str, space: SearchSpace, conditions: Conditions, networks: Sequence[Architecture], visits: Visits
+    name: str,
+    space: SearchSpace,
+    conditions: Conditions,
+    networks: Sequence[Architecture],
+    visits: Visits,
+    packed_bytes: Mapping[str, int],
 ) -> LatencyTable:
     table = LatencyTable(
         name=name,
         space=space,
         conditions=conditions,
-        rows={layer.key: _row(visits, layer.key) for layer in space.layers},
+        rows={layer.key: _row(visits, layer.key, packed_bytes) for layer in space.layers},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         source=MEASURED,
     )
@@ -116,11 +122,18 @@ def _table(
             key=architecture.network.key,
             sum_ms=sums.predict(architecture).sum_ms,
             measured_ms=visits.undisturbed_ms(architecture.network.key),
+            packed_bytes=sum(packed_bytes[layer.key] for layer in architecture.network.layers) if packed_bytes else None,
         )
         for architecture in networks
     )
     return table.model_copy(update={"calibration": calibration})
 
 
-def _row(visits: Visits, key: str) -> Row:
-    return Row(ms=visits.undisturbed_ms(key), spread_ms=visits.spread_ms(key), visits=visits.count(key), flag=visits.flag(key))
+def _row(visits: Visits, key: str, packed_bytes: Mapping[str, int]) -> Row:
+    return Row(
+        ms=visits.undisturbed_ms(key),
+        spread_ms=visits.spread_ms(key),
+        visits=visits.count(key),
+        flag=visits.flag(key),
+        packed_bytes=packed_bytes.get(key),
+    )

@@ -15,9 +15,10 @@ from profiling.conditions import UNKNOWN, Conditions
 from profiling.errors import MissingRowsError, TableError
 from profiling.layers import LayerSpec
 from profiling.space import Architecture, SearchSpace, built_in_names, load_architecture, load_space
-from profiling.specfile import FieldError, SpecModel
+from profiling.specfile import FieldError, SpecModel, since
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
+Bytes = Annotated[int, Field(ge=0, lt=1e12)]
 # No slash, so that a name is not a path; neither white space nor control characters.
 # The source of a table that Python code measured; otherwise it is the command.
 MEASURED = "spnas profile"
@@ -32,12 +33,14 @@ class Row(SpecModel):
         spread_ms: the median absolute deviation over visits, scaled to a standard deviation; None for a single figure.
         visits: how many processes it is based on.
         flag: what was noticed while measuring, e.g. `noisy`; None when all was well.
+        packed_bytes: memory that the runtime keeps its weights in; None where the device cannot tell.
     """
 
     ms: Milliseconds
     spread_ms: Annotated[float, Field(ge=0)] | None = None
     visits: Annotated[int, Field(ge=1)] = 1
     flag: Annotated[str, Field(pattern=r"^\P{C}+$")] | None = None
+    packed_bytes: Bytes | None = since(None)
 
     @property
     def text(self) -> str:
@@ -46,11 +49,19 @@ class Row(SpecModel):
 
 
 class CalibrationNetwork(SpecModel):
-    """A whole network that the calibration was fitted on: the sum of its rows, and what the device measured."""
+    """A whole network that the calibration was fitted on.
+
+    Attributes:
+        key: of the network.
+        sum_ms: of its rows.
+        measured_ms: what the device measured.
+        packed_bytes: of its rows together; None where one of them has none.
+    """
 
     key: str
     sum_ms: Milliseconds
     measured_ms: Milliseconds
+    packed_bytes: Bytes | None = since(None)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from profiling.syntax import MAX_DIGITS
 
 ENDINGS = (".json", ".csv")
 CSV_MARK = "# spnas latency table: "
-CSV_COLUMNS = ("layer", "ms", "spread_ms", "visits", "flag")
+CSV_COLUMNS = ("layer", "ms", "spread_ms", "visits", "flag", "packed_bytes")
 NEEDED_COLUMNS = {"layer", "ms"}
 WORDS = {"layer", "flag"}
 MAX_ROWS = 50_000
@@ -40,7 +40,9 @@ def to_csv(table: LatencyTable) -> str:
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow([CSV_MARK + json.dumps(table.model_dump(mode="json", exclude={"rows"}))])
-    rows = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    tells_of_weights = any(row.packed_bytes is not None for row in table.rows.values())
+    columns = [name for name in CSV_COLUMNS if name != "packed_bytes" or tells_of_weights]
+    rows = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     rows.writeheader()
     rows.writerows({"layer": key, **row.model_dump()} for key, row in table.rows.items())
     return text.getvalue()

@@ -133,5 +133,12 @@ class Device(Protocol):
             DeviceLostError: the device went away.
         """
 
+    def packed_bytes(self, models: list[BuiltModel], settings: RunSettings) -> dict[str, int]:
+        """Bytes of memory that the weights of each model are kept in while it runs, by key; empty where the device cannot tell.
+
+        Raises:
+            ToolOutputError: the tool gave no valid result.
+        """
+
     def close(self) -> None:
         """Removes everything it put on the device and restores its settings."""

@@ -24,8 +24,8 @@ from profiling.network import NetworkSpec
 from profiling.places import FIXED, SKIP, Choice, Slot, Step
 from profiling.slots import build_slots
 from profiling.space_limits import require_convertible, require_few
-from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec
-from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels, since
+from profiling.specfile import FieldError, SpecModel, parse_spec, read_spec, since
+from profiling.stages import FROM_LIST, HeadSettings, Kernel, Positive, Stage, StemSettings, scaled_channels
 
 Spec = TypeVar("Spec", bound=SpecModel)
 Folder = Literal["spaces", "architectures"]

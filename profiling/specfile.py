@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from profiling.errors import InputError
@@ -38,6 +38,11 @@ class SpecModel(BaseModel):
 
 
 Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def since(default: Any) -> Any:
+    """A field that files of before do not have: unless it is given, it is not written either, nor a part of any digest."""
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 def read_spec(path: Path, model: type[Spec]) -> Spec:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from profiling.convolutions import Activation
 from profiling.layers import Bottleneck
-from profiling.specfile import SpecModel
+from profiling.specfile import SpecModel, since
 
 MOST = 65536
 Positive = Annotated[int, Field(ge=1, le=MOST)]
@@ -28,11 +28,6 @@ def scaled_channels(channels: int, width_multiplier: float, divisor: int = 8) ->
 def excited(layer: Bottleneck, se_ratio: float) -> Bottleneck:
     """The layer with squeeze-and-excitation, in its middle a multiple of 8 channels as in MobileNetV3."""
     return replace(layer, squeeze=scaled_channels(layer.hidden_channels, se_ratio))
-
-
-def since(default: Any) -> Any:
-    """A field that files of before do not have: unless it is given, it is not written either, nor a part of any digest."""
-    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 class StemSettings(SpecModel):

@@ -20,11 +20,13 @@ from profiling.conditions import Conditions
 from profiling.cpu_masks import chosen_cores, mask_of
 from profiling.device import BuiltModel, RunResult, RunSettings
 from profiling.errors import InputError, ToolOutputError
-from profiling.host import benchmark
+from profiling.host import benchmark, packed
 from profiling.measurement import DeviceState, Figures
 from profiling.plausibility import has_matrix_unit, most_per_second, refuse_impossible
 
 NAME = "host"
+# Models whose packed weights one process finds out.
+AT_ONCE = 200
 
 
 class HostDevice:
@@ -90,6 +92,32 @@ class HostDevice:
             error.state = machine_state()
             raise
         return RunResult(figures, finished.stdout + finished.stderr, machine_state(), process_s)
+
+    def packed_bytes(self, models: list[BuiltModel], settings: RunSettings) -> dict[str, int]:
+        """As LiteRT of this machine packs them; nothing where glibc does not tell what is allocated.
+
+        A runtime takes some memory for itself, too: as much for the smallest model as for any other, so that is taken off.
+
+        Raises:
+            ToolOutputError: as for `run`.
+        """
+        found: list[int] = []
+        for first in range(0, len(models), AT_ONCE):
+            some = models[first : first + AT_ONCE]
+            command = [
+                sys.executable, "-P", packed.__file__, "--threads", str(settings.threads), "--delegate", settings.delegate,
+                *(str(model.path) for model in some),
+            ]  # fmt: skip
+            where = f"{NAME}: packed weights"
+            finished = run_process(command, settings.timeout_s, where=where)
+            try:
+                found += [int(size) for size in json.loads(finished.stdout)]
+            except (ValueError, TypeError) as error:
+                raise ToolOutputError("truncated", "the process printed no complete result", where=where) from error
+        if len(found) < len(models):
+            return {}
+        of_runtime = min(found, default=0)
+        return {model.key: size - of_runtime for model, size in zip(models, found, strict=True)}
 
     def close(self) -> None:
         """Nothing to do: nothing was put anywhere."""

@@ -12,8 +12,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from profiling.errors import InputError
-from profiling.specfile import SpecModel, parse_spec, read_spec
-from profiling.stages import since
+from profiling.specfile import SpecModel, parse_spec, read_spec, since
 from search.config import Positive, Share, TrainingConfig
 
 NotNegative = Annotated[float, Field(ge=0)]

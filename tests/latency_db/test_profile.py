@@ -13,6 +13,8 @@ import pytest
 from waiting import started, until
 
 from latency_db.profile import default_name, require_enough
+from latency_db.store import Store
+from latency_db.table_files import load_table
 from profiling.device import RunSettings
 from profiling.errors import InputError
 from profiling.space import load_space
@@ -59,6 +61,23 @@ def test_kill_9_at_ten_random_moments_loses_nothing_and_repeats_nothing(folder, 
     assert len({model for model, _, _ in visits}) == summary["cells"]
     assert len(visits) == summary["measured"] + summary["resumed"]
     assert summary["resumed"] > 0, "none of the killed runs got to measure: the moments are badly chosen"
+
+
+def test_a_table_of_this_machine_tells_what_memory_the_weights_are_packed_into(folder, spnas):
+    """Every row does, and each calibration network has the sum of its rows; the same call again leaves the table as it is."""
+    assert spnas(*PROFILE).returncode == 0
+    table = load_table("tiny", folder / "spnas.db")
+    with Store(folder / "spnas.db", read_only=True) as store:
+        known = store.architectures(network.key for network in table.calibration)
+    assert len(known) == len(table.calibration) == 5
+    for network in table.calibration:
+        layers = known[network.key].network.layers
+        assert network.packed_bytes == sum(table.rows[layer.key].packed_bytes for layer in layers)
+    of_all = {layer.key: table.rows[layer.key].packed_bytes for layer in table.space.layers}
+    assert min(of_all.values()) == 0
+    assert max(of_all.values()) > 1000
+    assert spnas(*PROFILE).returncode == 0
+    assert load_table("tiny", folder / "spnas.db") == table
 
 
 def test_two_runs_at_once_do_not_meet(folder, spnas):

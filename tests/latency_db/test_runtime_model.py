@@ -13,15 +13,25 @@ from profiling.layers import Stem
 from profiling.space import Architecture, SearchSpace, load_space
 
 
-def networks(sums, measured) -> tuple[CalibrationNetwork, ...]:
+def networks(sums, measured, packed_mb=None) -> tuple[CalibrationNetwork, ...]:
+    packed = [None] * len(sums) if packed_mb is None else [round(1e6 * mb) for mb in packed_mb]
     return tuple(
-        CalibrationNetwork(key=f"network-{index}", sum_ms=float(x), measured_ms=float(y))
-        for index, (x, y) in enumerate(zip(sums, measured, strict=True))
+        CalibrationNetwork(key=f"network-{index}", sum_ms=float(x), measured_ms=float(y), packed_bytes=of_weights)
+        for index, (x, y, of_weights) in enumerate(zip(sums, measured, packed, strict=True))
     )
 
 
-def calibrated(table, sums, measured) -> LatencyTable:
-    return table.model_copy(update={"calibration": networks(sums, measured)})
+def calibrated(table, sums, measured, packed_mb=None) -> LatencyTable:
+    return table.model_copy(update={"calibration": networks(sums, measured, packed_mb)})
+
+
+def packed(table) -> LatencyTable:
+    """The table with weights that have nothing to do with the latency: 0.5, 1.5, 2.5, 0.5 MB and so on."""
+    rows = {
+        key: row.model_copy(update={"packed_bytes": 500_000 + 1_000_000 * (index % 3)})
+        for index, (key, row) in enumerate(table.rows.items())
+    }
+    return table.model_copy(update={"rows": rows})
 
 
 def test_eq10_is_the_sum_of_the_rows_and_a_skipped_layer_costs_nothing(table, architecture):
@@ -112,7 +122,7 @@ def test_the_interval_is_that_of_linear_regression():
     for sum_ms in (5.0, 8.0, 20.0):
         at = np.array([1.0, sum_ms])
         variance = squares / 7 * (1 + at @ np.linalg.inv(design.T @ design) @ at)
-        assert calibration.half_width_ms(sum_ms) == pytest.approx(student.ppf(0.975, 7) * variance**0.5)
+        assert calibration.interval.half_width_ms(sum_ms) == pytest.approx(student.ppf(0.975, 7) * variance**0.5)
 
 
 @pytest.mark.parametrize(("count", "outlier"), [(6, False), (10, True), (20, False), (20, True)])
@@ -129,7 +139,7 @@ def test_95_of_100_new_networks_lie_within_the_interval(count, outlier):
         for sum_ms in generator.uniform(5, 11, 20):
             measured = 1.06 * sum_ms + 0.05 + generator.normal(0, 0.05)
             predicted = calibration.scale * sum_ms + calibration.offset_ms
-            inside.append(abs(measured - predicted) <= calibration.half_width_ms(sum_ms))
+            inside.append(abs(measured - predicted) <= calibration.interval.half_width_ms(sum_ms))
     assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
 
 
@@ -163,3 +173,80 @@ def test_a_calibration_that_makes_a_latency_negative_is_refused(table, space):
     model = RuntimeModel(calibrated(table, range(20, 30), np.arange(20, 30) * 5 - 99))
     with pytest.raises(TableError, match=r"gives -.* ms for a network whose layers take .* ms"):
         model.predict(space.uniform("3x3-3"))
+
+
+# --- packed weights ---
+
+
+def drawn(generator, count, noise=0.05, ms_per_mb=0.05):
+    """Sums of layers, packed weights in MB, measured latencies: weights that the sums say only half of."""
+    x = generator.uniform(5, 25, count)
+    mb = x + generator.uniform(0, 20, count)
+    return x, mb, 1.06 * x + ms_per_mb * mb - 0.4 + generator.normal(0, noise, count)
+
+
+def test_weights_that_must_be_fetched_are_the_second_regressor(table, architecture):
+    """Against numpy's least squares over both, and the textbook's interval of it."""
+    x, mb, y = drawn(np.random.default_rng(2), 14)
+    model = RuntimeModel(calibrated(packed(table), x, y, mb))
+    line = model.calibration
+    design = np.column_stack([np.ones(14), x, mb.round(6)])
+    coefficients, [squares], *_ = np.linalg.lstsq(design, y)
+    assert [line.offset_ms, line.scale, line.scale * line.packed_ms_per_mb] == pytest.approx(coefficients)
+    prediction = model.predict(architecture)
+    rows = [model.table.rows[layer.key] for layer in architecture.network.layers]
+    at = np.array([1.0, sum(row.ms for row in rows), sum(row.packed_bytes for row in rows) / 1e6])
+    assert prediction.total_ms == pytest.approx(at @ coefficients)
+    assert prediction.packed_mb == pytest.approx(at[2])
+    half = student.ppf(0.975, 11) * (squares / 11 * (1 + at @ np.linalg.inv(design.T @ design) @ at)) ** 0.5
+    assert prediction.interval_high_ms - prediction.total_ms == pytest.approx(half)
+
+
+def test_search_and_prediction_count_the_same_weights(table, architecture):
+    x, mb, y = drawn(np.random.default_rng(2), 14)
+    model = RuntimeModel(calibrated(packed(table), x, y, mb))
+    total = model.fixed_ms + sum(costs[choice] for costs, choice in zip(model.costs, architecture.choices, strict=True))
+    assert total == pytest.approx(model.predict(architecture).sum_ms)
+    assert total > RuntimeModel(table).predict(architecture).sum_ms + 0.1
+    assert model.predict_network(architecture.network).total_ms == pytest.approx(model.predict(architecture).total_ms)
+
+
+def test_weights_count_only_where_every_row_and_enough_networks_tell_of_them(table):
+    x, mb, y = drawn(np.random.default_rng(2), 14)
+    whole = packed(table)
+    key = next(iter(whole.rows))
+    in_part = whole.model_copy(update={"rows": whole.rows | {key: table.rows[key]}})
+    for each in (calibrated(whole, x[:9], y[:9], mb[:9]), calibrated(whole, x, y), calibrated(in_part, x, y, mb)):
+        assert RuntimeModel(each).calibration == fit_calibration(networks(x[: len(each.calibration)], y[: len(each.calibration)]))
+    in_step = fit_calibration(networks(x.round(6), y, 2 * x.round(6)))
+    assert in_step.packed_ms_per_mb == 0, "weights that say the same as the sums cannot be told from them"
+
+
+def test_weights_that_cost_nothing_are_taken_for_nothing_and_cost_no_accuracy():
+    """By simulation: noise passes for a cost in the one of forty calibrations that a 95 % interval leaves it above zero."""
+    generator = np.random.default_rng(3)
+    taken, errors = [], {True: [], False: []}
+    for _ in range(400):
+        x, mb, y = drawn(generator, 20, ms_per_mb=0)
+        new_x, new_mb, new_y = drawn(generator, 20, ms_per_mb=0)
+        for known in (True, False):
+            line = fit_calibration(networks(x, y, mb if known else None))
+            errors[known].append(np.abs(line.scale * (new_x + line.packed_ms_per_mb * new_mb) + line.offset_ms - new_y).mean())
+        taken.append(fit_calibration(networks(x, y, mb)).packed_ms_per_mb > 0)
+    assert 0.005 < np.mean(taken) < 0.05
+    assert np.mean(errors[True]) < 1.01 * np.mean(errors[False])
+
+
+def test_95_of_100_new_networks_lie_within_the_interval_with_weights():
+    generator = np.random.default_rng(11)
+    inside, widths = [], []
+    for _ in range(300):
+        x, mb, y = drawn(generator, 20)
+        line = fit_calibration(networks(x, y, mb))
+        for new_x, new_mb, new_y in zip(*drawn(generator, 20), strict=True):
+            sum_ms = new_x + line.packed_ms_per_mb * new_mb
+            half = line.interval.half_width_ms(sum_ms, new_mb)
+            inside.append(abs(line.scale * sum_ms + line.offset_ms - new_y) <= half)
+            widths.append(half)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+    assert np.mean(widths) < 0.13, "without the weights, half of an interval is 0.6 ms"

@@ -15,7 +15,14 @@ from profiling.errors import InputError, StoreError, TableError
 
 milliseconds = st.floats(min_value=1e-9, max_value=1e6, exclude_max=True)
 flags = st.none() | st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=20)
-rows_strategy = st.builds(Row, ms=milliseconds, spread_ms=st.none() | st.floats(0, 1e6), visits=st.integers(1, 10**6), flag=flags)
+rows_strategy = st.builds(
+    Row,
+    ms=milliseconds,
+    spread_ms=st.none() | st.floats(0, 1e6),
+    visits=st.integers(1, 10**6),
+    flag=flags,
+    packed_bytes=st.none() | st.integers(0, 10**10),
+)
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 
 

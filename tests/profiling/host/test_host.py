@@ -1,9 +1,11 @@
 """This machine as a device: real models in real processes, and every way in which such a process can go wrong."""
 
+import ctypes
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import zlib
 from dataclasses import replace
@@ -17,11 +19,13 @@ from waiting import started, until
 from latency_db.store import Store
 from profiling.device import RunSettings
 from profiling.errors import InputError, ToolOutputError
+from profiling.host import host, packed
 from profiling.host.benchmark import kept
 from profiling.host.host import HostDevice, read_figures, run_process, select_cores
 from profiling.layers import MBConv
 from profiling.network import NetworkSpec
 
+glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc tells what is allocated")
 QUICK = RunSettings(runs=5, min_seconds=0, warmup_runs=1, warmup_seconds=0)
 
 
@@ -133,6 +137,55 @@ def test_output_that_is_cut_anywhere_is_never_a_result(model):
         with pytest.raises(ToolOutputError) as error:
             read_figures(output[:end], QUICK, where="model")
         assert error.value.reason == "truncated"
+
+
+# --- packed weights ---
+
+
+def mbconvs(kernel: int, layers: int) -> NetworkSpec:
+    return NetworkSpec((MBConv(8, 32, 32, 1, kernel, 6, True),) * layers)
+
+
+@glibc
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_packed_weights_are_what_a_layer_more_adds_to_a_network(builder, precision):
+    """An interpreter's own memory and the activations, which layers of one shape share, cancel in the difference."""
+    networks = [NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 1, True)), *(mbconvs(3, layers) for layers in (1, 2, 3, 6))]
+    models = builder.build(networks, precision)
+    sizes = HostDevice().packed_bytes(list(models.values()), replace(QUICK, precision=precision))
+    smallest, one, two, three, six = (sizes[network.key] for network in networks)
+    assert smallest == 0
+    of_layer = (six - two) / 4
+    assert three - two == pytest.approx(of_layer, rel=0.1)
+    assert one == pytest.approx(of_layer, rel=0.25), "but for what the smallest model itself needs"
+    weights = sum(each.weights for each in networks[1].layers[0].convolutions) * {"fp32": 4, "int8": 1}[precision]
+    assert weights < of_layer < 4 * weights
+
+
+@glibc
+def test_packed_weights_are_the_same_in_every_process_and_have_no_images_in_them(builder):
+    layers = [NetworkSpec.of(MBConv(resolution, 16, 16, 1, 3, 6, True)) for resolution in (4, 64)]
+    models = list(builder.build([NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 1, True)), *layers], "fp32").values())
+    _, small, large = HostDevice().packed_bytes(models, QUICK).values()
+    activations = 2 * 64 * 64 * 96 * 4
+    assert large - small < 0.1 * activations, "only the pointers grow with the image"
+    assert HostDevice().packed_bytes(models, QUICK) == HostDevice().packed_bytes(models, QUICK)
+
+
+def test_where_nothing_tells_what_is_allocated_packed_weights_are_not_known(model, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["packed", "--threads", "1", "--delegate", "xnnpack", str(model.path)])
+    monkeypatch.setattr(packed.ctypes, "CDLL", lambda name: object())
+    packed.main()
+    printed = capsys.readouterr().out
+    monkeypatch.setattr(host, "run_process", lambda command, *_, **__: subprocess.CompletedProcess(command, 0, printed, ""))
+    assert HostDevice().packed_bytes([model], QUICK) == {}
+
+
+def test_a_file_that_is_no_model_has_no_packed_weights(model, tmp_path):
+    broken = replace(model, path=tmp_path / "broken.tflite")
+    broken.path.write_bytes(b"not a model")
+    with pytest.raises(ToolOutputError, match="failed"):
+        HostDevice().packed_bytes([broken], QUICK)
 
 
 def test_conditions_tell_settings_apart_and_are_the_same_for_the_same_settings():

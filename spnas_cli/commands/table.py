@@ -82,6 +82,7 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
       spnas table show pixel1
     """
     from latency_db.table_files import load_table
+    from profiling.footprint import MB
 
     found = load_table(name, db)
     if as_json:
@@ -92,11 +93,13 @@ def show(name: str | None, db: Path, as_json: bool) -> None:
     places = [_place(found, slot, layers, choices) for slot in found.space.slots for layers in slot.by_shape.values()]
     print_table(f"Latency table {found.name}, in ms", columns, places, left=2)
     flagged = [f"{key}: {row.flag}" for key, row in found.rows.items() if row.flag]
+    packed = [row.packed_bytes for row in found.rows.values() if row.packed_bytes is not None]
     facts = [(field.replace("_", " "), value) for field, value in found.conditions.model_dump().items()]
     facts += [
         ("space", found.space.name),
         ("fixed layers", "one by one" if found.fixed is None else f"{found.fixed.ms:#.4g} ms together"),
         ("calibration", f"on {len(found.calibration)} networks" if found.calibration else "none"),
+        *([("packed weights", f"up to {max(packed) / MB:.3g} MB a layer")] if packed else []),
         ("flagged (*)", "; ".join(flagged) or "none"),
         ("created", found.created_at),
         ("source", found.source),

@@ -29,9 +29,8 @@ ROUNDS = 8
 def compare(table_name: str, db: Path) -> None:
     """Prints the errors with packed weights and without."""
     table = load_table(table_name, db)
-    rows = {key: row.model_copy(update={"packed_bytes": None}) for key, row in table.rows.items()}
     with Store(db, read_only=True) as store:
-        for words, each in (("without packed weights", table.model_copy(update={"rows": rows})), ("with them", table)):
+        for words, each in (("without packed weights", table.without_packed_weights), ("with them", table)):
             validation = latest_validation(each, store)
             if validation is None:
                 raise SystemExit(f"{db} has no validation of {table_name}: spnas validate --table {table_name} --device host")

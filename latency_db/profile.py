@@ -92,10 +92,14 @@ def profile(
         outcome = replace(outcome, sustained=rig.sustained(space, visits))
     packed_bytes = rig.packed_bytes(NetworkSpec.of(layer) for layer in space.layers)
     table = _table(name, space, campaign.conditions, networks, visits, packed_bytes).model_copy(update={"source": source})
-    # An unchanged table keeps its date, by which its validations are found.
+    # A table of the same measurements keeps its date, by which its validations are found.
     before = rig.store.table(name)
-    if before is not None and before.model_copy(update={"created_at": table.created_at, "source": source}) == table:
-        return before, outcome
+    if before is not None:
+        dated = table.model_copy(update={"created_at": before.created_at, "source": before.source})
+        if dated == before:
+            return before, outcome
+        if dated.without_packed_weights == before.without_packed_weights:
+            table = dated
     rig.store.save_table(table, campaign)
     return table, outcome
 

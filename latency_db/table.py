@@ -155,6 +155,17 @@ class LatencyTable(SpecModel):
         noise = [row.spread_ms / row.ms * 100 for row in self.rows.values() if row.spread_ms is not None]
         return (median(noise), max(noise)) if noise else None
 
+    @property
+    def without_packed_weights(self) -> LatencyTable:
+        """The same, as a device gives it that cannot tell what memory weights are packed into."""
+        unknown = {"packed_bytes": None}
+        return self.model_copy(
+            update={
+                "rows": {key: row.model_copy(update=unknown) for key, row in self.rows.items()},
+                "calibration": tuple(network.model_copy(update=unknown) for network in self.calibration),
+            }
+        )
+
     def require_complete(self) -> None:
         """Checks that every network of the space can be predicted.
 

@@ -80,6 +80,19 @@ def test_a_table_of_this_machine_tells_what_memory_the_weights_are_packed_into(f
     assert load_table("tiny", folder / "spnas.db") == table
 
 
+def test_a_table_from_before_packed_weights_were_known_gets_them_and_keeps_its_date(folder, spnas):
+    """Its measurements are the same, so that the validations that go by its date are still its own."""
+    assert spnas(*PROFILE).returncode == 0
+    table = load_table("tiny", folder / "spnas.db")
+    earlier = table.without_packed_weights.model_copy(update={"created_at": "2026-01-02T03:04:05+00:00"})
+    database = sqlite3.connect(folder / "spnas.db")
+    with database:
+        database.execute("UPDATE latency_tables SET content = ?", (earlier.model_dump_json(),))
+    database.close()
+    assert spnas(*PROFILE).returncode == 0
+    assert load_table("tiny", folder / "spnas.db") == table.model_copy(update={"created_at": earlier.created_at})
+
+
 def test_two_runs_at_once_do_not_meet(folder, spnas):
     """The second one names the first and stops; the first goes on."""
     long = (*PROFILE, "--rounds", "1000")

@@ -24,17 +24,24 @@ from search.supernet.runtime_loss import RuntimeTerm, eq9_loss, eq10_runtime, eq
     ids=str,
 )
 def test_r_of_hard_decisions_is_exactly_the_prediction(make_space, make_table, changes):
-    """With a calibration, and rows that are no smooth function of kernel and ratio."""
+    """With a calibration that counts packed weights, and rows that are no smooth function of kernel and ratio."""
     random = np.random.default_rng(0)
     table = make_table(make_space(**changes))
-    rows = {key: row.model_copy(update={"ms": row.ms * random.uniform(0.5, 2)}) for key, row in table.rows.items()}
-    sums = random.uniform(1, 2, 8)
+    rows = {
+        key: row.model_copy(update={"ms": row.ms * random.uniform(0.5, 2), "packed_bytes": int(random.integers(10**6))})
+        for key, row in table.rows.items()
+    }
     calibration = tuple(
-        CalibrationNetwork(key=f"network-{index}", sum_ms=value, measured_ms=1.07 * value + 0.11)
-        for index, value in enumerate(sums)
+        CalibrationNetwork(
+            key=f"network-{index}", sum_ms=value, packed_bytes=packed, measured_ms=1.07 * (value + 5e-8 * packed) + 0.11
+        )
+        for index, (value, packed) in enumerate(
+            zip(random.uniform(1, 2, 12), random.integers(10**7, size=12).tolist(), strict=True)
+        )
     )
     model = RuntimeModel(table.model_copy(update={"rows": rows, "calibration": calibration}))
     assert model.calibration.scale == pytest.approx(1.07)
+    assert model.calibration.packed_ms_per_mb == pytest.approx(0.05)
     term = RuntimeTerm(model)
     for architecture in itertools.islice(random_architectures(model.space, 0), 50):
         runtime = term(encode(architecture), architecture.resolution)

@@ -30,7 +30,10 @@ def prediction_facts(model: RuntimeModel, prediction: Prediction) -> Facts:
         line = f"{_line(model)}, on {interval.networks} networks"
         if model.calibration.left_out:
             line += f", {len(model.calibration.left_out)} outliers left out"
-    of_weights = f", {prediction.packed_mb:.2f} MB of packed weights included" if prediction.packed_mb else ""
+    of_weights = ""
+    if prediction.packed_mb:
+        ms = model.calibration.packed_ms_per_mb * prediction.packed_mb
+        of_weights = f", of which {ms:.4f} ms for {prediction.packed_mb:.2f} MB of packed weights"
     return [
         ("sum of layers", f"{prediction.sum_ms:.4f} ms{of_weights}"),
         ("calibration", line),

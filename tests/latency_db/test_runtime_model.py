@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from latency_db.facts import prediction_facts
 from latency_db.runtime_model import RuntimeModel, fit_calibration
 from latency_db.table import CalibrationNetwork, LatencyTable, Row
 from profiling.errors import MissingRowsError, TableError
@@ -208,7 +209,12 @@ def test_search_and_prediction_count_the_same_weights(table, architecture):
     total = model.fixed_ms + sum(costs[choice] for costs, choice in zip(model.costs, architecture.choices, strict=True))
     assert total == pytest.approx(model.predict(architecture).sum_ms)
     assert total > RuntimeModel(table).predict(architecture).sum_ms + 0.1
-    assert model.predict_network(architecture.network).total_ms == pytest.approx(model.predict(architecture).total_ms)
+    prediction = model.predict(architecture)
+    assert model.predict_network(architecture.network).total_ms == pytest.approx(prediction.total_ms)
+    [(_, words), (_, line), *_] = prediction_facts(model, prediction)
+    alone_ms = RuntimeModel(table).predict(architecture).sum_ms
+    assert words.startswith(f"{total:.4f} ms, of which {total - alone_ms:.4f} ms for {prediction.packed_mb:.2f} MB")
+    assert f"(sum + {model.calibration.packed_ms_per_mb:.4f} ms/MB · packed weights)" in line
 
 
 def test_weights_count_only_where_every_row_and_enough_networks_tell_of_them(table):

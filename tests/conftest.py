@@ -1,5 +1,6 @@
 """Fixtures that tests of every package share."""
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from profiling.host.lock import FOLDER_VARIABLE
 from profiling.models.builder import TfliteBuilder
 
 __all__ = ["adb_port", "make_phone", "phone", "phone_root"]
+
+# PyTorch reads it when it is imported. Several tests at a time, each with a thread for every core, take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and all that they start would inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

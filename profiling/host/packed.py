@@ -2,8 +2,8 @@
 
 What an interpreter allocates grows with the number of images by its activations. The rest stays: the weights, in the order and
 with the padding that the kernels of this machine want (XNNPACK packs a 7×7 depthwise convolution into 16 times its size on
-AVX-512), and tables of pointers. So twice the memory for one image less that for two is what is looked for, to the byte, and
-the same in every process. Only glibc says what is allocated (`mallinfo2`, from 2.33 on); elsewhere the list is empty.
+AVX-512), and tables of pointers. So twice the memory for one image less that for two is what is looked for, but for some kB that
+the heap's gaps make of it. Only glibc says what is allocated (`mallinfo2`, from 2.33 on); elsewhere the list is empty.
 """
 
 import argparse

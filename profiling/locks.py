@@ -81,16 +81,16 @@ def _open(file: Path, in_use: Callable[[str], Exception], mode: int | None) -> i
 
 
 def _made_or_found(file: Path, mode: int | None) -> int:
-    # Apart, as Linux lets nobody open another user's file in /tmp with O_CREAT.
-    with suppress(FileNotFoundError):
-        return os.open(file, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return os.open(file, os.O_RDWR | os.O_NOFOLLOW)
-    if mode is not None:
-        os.fchmod(descriptor, mode)
-    return descriptor
+    # Others may make the file and remove it at any moment, also between the two.
+    while True:
+        # Apart, as Linux lets nobody open another user's file in /tmp with O_CREAT.
+        with suppress(FileNotFoundError):
+            return os.open(file, os.O_RDWR | os.O_NOFOLLOW)
+        with suppress(FileExistsError):
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            return descriptor
 
 
 def try_lock(descriptor: int) -> bool:

@@ -75,10 +75,11 @@ def test_a_forked_process_does_not_go_on_holding_it(file: Path) -> None:
 def test_of_many_at_once_one_at_a_time_has_it(file: Path) -> None:
     """Each removes the file while others try to take it."""
     inside, most, done = 0, 0, 0
+    problems: list[OSError] = []
 
     def work() -> None:
         nonlocal inside, most, done
-        while done < 100:
+        while done < 100 and not problems:
             try:
                 with lock(file, RuntimeError):
                     inside += 1
@@ -88,14 +89,36 @@ def test_of_many_at_once_one_at_a_time_has_it(file: Path) -> None:
                     done += 1
             except RuntimeError:
                 pass
+            except OSError as problem:
+                problems.append(problem)
 
     threads = [threading.Thread(target=work) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (most, inside) == (1, 0)
+    assert (most, inside, problems) == (1, 0, [])
     assert not file.exists()
+
+
+def test_a_file_that_is_made_and_removed_while_one_looks_for_it_is_made_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process takes the lock and releases it again, each between two looks."""
+    opened, met = os.open, []
+
+    def open_between(path: Path, flags: int, *others: int) -> int:
+        if path == file and flags & os.O_EXCL and not met:
+            met.append(path)
+            file.touch()
+            try:
+                return opened(path, flags, *others)
+            finally:
+                file.unlink()
+        return opened(path, flags, *others)
+
+    monkeypatch.setattr(os, "open", open_between)
+    with lock(file, RuntimeError):
+        assert file.exists()
+    assert met == [file]
 
 
 def test_a_link_in_its_place_is_not_followed(file: Path, tmp_path: Path) -> None:

@@ -96,11 +96,10 @@ def profile(
     # A table of the same measurements keeps its date, by which its validations are found.
     if before is not None:
         dated = table.model_copy(update={"created_at": before.created_at, "source": before.source})
-        if dated == before:
-            return before, outcome
         if dated.without_packed_weights == before.without_packed_weights:
             table = dated
-    rig.store.save_table(table, campaign)
+    if table != before:
+        rig.store.save_table(table, campaign)
     return table, outcome
 
 

@@ -204,10 +204,9 @@ class RuntimeModel:
         table.require_complete()
         self.table = table
         self.limited = LimitedSpace(table.space, limits, table.conditions.precision)
-        networks = table.calibration
-        if any(row.packed_bytes is None for row in (*table.rows.values(), *([table.fixed] if table.fixed else []))):
-            networks = tuple(network.model_copy(update={"packed_bytes": None}) for network in networks)
-        self.calibration = fit_calibration(networks)
+        rows = [*table.rows.values(), *([table.fixed] if table.fixed else [])]
+        known = all(row.packed_bytes is not None for row in rows)
+        self.calibration = fit_calibration((table if known else table.without_packed_weights).calibration)
 
     @property
     def space(self) -> SearchSpace:

@@ -19,9 +19,9 @@ from profiling.specfile import FieldError, SpecModel, since
 
 Milliseconds = Annotated[float, Field(gt=0, lt=1e6)]
 Bytes = Annotated[int, Field(ge=0, lt=1e12)]
-# No slash, so that a name is not a path; neither white space nor control characters.
 # The source of a table that Python code measured; otherwise it is the command.
 MEASURED = "spnas profile"
+# No slash, so that a name is not a path; neither white space nor control characters.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$"
 
 

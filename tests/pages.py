@@ -104,7 +104,7 @@ def run_page(page: Path, programs: Path, folder: Path) -> list[Block]:
     (folder / "tiny.yaml").write_text(TINY)
     for script in SCRIPTS:
         shutil.copy(CHECKOUT / "tests" / script, folder)
-    variables = environment(programs, folder) | {"OMP_NUM_THREADS": "1"}
+    variables = environment(programs, folder)
     found = list(blocks(page.read_text(encoding="utf-8")))
     for block in found:
         if block.same_as is not None:

@@ -28,7 +28,7 @@ class Terminal:
 
     def __init__(self, *command: object, launcher: Sequence[str] = SPNAS) -> None:
         self._screen, end = pty.openpty()
-        environment = os.environ | {"COLUMNS": "200", "TERM": "xterm", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"COLUMNS": "200", "TERM": "xterm"}
         words = [*launcher, *map(str, command)]
         self.process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=end)
         os.close(end)

@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 
     def run(command: str) -> Path:
         words = shlex.split(command.format(search=f"{SEARCH} {target}"))
-        variables = environment(programs, folder) | {"OMP_NUM_THREADS": "1"}
+        variables = environment(programs, folder)
         done = subprocess.run([programs / words[0], *words[1:]], cwd=folder, env=variables, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return folder

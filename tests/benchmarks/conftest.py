@@ -5,12 +5,20 @@ from pathlib import Path
 
 import pytest
 
-RULERS = Path(__file__).parents[2] / "benchmarks" / "rulers"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    """Imports a script of benchmarks by name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield import_module
 
 
 @pytest.fixture(scope="session")
 def ruler():
     """Imports a script of benchmarks/rulers by name."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(RULERS)
+        patch.syspath_prepend(BENCHMARKS / "rulers")
         yield import_module

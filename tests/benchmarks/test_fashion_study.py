@@ -1,6 +1,5 @@
 """The study on Fashion-MNIST: what its page says is what its results say, and its subset networks are real ones."""
 
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def study():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "benchmarks")
-        yield import_module("fashion_study")
+def study(benchmark):
+    return benchmark("fashion_study")
 
 
 def test_the_page_holds_the_tables_of_the_committed_results(study):

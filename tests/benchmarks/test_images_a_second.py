@@ -1,19 +1,13 @@
 """The benchmark of images a second: what it averages, and that searches and trainings of a version are measured."""
 
-import importlib
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield importlib.import_module("images_a_second")
+def script(benchmark):
+    return benchmark("images_a_second")
 
 
 def test_phases_count_by_their_steps_and_their_first_steps_do_not(script):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,13 +10,10 @@ from click.testing import CliRunner
 from latency_db.published import published_names
 from spnas_cli.main import cli
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def large_database(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return import_module("large_database")
+def large_database(benchmark):
+    return benchmark("large_database")
 
 
 def test_a_table_among_others_is_predicted_from_within_the_memory_of_one(large_database, tmp_path):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-
 import pytest
 from tiny import TINY
 
@@ -13,13 +10,10 @@ from profiling.device import RunSettings
 from profiling.space import SearchSpace
 from profiling.specfile import parse_spec
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def packed_weights(monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return import_module("packed_weights")
+def packed_weights(benchmark):
+    return benchmark("packed_weights")
 
 
 def test_both_models_are_judged_on_the_networks_of_one_validation(packed_weights, tmp_path, builder, capsys):

@@ -5,19 +5,14 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def study():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield import_module("study")
+def study(benchmark):
+    return benchmark("study")
 
 
 @pytest.fixture

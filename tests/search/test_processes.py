@@ -1,7 +1,6 @@
 """Two processes on the CPU do what one does, a step in parts is a whole one, and when one process dies the other says so."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,14 +17,13 @@ from terminal import Terminal
 from search.config import course
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def test_two_processes_make_the_decisions_of_one_and_its_losses(tmp_path):
     """Through all phases: subsets dropped or networks drawn; decisions sampled, thresholds moved and the runtime weight led to a
     target; the network found alone."""
     script = Path(__file__).with_name("one_of_several.py")
-    subprocess.run([*TORCHRUN, str(script), str(tmp_path)], env=ENVIRONMENT, check=True)
+    subprocess.run([*TORCHRUN, str(script), str(tmp_path)], check=True)
     two = json.loads((tmp_path / "results.json").read_text())
     for name, values in batch_norm_of_all().items():
         assert two["batch norm"][name] == pytest.approx(values, rel=1e-9, abs=1e-12), name
@@ -100,7 +98,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_any_number_of_them_goes_
     assert terminal.shown.count("Interrupted. Finished work is kept") == 1
     assert (folder / "checkpoint.pt").exists()
 
-    last = subprocess.run([sys.executable, *search], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    last = subprocess.run([sys.executable, *search], capture_output=True, text=True, check=False)
     assert last.returncode == 0, last.stderr
     assert "from step" in last.stderr
     assert set(json.loads(last.stdout)) == {

@@ -142,15 +142,15 @@ def test_output_that_is_cut_anywhere_is_never_a_result(model):
 # --- packed weights ---
 
 
-def mbconvs(kernel: int, layers: int) -> NetworkSpec:
-    return NetworkSpec((MBConv(8, 32, 32, 1, kernel, 6, True),) * layers)
+def chain(layers: int) -> NetworkSpec:
+    return NetworkSpec((MBConv(8, 32, 32, 1, 3, 6, True),) * layers)
 
 
 @glibc
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_packed_weights_are_what_a_layer_more_adds_to_a_network(builder, precision):
     """An interpreter's own memory and the activations, which layers of one shape share, cancel in the difference."""
-    networks = [NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 1, True)), *(mbconvs(3, layers) for layers in (1, 2, 3, 6))]
+    networks = [NetworkSpec.of(MBConv(8, 8, 8, 1, 3, 1, True)), *map(chain, (1, 2, 3, 6))]
     models = builder.build(networks, precision)
     sizes = HostDevice().packed_bytes(list(models.values()), replace(QUICK, precision=precision))
     smallest, one, two, three, six = (sizes[network.key] for network in networks)
